@@ -1,0 +1,87 @@
+"""Connecting to Ray: the cluster that is there, else a local one for this process, quiet on the screen."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+from collections.abc import Iterator
+
+from pydantic import Field
+
+from reviewllm.config import StageConfig
+from reviewllm.errors import ConfigError
+
+_QUIET = {
+    "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_TRAIN_ENABLE_STATE_TRACKING": "0",
+    "TOKENIZERS_PARALLELISM": "true",
+    "TRANSFORMERS_VERBOSITY": "error",
+}
+
+
+class ClusterConfig(StageConfig):
+    """Where a job runs."""
+
+    ray_address: str | None = Field(
+        None, description="address of a Ray cluster; default: the one this job was submitted to, else a local one"
+    )
+
+
+@contextlib.contextmanager
+def ray_session(config: ClusterConfig) -> Iterator[None]:
+    """Connect to Ray, and on the way out leave it; a session that is open already is used and left open.
+
+    Without an address and outside a submitted job (which has RAY_ADDRESS set) a local cluster is started, on loopback and
+    without a dashboard. What engines and workers print goes to Ray's log files, named on the screen.
+
+    Raises:
+        ConfigError: the cluster cannot be reached.
+    """
+    for name, value in _QUIET.items():
+        os.environ.setdefault(name, value)
+    import ray
+    import ray.data
+
+    if ray.is_initialized():
+        yield
+        return
+    address = config.ray_address or os.environ.get("RAY_ADDRESS")
+    try:
+        if address:
+            ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+        else:
+            os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+            ray.init(
+                address="local",
+                num_cpus=max(2, os.cpu_count() or 1),  # an engine and a scorer must fit, even on one core
+                include_dashboard=False,
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+            )
+    except ConnectionError as error:
+        raise ConfigError(f"--ray-address {address}: no Ray cluster can be reached there: {error}") from error
+    _be_quiet()
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def log_folder() -> str:
+    """Where Ray writes what engines and workers print."""
+    import ray
+
+    return os.path.join(ray._private.worker._global_node.get_session_dir_path(), "logs")
+
+
+def _be_quiet() -> None:
+    """Keep Ray's own bars and notes off the screen: the jobs show their own."""
+    import ray.data
+
+    context = ray.data.DataContext.get_current()
+    context.enable_progress_bars = False
+    context.print_on_execution_start = False
+    for name in ("ray.data", "ray.train", "ray.tune"):
+        logging.getLogger(name).setLevel(logging.ERROR)

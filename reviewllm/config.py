@@ -1,0 +1,119 @@
+"""Typed configuration of the jobs: from YAML and flags, unknown keys refused, saved beside the output.
+
+A stage declares its own options as a `StageConfig` beside the code that uses them. A job's configuration inherits the
+options of its stages and `JobConfig`, so every option is one flag and one YAML key, whichever job takes it:
+
+    class TrainJob(JobConfig, PromptConfig, SFTConfig): ...
+    config = parse(TrainJob, argv)           # --config job.yaml, then flags, which win
+    prompt = part(config, PromptConfig)      # the piece that a worker is sent
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_settings import BaseSettings, CliSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
+
+from reviewllm.errors import ConfigError
+
+
+class StageConfig(BaseModel):
+    """Options of one stage: immutable, cheap, picklable; unknown keys are refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+
+class JobConfig(BaseSettings):
+    """Options of one job; the environment is not read, so that a run depends on what was written down for it."""
+
+    model_config = SettingsConfigDict(
+        frozen=True,
+        extra="forbid",
+        protected_namespaces=(),
+        cli_kebab_case=True,
+        cli_implicit_flags=True,
+        cli_hide_none_type=True,
+    )
+
+    config: Path | None = Field(None, description="YAML file with any of these options; flags win over it")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Take what `parse` hands over and nothing else."""
+        return (init_settings,)
+
+
+Job = TypeVar("Job", bound=JobConfig)
+Stage = TypeVar("Stage", bound=StageConfig)
+
+
+def parse(job: type[Job], argv: Sequence[str]) -> Job:
+    """Build a job's configuration from its flags and the YAML file that `--config` names.
+
+    Raises:
+        ConfigError: the file cannot be read, or a key or a value is wrong; the message names each field and value.
+        SystemExit: after `--help`, and for a flag that does not exist.
+    """
+    finder = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    finder.add_argument("--config", type=Path)
+    path = finder.parse_known_args(argv)[0].config
+    settings = read_yaml(path) if path else {}
+    prog = Path(sys.argv[0]).name or None
+    try:
+        flags = CliSettingsSource[Any](job, cli_parse_args=list(argv), cli_prog_name=prog)()
+        return job(**{**settings, **flags})
+    except ValidationError as error:
+        raise ConfigError(describe(error)) from error
+    except SettingsError as error:
+        raise ConfigError(str(error)) from error
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """Read a mapping from a YAML file, with `-` in keys read as `_`.
+
+    Raises:
+        ConfigError: the file is missing, is not YAML or does not hold a mapping.
+    """
+    try:
+        loaded = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigError(f"--config {path}: cannot be read as YAML: {error}") from error
+    if loaded is None:
+        return {}
+    if not isinstance(loaded, dict):
+        raise ConfigError(f"--config {path}: expected 'option: value' lines, found a {type(loaded).__name__}")
+    return {str(key).replace("-", "_"): value for key, value in loaded.items()}
+
+
+def describe(error: ValidationError) -> str:
+    """Say for each wrong field which flag it is, what it holds and what is allowed."""
+    lines = []
+    for problem in error.errors():
+        flag = "--" + ".".join(str(part) for part in problem["loc"]).replace("_", "-") if problem["loc"] else "options"
+        found = "" if problem["type"] in ("missing", "value_error") else f" (got {problem['input']!r})"
+        lines.append(f"{flag}: {problem['msg']}{found}")
+    return "\n".join(lines)
+
+
+def part(config: BaseModel, stage: type[Stage]) -> Stage:
+    """Cut one stage's options out of a job's configuration."""
+    return stage(**{name: getattr(config, name) for name in stage.model_fields})
+
+
+def save(config: BaseModel, path: Path) -> None:
+    """Write the resolved configuration as YAML that `--config` reads again."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(yaml.safe_dump(config.model_dump(mode="json", exclude={"config"}), sort_keys=False), encoding="utf-8")

@@ -1,0 +1,65 @@
+"""Every error that reviewllm raises on purpose.
+
+    ReviewLLMError                 all of them; the message says what, where, what was expected, what to do
+    ├── ConfigError                a flag, a YAML key or a combination of them is wrong
+    ├── InputError                 something that the user handed in cannot be used
+    │   ├── SourceError            a raw file is truncated, corrupt or of no known format
+    │   ├── RejectedBudgetError    more rows were rejected than --max-rejected-fraction allows
+    │   └── SchemaError            a table lacks a column, or has one of the wrong type or with nulls
+    ├── LeakageError               a target, a reference or an evaluation user is where it must not be
+    ├── PromptError                a prompt cannot be rendered within its token budget
+    ├── TrainingError              training cannot start or has to stop
+    ├── AdapterError               an adapter and a base do not belong together, or an adapter is incomplete
+    ├── EngineError                the engine that generates cannot start or has died
+    └── PublishError               a night cannot be published
+
+All are picklable with their message alone, so that they cross Ray's process borders unchanged.
+"""
+
+
+class ReviewLLMError(Exception):
+    """The root of the tree above."""
+
+
+class ConfigError(ReviewLLMError):
+    """A flag, a YAML key or a combination of them is wrong."""
+
+
+class InputError(ReviewLLMError):
+    """Something that the user handed in cannot be used."""
+
+
+class SourceError(InputError):
+    """A raw file is truncated, corrupt or of no known format."""
+
+
+class RejectedBudgetError(InputError):
+    """More rows were rejected than the budget allows."""
+
+
+class SchemaError(InputError):
+    """A table lacks a column, or has one of the wrong type or with nulls where none may be."""
+
+
+class LeakageError(ReviewLLMError):
+    """A target, a reference or an evaluation user is where it must not be."""
+
+
+class PromptError(ReviewLLMError):
+    """A prompt cannot be rendered within its token budget."""
+
+
+class TrainingError(ReviewLLMError):
+    """Training cannot start or has to stop."""
+
+
+class AdapterError(ReviewLLMError):
+    """An adapter and a base do not belong together, or an adapter is incomplete."""
+
+
+class EngineError(ReviewLLMError):
+    """The engine that generates cannot start or has died."""
+
+
+class PublishError(ReviewLLMError):
+    """A night cannot be published."""

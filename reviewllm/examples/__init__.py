@@ -1,0 +1,7 @@
+"""Interactions and items to examples: whose reviews are targets, with which history, in which split.
+
+purchases.py  one part of the interactions, in order, with the positions of every purchase's history
+protocol.py   which users are evaluated, which targets are trained on, which purchases lack a review
+build.py      selected targets -> examples with their histories, in shards
+leakage.py    proof that no target, reference or evaluation user is where it must not be
+"""

@@ -1,0 +1,146 @@
+"""Interactions and items -> examples, in shards of whole users."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+
+from reviewllm.errors import InputError
+from reviewllm.examples import purchases
+from reviewllm.examples.leakage import LeakageCheck
+from reviewllm.examples.protocol import ExamplesConfig, Quota, assign_splits, last_reviews, select_targets
+from reviewllm.tables import EXAMPLES, HISTORY_ENTRY, INTERACTIONS, ITEMS, table_files, write_table
+
+SPLITS = ("train", "simple", "hard", "backfill")
+
+
+class ExamplesCounts(NamedTuple):
+    """What was built: purchases read, examples of each split, what each category gave, what the leakage check saw."""
+
+    purchases: int
+    hidden: int
+    examples: dict[str, int]
+    quotas: list[Quota]
+    repeated_wording: int
+
+
+def build_examples(
+    *, interactions: Path, items: Path, out: Path, config: ExamplesConfig, on_part: Callable[[int, int], None] | None = None
+) -> ExamplesCounts:
+    """Write `out/<split>/shard-<number>-<content hash>.parquet` from the interactions and items tables.
+
+    Goes through the interactions twice, one file at a time: first to draw the splits, then to write the examples.
+    Memory is bounded by the largest file and by one row for each user within the protocol's bounds. The whole folder
+    is built aside and swapped in, so a failing run leaves the earlier one; the same input gives the same bytes.
+
+    Args:
+        on_part: called with (files done, files in all) as the work goes on.
+
+    Raises:
+        SchemaError: a table is missing or does not fit.
+        InputError: nothing in the interactions can become an example.
+        LeakageError: the result shows a model what it must not see.
+    """
+    files = table_files(interactions, INTERACTIONS)
+    tell = on_part or (lambda done, total: None)
+    labels = pl.scan_parquet(table_files(items, ITEMS))
+    candidates = []
+    for number, file in enumerate(files):
+        candidates.append(last_reviews(_placed(file, number, config), config))
+        tell(number + 1, 2 * len(files))
+    splits, quotas = assign_splits(pl.concat(candidates), config)
+
+    aside = out.with_name(f".{out.name}.{uuid.uuid4().hex[:8]}.tmp")
+    check = LeakageCheck(evaluated=splits.filter(pl.col("split") != "train")["user_id"], backfill_history=config.history)
+    try:
+        counts = dict.fromkeys(SPLITS, 0)
+        totals = {"purchases": 0, "hidden": 0}
+        shards = dict.fromkeys(SPLITS, 0)
+        for number, file in enumerate(files):
+            part = purchases.label_items(_placed(file, number, config), labels)
+            totals["purchases"] += len(part)
+            totals["hidden"] += int(part["hidden"].sum())
+            check.start_part(part.filter(~pl.col("is_review")))
+            for split, table in _examples(part, select_targets(part, splits, config), config):
+                check.add(table)
+                _write_shard(table, aside / split, shards[split])
+                shards[split] += 1
+                counts[split] += table.num_rows
+            tell(len(files) + number + 1, 2 * len(files))
+        if not sum(counts.values()):
+            raise InputError(
+                f"{interactions}: none of {totals['purchases']} purchases can become an example: no user has more than "
+                f"{config.more_than_reviews} and fewer than {config.fewer_than_reviews} reviews and no purchase lacks one; "
+                "try --targets all, other bounds, or --hide-fraction 0.1"
+            )
+        _swap(aside, out)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+    return ExamplesCounts(totals["purchases"], totals["hidden"], counts, quotas, check.repeated_wording)
+
+
+def _placed(file: Path, number: int, config: ExamplesConfig) -> pl.DataFrame:
+    part = purchases.read_part(file)
+    hidden = purchases.hide_reviews(part, fraction=config.hide_fraction, seed=config.seed * 1_000_003 + number)
+    return purchases.place_histories(hidden)
+
+
+def _examples(part: pl.DataFrame, targets: pl.DataFrame, config: ExamplesConfig) -> Iterator[tuple[str, pa.Table]]:
+    """Yield (split, examples) shard by shard; the targets of one user stay in one shard of each split."""
+    entries = part.filter("is_review").select("item_id", "title", "rating", "review", "purchased_at").to_arrow()
+    reviews = entries.cast(pa.schema(HISTORY_ENTRY.fields))
+    for split in SPLITS:
+        chosen = targets.filter(pl.col("split") == split)
+        for shard in _whole_users(chosen, config.shard_rows):
+            yield split, _with_history(shard, reviews, config)
+
+
+def _whole_users(targets: pl.DataFrame, shard_rows: int) -> Iterator[pl.DataFrame]:
+    """Cut sorted targets into slices of about `shard_rows` rows, never within a user."""
+    if targets.is_empty():
+        return
+    # A user belongs to the shard in which the user's first row falls.
+    first_row = pl.int_range(pl.len()).min().over("user_id")
+    numbered = targets.with_columns(shard=first_row // shard_rows)
+    yield from numbered.partition_by("shard", maintain_order=True, include_key=False)
+
+
+def _with_history(targets: pl.DataFrame, reviews: pa.Table, config: ExamplesConfig) -> pa.Table:
+    whole = (targets["split"] == "backfill") & (config.history == "all")
+    ends = np.where(whole, targets["user_end"], targets["history_end"])
+    starts = np.maximum(targets["history_start"].to_numpy(), ends - config.max_history)
+    columns = targets.select(
+        pl.col("purchase_id").alias("example_id"),
+        *("user_id", "item_id", "category", "rating", "title", "attributes", "purchased_at"),
+        pl.col("review").alias("reference"),
+        "split",
+    ).to_arrow()
+    return EXAMPLES.check(
+        columns.append_column("history", purchases.gather_histories(reviews, starts, ends)), where="examples"
+    )
+
+
+def _write_shard(table: pa.Table, folder: Path, number: int) -> None:
+    """Write a shard under its number and the hash of its bytes: other content, other name."""
+    path = folder / f"shard-{number:05d}.parquet"
+    write_table(table, path, EXAMPLES)
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()[:12]
+    path.rename(folder / f"shard-{number:05d}-{digest}.parquet")
+
+
+def _swap(aside: Path, out: Path) -> None:
+    """Put the finished folder in place of an earlier one."""
+    old = out.with_name(f".{out.name}.old")
+    shutil.rmtree(old, ignore_errors=True)
+    if out.exists():
+        out.rename(old)
+    aside.rename(out)
+    shutil.rmtree(old, ignore_errors=True)

@@ -1,0 +1,244 @@
+"""Every table and column, once: name, Arrow type, unit, whether null may stand there, and meaning.
+
+The tables are Parquet (zstd) and the contract between the jobs. A step reads a table through `read_table` or checks it with
+`Table.check`, and writes it with `write_table`, so a column that is missing, of another type or null where it must not be
+stops the step before its first expensive second.
+"""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from reviewllm.errors import SchemaError
+
+TIMESTAMP = pa.timestamp("us", tz="UTC")
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column; `nullable` says whether null has a meaning there, and `meaning` gives it."""
+
+    name: str
+    type: pa.DataType
+    meaning: str
+    nullable: bool = False
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table by name, with its columns in the order in which they are written."""
+
+    name: str
+    columns: tuple[Column, ...]
+
+    @property
+    def schema(self) -> pa.Schema:
+        """The Arrow schema that every file of this table has."""
+        return pa.schema([pa.field(column.name, column.type, nullable=column.nullable) for column in self.columns])
+
+    def check(self, table: pa.Table, *, where: str) -> pa.Table:
+        """Return `table` with exactly this table's columns, in order and type.
+
+        Other columns are dropped. `where` is the file or step that the message names.
+
+        Raises:
+            SchemaError: a column is missing, cannot be cast, or holds nulls where none may be.
+        """
+        missing = [column.name for column in self.columns if column.name not in table.column_names]
+        if missing:
+            raise SchemaError(
+                f"{where}: table '{self.name}' lacks the column(s) {', '.join(missing)}; it has "
+                f"{', '.join(table.column_names) or 'none'}"
+            )
+        table = table.select([column.name for column in self.columns])
+        for column in self.columns:
+            nulls = table[column.name].null_count
+            if nulls and not column.nullable:
+                raise SchemaError(
+                    f"{where}: column '{column.name}' of table '{self.name}' holds {nulls} null(s); none may be null"
+                )
+        try:
+            return table.cast(self.schema)
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError, ValueError) as error:
+            raise SchemaError(f"{where}: table '{self.name}' cannot be read as {self.schema}: {error}") from error
+
+
+HISTORY_ENTRY = pa.struct(
+    [
+        pa.field("item_id", pa.string(), nullable=False),
+        pa.field("title", pa.string(), nullable=False),
+        pa.field("rating", pa.float64(), nullable=False),
+        pa.field("review", pa.string(), nullable=False),
+        pa.field("purchased_at", TIMESTAMP, nullable=False),
+    ]
+)
+
+ITEMS = Table(
+    "items",
+    (
+        Column("item_id", pa.string(), "the shop's id of the item"),
+        Column("title", pa.string(), "cleaned of HTML; null where nothing is left of it", nullable=True),
+        Column("brand", pa.string(), "brand or store", nullable=True),
+        Column("category", pa.string(), "the shop's main category", nullable=True),
+        Column("price", pa.float64(), "in the shop's currency", nullable=True),
+        Column("attributes", pa.string(), "product attributes as a JSON object in text", nullable=True),
+    ),
+)
+
+INTERACTIONS = Table(
+    "interactions",
+    (
+        Column("purchase_id", pa.string(), "the source's id, or a stable hash of the row's key fields"),
+        Column("user_id", pa.string(), "the shop's id of the user; never a name"),
+        Column("item_id", pa.string(), "the item bought"),
+        Column("category", pa.string(), "of the item, or of the file where the item has none"),
+        Column("rating", pa.float64(), "stars, 1 to 5"),
+        Column("review", pa.string(), "cleaned of HTML; null in a rating-only purchase", nullable=True),
+        Column("purchased_at", TIMESTAMP, "when it was bought or reviewed, UTC"),
+    ),
+)
+
+REJECTED = Table(
+    "rejected",
+    (
+        Column("file", pa.string(), "the raw file"),
+        Column("line", pa.int64(), "line (JSON) or row (Parquet) in it, from 1"),
+        Column("reason", pa.string(), "why the row could not be used"),
+    ),
+)
+
+EXAMPLES = Table(
+    "examples",
+    (
+        Column("example_id", pa.string(), "the purchase_id of the target"),
+        Column("user_id", pa.string(), "who bought"),
+        Column("item_id", pa.string(), "the new item"),
+        Column("category", pa.string(), "of the new item"),
+        Column("rating", pa.float64(), "stars that the user gave the new item, 1 to 5"),
+        Column("title", pa.string(), "of the new item: its title, else brand, else category, else item id"),
+        Column("attributes", pa.string(), "of the new item, a JSON object in text", nullable=True),
+        Column("purchased_at", TIMESTAMP, "when the new item was bought, UTC"),
+        Column("history", pa.list_(HISTORY_ENTRY), "the user's own reviews, oldest first; empty for a new user"),
+        Column("reference", pa.string(), "the real review; null in a backfill", nullable=True),
+        Column("split", pa.string(), "train, simple, hard or backfill"),
+    ),
+)
+
+SCORES = (
+    Column("rouge1", pa.float64(), "ROUGE-1 F1 times 100; null without a reference", nullable=True),
+    Column("rougeL", pa.float64(), "ROUGE-L F1 times 100; null without a reference", nullable=True),
+    Column(
+        "sbert_cosine",
+        pa.float64(),
+        "cosine of sentence embeddings times 100 (the paper's 'BertScore'); null without a reference",
+        nullable=True,
+    ),
+)
+
+GENERATIONS = Table(
+    "generations",
+    (
+        Column("example_id", pa.string(), "the purchase_id of the purchase that lacked a review"),
+        Column("user_id", pa.string(), "in whose manner it was written"),
+        Column("item_id", pa.string(), "the item it is about"),
+        Column("category", pa.string(), "of the item"),
+        Column("rating", pa.float64(), "stars that the user gave, 1 to 5"),
+        Column("split", pa.string(), "of the example: backfill, simple or hard"),
+        Column("review", pa.string(), "the generated text; null where the row failed", nullable=True),
+        Column("error", pa.string(), "why the row failed; null where it did not", nullable=True),
+        Column("model", pa.string(), "the base that wrote it"),
+        Column("adapter", pa.string(), "the adapter that wrote it; null for the bare base", nullable=True),
+        Column("with_rating", pa.bool_(), "whether the prompt showed ratings"),
+        Column("fingerprint", pa.string(), "sha256 of all that decides the text; equal in all rows of a run"),
+        Column("prompt_tokens", pa.int32(), "tokens of the prompt; null where none could be made", nullable=True),
+        Column("history_kept", pa.int32(), "history entries in the prompt; null as prompt_tokens", nullable=True),
+        Column("completion_tokens", pa.int32(), "tokens generated; null where the row failed", nullable=True),
+        Column("finish_reason", pa.string(), "stop or length; null where the row failed", nullable=True),
+        Column("seed", pa.int64(), "of the row's sampling"),
+        Column("generated_at", TIMESTAMP, "UTC"),
+        Column("is_generated", pa.bool_(), "always true: no customer wrote this text"),
+        *SCORES,
+    ),
+)
+
+METRICS = Table(
+    "metrics",
+    (
+        Column("run", pa.string(), "name of the evaluation"),
+        Column("model", pa.string(), "name of the model, as in the tables of the report"),
+        Column("split", pa.string(), "simple or hard"),
+        Column("category", pa.string(), "a category, or 'all'"),
+        Column("with_rating", pa.bool_(), "whether the prompts showed ratings"),
+        Column("repeat", pa.int32(), "number of the repetition, from 0"),
+        Column("metric", pa.string(), "a score of generations"),
+        Column("value", pa.float64(), "its mean over the rows; a failed row counts as 0"),
+        Column("ci_low", pa.float64(), "lower end of the 95 % bootstrap interval"),
+        Column("ci_high", pa.float64(), "upper end of it"),
+        Column("n", pa.int64(), "rows"),
+    ),
+)
+
+TABLES = (ITEMS, INTERACTIONS, REJECTED, EXAMPLES, GENERATIONS, METRICS)
+
+
+def write_table(table: pa.Table, path: Path, kind: Table) -> None:
+    """Check `table` against `kind` and write it to `path`: aside, synced, then renamed, so no reader sees half a file.
+
+    Raises:
+        SchemaError: the rows do not fit the table.
+    """
+    table = kind.check(table, where=str(path))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
+    try:
+        with open(aside, "wb") as file:
+            pq.write_table(table, file, compression="zstd")
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(aside, path)
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def table_files(folder: Path, kind: Table) -> list[Path]:
+    """List the Parquet files of `kind` at `folder` (a folder or one file), sorted by name.
+
+    Names that start with '.' or '_' are not data.
+
+    Raises:
+        SchemaError: there is none.
+    """
+    if folder.is_file():
+        return [folder]
+    files = sorted(
+        path
+        for path in folder.rglob("*.parquet")
+        if not any(part.startswith((".", "_")) for part in path.relative_to(folder).parts)
+    )
+    if not files:
+        raise SchemaError(f"{folder}: no Parquet file of table '{kind.name}' is there; run the step that writes it first")
+    return files
+
+
+def read_table(source: Path | Sequence[Path], kind: Table) -> pa.Table:
+    """Read a whole table into memory from a folder, a file or a list of files, checked against `kind`.
+
+    Raises:
+        SchemaError: no file is there, one is not Parquet, or one does not fit the table.
+    """
+    files: Iterable[Path] = table_files(source, kind) if isinstance(source, Path) else source
+    parts = []
+    for file in files:
+        try:
+            part = pq.ParquetFile(file).read()
+        except (pa.ArrowInvalid, OSError) as error:
+            raise SchemaError(f"{file}: not a readable Parquet file ({error}); make it anew or remove it") from error
+        parts.append(kind.check(part, where=str(file)))
+    return pa.concat_tables(parts) if parts else kind.schema.empty_table()
