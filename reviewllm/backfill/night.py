@@ -1,0 +1,156 @@
+"""One night: shards are staged under the run's fingerprint, and published whole.
+
+generations/.staging/<date>-<fingerprint>/shard-00000-<hash>.parquet   finished shards, found by a re-run
+generations/dt=2026-11-21/shard-00000-<hash>.parquet, _manifest.json   what readers see: complete nights only
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Sequence
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import polars as pl
+import pyarrow.parquet as pq
+
+from reviewllm import __version__
+from reviewllm.errors import PublishError
+from reviewllm.tables import EXAMPLES, GENERATIONS, table_files
+
+MANIFEST = "_manifest.json"
+
+
+class Night(NamedTuple):
+    """Where a night's rows are staged and published."""
+
+    out: Path
+    day: date
+    fingerprint: str
+
+    @property
+    def staging(self) -> Path:
+        """Hidden from readers; another fingerprint stages elsewhere, so rows are never shared between two."""
+        return self.out / ".staging" / f"{self.day.isoformat()}-{self.fingerprint[:16]}"
+
+    @property
+    def published(self) -> Path:
+        """What readers see."""
+        return self.out / f"dt={self.day.isoformat()}"
+
+    def output(self, shard: Path) -> Path:
+        """The staged file of a shard: the same name, so a second writer can only replace it by an equal one."""
+        return self.staging / shard.name
+
+
+def missing_shards(night: Night, shards: Sequence[Path]) -> list[Path]:
+    """The shards that are not staged yet; a staged file that cannot be read, or is short, counts as missing."""
+    return [shard for shard in shards if not _complete(night.output(shard), shard)]
+
+
+def is_published(night: Night) -> bool:
+    """Whether this very run is published already.
+
+    Raises:
+        PublishError: the day is taken by a run of another fingerprint.
+    """
+    manifest = night.published / MANIFEST
+    if not night.published.exists():
+        return False
+    try:
+        found = json.loads(manifest.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise PublishError(f"{night.published}: is there but has no readable {MANIFEST}; move it away first") from error
+    if found.get("fingerprint") != night.fingerprint:
+        raise PublishError(
+            f"{night.published} was written by another run (fingerprint {str(found.get('fingerprint'))[:12]}, this one is "
+            f"{night.fingerprint[:12]}: another base, adapter, prompt or sampling); choose another --date or another --out, "
+            "or move it away"
+        )
+    return True
+
+
+def published_names(night: Night) -> list[str]:
+    """Names of the shards in the published night."""
+    return [path.name for path in table_files(night.published, GENERATIONS)]
+
+
+def publish(night: Night, shards: Sequence[Path], details: dict[str, Any]) -> dict[str, Any]:
+    """Verify the staged night against its examples and rename it into place with a manifest.
+
+    Args:
+        details: what else the manifest says: model, adapter, seconds, ...
+
+    Raises:
+        PublishError: rows are missing, twice, or not of this night; nothing was published.
+    """
+    expected = _ids(shards)
+    outputs = [night.output(shard) for shard in shards]
+    staged = (
+        pl.scan_parquet(outputs).select("example_id", "error", "fingerprint", "prompt_tokens", "completion_tokens").collect()
+    )
+    _verify(night, expected, staged)
+    stray = set(night.staging.iterdir()) - set(outputs)
+    for path in stray:
+        path.unlink()
+    manifest = {
+        "date": night.day.isoformat(),
+        "fingerprint": night.fingerprint,
+        "code_version": __version__,
+        "published_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "shards": len(outputs),
+        "rows": len(staged),
+        "failed": int(staged["error"].is_not_null().sum()),
+        "prompt_tokens": int(staged["prompt_tokens"].sum()),
+        "completion_tokens": int(staged["completion_tokens"].sum()),
+        **details,
+    }
+    (night.staging / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
+    try:
+        os.rename(night.staging, night.published)
+    except OSError as error:
+        raise PublishError(
+            f"{night.published}: cannot be put in place: {error}; the rows stay in {night.staging}"
+        ) from error
+    if not any(night.staging.parent.iterdir()):
+        shutil.rmtree(night.staging.parent)
+    return manifest
+
+
+def _complete(output: Path, shard: Path) -> bool:
+    try:
+        return bool(pq.read_metadata(output).num_rows == pq.read_metadata(shard).num_rows)
+    except (OSError, ValueError):  # absent, cut short, or not Parquet (ArrowInvalid is a ValueError)
+        return False
+
+
+def _ids(shards: Sequence[Path]) -> pl.Series:
+    if not shards:
+        return pl.Series("example_id", [], dtype=pl.String)
+    return pl.scan_parquet(list(shards)).select("example_id").collect()["example_id"]
+
+
+def _verify(night: Night, expected: pl.Series, staged: pl.DataFrame) -> None:
+    """Counts, anti-joins both ways, duplicates and fingerprints."""
+    ids = staged["example_id"]
+    problems = {
+        "missing": int((~expected.is_in(ids.implode())).sum()),
+        "unexpected": int((~ids.is_in(expected.implode())).sum()),
+        "twice": int(len(ids) - ids.n_unique()),
+        "of another run": int((staged["fingerprint"] != night.fingerprint).sum()),
+    }
+    wrong = ", ".join(f"{count} {what}" for what, count in problems.items() if count)
+    if wrong:
+        raise PublishError(f"{night.staging}: rows of the night are wrong: {wrong}; remove that folder and run again")
+
+
+def backfill_shards(examples: Path) -> list[Path]:
+    """The shards of backfill examples.
+
+    Raises:
+        SchemaError: there is none.
+    """
+    return table_files(examples, EXAMPLES)

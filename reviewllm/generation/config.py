@@ -1,0 +1,32 @@
+"""Engine, sampling and resources of a generation run."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field
+
+from reviewllm.config import StageConfig
+
+
+class GenerationConfig(StageConfig):
+    """How texts are generated; `engine_kwargs` are vLLM's own."""
+
+    engine: Literal["vllm", "rule"] = Field("vllm", description="vLLM, or a rule for dry runs without any model")
+    max_new_tokens: int = Field(256, ge=1, description="tokens of a review at most")
+    temperature: float = Field(0.0, ge=0, le=2, description="0 writes greedily")
+    top_p: float = Field(1.0, gt=0, le=1, description="nucleus of the sampling")
+    sampling_seed: int = Field(0, ge=0, description="each row samples from this and its own id")
+    engine_kwargs: dict[str, Any] = Field({}, description="passed on to vLLM's engine, as JSON")
+    num_engines: int = Field(1, ge=1, description="engines: one for each GPU on a cluster")
+    cpus_per_engine: float = Field(1, gt=0, description="CPUs that an engine's actor reserves")
+    gpus_per_engine: float = Field(0, ge=0, description="GPUs that an engine's actor reserves")
+    shards_in_flight: int = Field(2, ge=1, description="shards that an engine works on at once")
+    num_scorers: int = Field(1, ge=1, description="actors that score and write shards")
+    cpus_per_scorer: float = Field(0.5, gt=0, description="CPUs that each of them reserves")
+    rule_delay_s: float = Field(0.0, ge=0, description="rule engine: seconds that a row takes")
+    rule_fail_ids: list[str] = Field([], description="rule engine: example ids that fail")
+
+    def sampling(self) -> dict[str, Any]:
+        """What of this decides the text, for the fingerprint."""
+        return {name: getattr(self, name) for name in ("engine", "max_new_tokens", "temperature", "top_p", "sampling_seed")}

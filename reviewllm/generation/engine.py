@@ -1,0 +1,45 @@
+"""What an engine is: the seam between shards and whatever writes the text."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple, Protocol
+
+from reviewllm.prompts.renderer import Ids
+
+
+class Request(NamedTuple):
+    """One row to write: the example, its prompt ids, the row's seed, and the folder of a live adapter (None: none)."""
+
+    example: dict[str, Any]
+    prompt_ids: Ids
+    seed: int
+    adapter: str | None
+
+
+class Completion(NamedTuple):
+    """What was written: the text without its end token, how many tokens it took, and why it ended (stop or length)."""
+
+    text: str
+    token_ids: Ids
+    finish_reason: str
+
+
+class RowError(Exception):
+    """This row cannot be written; the engine and the other rows go on."""
+
+
+class Engine(Protocol):
+    """Writes many requests at once; built inside the actor that uses it."""
+
+    async def generate(self, request: Request) -> Completion:
+        """Write one row.
+
+        Raises:
+            RowError: this row failed.
+            EngineError: the engine died; no row can be written any more.
+        """
+        ...
+
+    def close(self) -> None:
+        """Free everything; to be called before the process ends."""
+        ...

@@ -1,0 +1,98 @@
+"""Shards through the actors, on Ray Data."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from reviewllm.errors import EngineError, ReviewLLMError
+from reviewllm.generation.shards import GenerationSpec, ShardGenerator, ShardScorer, task_table
+
+
+class Task(NamedTuple):
+    """One shard to write: its examples, the number of the variant that writes it, and where the result goes."""
+
+    shard: Path
+    variant: int
+    output: Path
+
+
+class RunCounts(NamedTuple):
+    """What a run wrote; seconds include the engines' start."""
+
+    shards: int = 0
+    rows: int = 0
+    failed: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    seconds: float = 0.0
+
+
+def run_tasks(
+    tasks: Sequence[Task], spec: GenerationSpec, *, on_shard: Callable[[int, int, str], None] | None = None
+) -> RunCounts:
+    """Write every task's output on the connected Ray cluster, and return the sums.
+
+    Ray Data's rows are shards: a shard is the unit of work, of commit and of what a crash loses. Every path must be
+    visible to every node.
+
+    Args:
+        on_shard: called with (shards done, shards in all, a text).
+
+    Raises:
+        ReviewLLMError: what an actor raised, as it was raised there.
+    """
+    import ray.data
+    import ray.exceptions
+
+    started = time.monotonic()
+    counts = RunCounts()
+    if not tasks:
+        return counts
+    # One block a row, or Ray Data would hand all shards to one actor.
+    shards = ray.data.from_arrow(task_table(tasks)).repartition(len(tasks))
+    config = spec.generation
+    generated = shards.map_batches(
+        ShardGenerator,
+        fn_constructor_kwargs={"spec": spec},
+        batch_size=1,
+        batch_format="pyarrow",
+        num_cpus=config.cpus_per_engine,
+        num_gpus=config.gpus_per_engine,
+        compute=ray.data.ActorPoolStrategy(
+            size=config.num_engines, max_tasks_in_flight_per_actor=config.shards_in_flight + 1
+        ),
+        max_concurrency=config.shards_in_flight,
+    )
+    scored = generated.map_batches(
+        ShardScorer,
+        batch_size=1,
+        batch_format="pyarrow",
+        num_cpus=config.cpus_per_scorer,
+        compute=ray.data.ActorPoolStrategy(size=config.num_scorers),
+    )
+    try:
+        for row in scored.iter_rows(prefetch_batches=0):
+            counts = RunCounts(
+                counts.shards + 1,
+                *(getattr(counts, name) + row[name] for name in ("rows", "failed", "prompt_tokens", "completion_tokens")),
+            )
+            if on_shard:
+                on_shard(counts.shards, len(tasks), f"{counts.rows} rows, {counts.failed} failed")
+    except (ray.exceptions.RayError, ReviewLLMError) as error:
+        raise own_error(error) from error
+    return counts._replace(seconds=time.monotonic() - started)
+
+
+def own_error(error: BaseException) -> ReviewLLMError:
+    """The error of ours that lies at the bottom of what Ray wrapped around it, else one that carries its text."""
+    cause: Any = error
+    seen: set[int] = set()
+    while cause is not None and id(cause) not in seen:
+        seen.add(id(cause))
+        if isinstance(cause, ReviewLLMError):
+            return cause
+        cause = getattr(cause, "cause", None) or cause.__cause__
+    return EngineError(f"generation failed on the cluster: {error}")

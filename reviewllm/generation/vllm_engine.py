@@ -1,0 +1,106 @@
+"""vLLM as the engine, on CPU or GPU: token ids in, final outputs only."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from pathlib import Path
+from typing import Any
+
+from reviewllm.errors import EngineError
+from reviewllm.generation.config import GenerationConfig
+from reviewllm.generation.engine import Completion, Request, RowError
+
+_CPU_KV_CACHE_GIB = "2"  # where the user set none: vLLM's own default takes half of the machine's memory
+
+
+class VLLMEngine:
+    """One `AsyncLLM`; adapters, where given, are served live beside the base."""
+
+    def __init__(
+        self, config: GenerationConfig, *, model: Path, tokenizer: Any, max_model_len: int, adapters: list[str]
+    ) -> None:
+        """Start the engine: about half a minute on two cores.
+
+        Args:
+            config: sampling, and `engine_kwargs` for vLLM, which win over what is set here.
+            model: the base, or base and adapter merged.
+            tokenizer: decodes what was written.
+            max_model_len: tokens of prompt and response at most.
+            adapters: folders of the LoRA adapters to serve live.
+
+        Raises:
+            EngineError: vLLM cannot start.
+        """
+        os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", _CPU_KV_CACHE_GIB)
+        os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
+        from vllm.engine.arg_utils import AsyncEngineArgs
+        from vllm.lora.request import LoRARequest
+        from vllm.v1.engine.async_llm import AsyncLLM
+
+        arguments: dict[str, Any] = {
+            "model": str(model),
+            "max_model_len": max_model_len,
+            "enable_prefix_caching": True,
+            "disable_log_stats": True,
+            "trust_remote_code": False,
+        }
+        if adapters:
+            arguments |= {"enable_lora": True, "max_loras": len(adapters), "max_lora_rank": _largest_rank(adapters)}
+        try:
+            self._engine = AsyncLLM.from_engine_args(AsyncEngineArgs(**(arguments | config.engine_kwargs)))
+        except (RuntimeError, ValueError, TypeError, OSError) as error:
+            raise EngineError(f"vLLM cannot start on {model}: {error}; its log is in Ray's session folder") from error
+        self._config = config
+        self._tokenizer = tokenizer
+        self._loras = {path: LoRARequest(Path(path).name, place, path) for place, path in enumerate(adapters, start=1)}
+        self._numbers = itertools.count()
+
+    async def generate(self, request: Request) -> Completion:
+        """Write one row; cancelling the task cancels the request.
+
+        Raises:
+            RowError: vLLM refused the request.
+            EngineError: the engine died.
+        """
+        from vllm import SamplingParams
+        from vllm.sampling_params import RequestOutputKind
+        from vllm.v1.engine.exceptions import EngineDeadError, EngineGenerateError
+
+        sampling = SamplingParams(
+            max_tokens=self._config.max_new_tokens,
+            temperature=self._config.temperature,
+            top_p=self._config.top_p,
+            seed=request.seed,
+            detokenize=False,
+            output_kind=RequestOutputKind.FINAL_ONLY,
+            stop_token_ids=[self._tokenizer.eos_token_id],
+        )
+        final: Any = None
+        try:
+            async for output in self._engine.generate(
+                {"prompt_token_ids": request.prompt_ids},
+                sampling,
+                request_id=str(next(self._numbers)),
+                lora_request=self._loras[request.adapter] if request.adapter else None,
+            ):
+                final = output
+        except EngineDeadError as error:
+            raise EngineError(f"vLLM died: {error}; its log is in Ray's session folder") from error
+        except (EngineGenerateError, ValueError) as error:
+            raise RowError(f"vLLM refused the request: {error}") from error
+        written = final.outputs[0]
+        text = self._tokenizer.decode(written.token_ids, skip_special_tokens=True).strip()
+        return Completion(text, list(written.token_ids), str(written.finish_reason))
+
+    def close(self) -> None:
+        """Shut the engine's processes down."""
+        self._engine.shutdown()
+
+
+def _largest_rank(adapters: list[str]) -> int:
+    """The smallest rank of those that vLLM can be built for (8, 16, ...) that serves all adapters."""
+    import json
+
+    ranks = [int(json.loads((Path(folder) / "adapter_config.json").read_text(encoding="utf-8"))["r"]) for folder in adapters]
+    return next(rank for rank in (8, 16, 32, 64, 128, 256, 320, 512) if rank >= max(ranks))

@@ -1,0 +1,196 @@
+"""The adapter folder: PEFT's own layout, plus `reviewllm.json`, which says what it was trained on and for."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import uuid
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from reviewllm import __version__
+from reviewllm.config import StageConfig
+from reviewllm.errors import AdapterError, ConfigError
+from reviewllm.prompts.renderer import PROMPT_VERSION, PromptConfig
+
+DESCRIPTION_FILE = "reviewllm.json"
+_SAMPLED_BYTES = 1 << 20
+_READ_WHOLE_BYTES = 64 << 20
+
+
+class Canary(StageConfig):
+    """A fixed prompt with the ids that base and adapter write after it, greedily."""
+
+    prompt: list[int]
+    base: list[int]
+    adapter: list[int]
+
+
+class AdapterDescription(StageConfig):
+    """What an adapter was trained on and for; generation refuses to use it otherwise."""
+
+    base_model: str
+    base_digest: str
+    with_rating: bool
+    instruction: str
+    max_prompt_tokens: int
+    prompt_version: str = PROMPT_VERSION
+    code_version: str = __version__
+    samples: int
+    optimizer_steps: int
+    first_loss: float
+    last_loss: float
+    canaries: list[Canary] = []
+
+
+def model_digest(folder: Path) -> str:
+    """sha256 over the files of a model folder that decide what it writes.
+
+    Files up to 64 MiB count whole; of larger ones the size and 1 MiB each of the start (the safetensors header is there),
+    the middle and the end, so that an 8B base costs milliseconds and not a minute.
+    """
+    digest = hashlib.sha256()
+    for path in sorted(path for path in folder.iterdir() if path.suffix in (".json", ".safetensors", ".model", ".jinja")):
+        if path.name == DESCRIPTION_FILE:
+            continue
+        size = path.stat().st_size
+        digest.update(f"{path.name}:{size}:".encode())
+        with open(path, "rb") as file:
+            if size <= _READ_WHOLE_BYTES:
+                digest.update(file.read())
+            else:
+                for start in (0, size // 2, size - _SAMPLED_BYTES):
+                    file.seek(start)
+                    digest.update(file.read(_SAMPLED_BYTES))
+    return digest.hexdigest()
+
+
+def local_model_folder(base_model: str) -> Path:
+    """The folder that holds a base: the folder itself, or the hub's snapshot of a name.
+
+    Raises:
+        ConfigError: neither a model folder nor a name that can be resolved.
+    """
+    folder = Path(base_model)
+    if (folder / "config.json").is_file():
+        return folder.resolve()
+    if folder.exists():
+        raise ConfigError(
+            f"--base-model {base_model}: the folder holds no config.json; expected a Hugging Face model folder"
+        )
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HFValidationError
+
+    try:
+        patterns = ["*.json", "*.safetensors", "*.model", "*.jinja"]
+        return Path(snapshot_download(base_model, allow_patterns=patterns))
+    except (OSError, ValueError, HFValidationError) as error:
+        raise ConfigError(
+            f"--base-model {base_model}: neither a folder nor a hub name that can be reached: {error}"
+        ) from error
+
+
+def write_adapter(model: Any, tokenizer: Any, folder: Path, description: AdapterDescription) -> None:
+    """Save a PEFT model's adapter, the tokenizer, the description and a model card to a new folder."""
+    model.save_pretrained(folder, safe_serialization=True)
+    tokenizer.save_pretrained(folder)
+    (folder / DESCRIPTION_FILE).write_text(description.model_dump_json(indent=1) + "\n", encoding="utf-8")
+    (folder / "README.md").write_text(model_card(description), encoding="utf-8")
+
+
+def model_card(description: AdapterDescription) -> str:
+    """The adapter's model card, with the metadata block that hubs and PEFT read."""
+    ratings = "with ratings" if description.with_rating else "without ratings"
+    return f"""---
+base_model: {json.dumps(description.base_model)}
+library_name: peft
+pipeline_tag: text-generation
+tags: [lora, review-generation, reviewllm]
+---
+
+# Review-writing adapter ({ratings})
+
+Writes the review that a user would write of a purchase, from a prompt of reviewllm's form (version
+{description.prompt_version}, {ratings}, at most {description.max_prompt_tokens} tokens).
+
+| | |
+|---|---|
+| base | `{description.base_model}` (sha256 {description.base_digest[:16]}) |
+| samples, optimizer steps | {description.samples}, {description.optimizer_steps} |
+| loss of a response token, first and last step | {description.first_loss:.4f}, {description.last_loss:.4f} |
+| made by | reviewllm {description.code_version} |
+
+Intended use: drafts for the user concerned, and analytics. Its texts are generated and marked as such; they must never be
+published as a customer's own words without that customer.
+"""
+
+
+def read_description(adapter: Path) -> AdapterDescription:
+    """Read what an adapter was trained on and for.
+
+    Raises:
+        AdapterError: the folder is no adapter of reviewllm, or an incomplete one.
+    """
+    needed = ("adapter_config.json", "adapter_model.safetensors", DESCRIPTION_FILE)
+    missing = [name for name in needed if not (adapter / name).is_file()]
+    if missing:
+        raise AdapterError(
+            f"{adapter}: not a complete adapter folder, {', '.join(missing)} missing; train it with jobs/train.py"
+        )
+    try:
+        return AdapterDescription.model_validate_json((adapter / DESCRIPTION_FILE).read_bytes())
+    except ValidationError as error:
+        raise AdapterError(f"{adapter / DESCRIPTION_FILE}: cannot be read: {error}") from error
+
+
+def check_fits(adapter: Path, base: Path, prompt: PromptConfig) -> AdapterDescription:
+    """Read an adapter's description and refuse it for another base or another kind of prompt.
+
+    Raises:
+        AdapterError: what differs, and what to set.
+    """
+    description = read_description(adapter)
+    if description.base_digest != model_digest(base):
+        raise AdapterError(
+            f"adapter {adapter} was trained on base {description.base_model} (sha256 {description.base_digest[:12]}), but "
+            f"{base} has sha256 {model_digest(base)[:12]}; set --base-model to the first or pick another adapter"
+        )
+    if description.prompt_version != PROMPT_VERSION:
+        raise AdapterError(
+            f"adapter {adapter} knows prompts of version {description.prompt_version}, this code renders version "
+            f"{PROMPT_VERSION}; train it anew"
+        )
+    if description.with_rating != prompt.rating:
+        seen, asked = ("with", "without") if description.with_rating else ("without", "with")
+        raise AdapterError(f"adapter {adapter} was trained {seen} ratings, but the prompts are rendered {asked} them")
+    if description.instruction != prompt.instruction():
+        raise AdapterError(f"adapter {adapter} was trained with another instruction; pass its --instruction-file")
+    return description
+
+
+def merge_adapter(base: Path, adapter: Path, folder: Path) -> Path:
+    """Write base plus adapter as one Hugging Face model to `folder`, aside and renamed; an existing one is kept.
+
+    The engine then runs at the base's speed: its live LoRA costs throughput.
+    """
+    if (folder / "config.json").is_file():
+        return folder
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    model = AutoModelForCausalLM.from_pretrained(base, trust_remote_code=False)
+    merged = PeftModel.from_pretrained(model, adapter).merge_and_unload()
+    aside = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}.tmp")
+    try:
+        merged.save_pretrained(aside, safe_serialization=True)
+        AutoTokenizer.from_pretrained(base, trust_remote_code=False).save_pretrained(aside)
+        if folder.exists():
+            shutil.rmtree(folder)
+        os.replace(aside, folder)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+    return folder
