@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from pydantic_settings import BaseSettings, CliSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
+from pydantic_settings import BaseSettings, CliSettingsSource, SettingsConfigDict, SettingsError
 
 from reviewllm.errors import ConfigError
 
@@ -29,31 +29,10 @@ class StageConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
 
 
-class JobConfig(BaseSettings):
-    """Options of one job; the environment is not read, so that a run depends on what was written down for it."""
-
-    model_config = SettingsConfigDict(
-        frozen=True,
-        extra="forbid",
-        protected_namespaces=(),
-        cli_kebab_case=True,
-        cli_implicit_flags=True,
-        cli_hide_none_type=True,
-    )
+class JobConfig(StageConfig):
+    """Options of one job; the environment is never read, so that a run depends on what was written down for it."""
 
     config: Path | None = Field(None, description="YAML file with any of these options; flags win over it")
-
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Take what `parse` hands over and nothing else."""
-        return (init_settings,)
 
 
 Job = TypeVar("Job", bound=JobConfig)
@@ -71,14 +50,20 @@ def parse(job: type[Job], argv: Sequence[str]) -> Job:
     finder.add_argument("--config", type=Path)
     path = finder.parse_known_args(argv)[0].config
     settings = read_yaml(path) if path else {}
-    prog = Path(sys.argv[0]).name or None
     try:
-        flags = CliSettingsSource[Any](job, cli_parse_args=list(argv), cli_prog_name=prog)()
+        flags = _flags(job, argv)
         return job(**{**settings, **flags})
     except ValidationError as error:
         raise ConfigError(describe(error)) from error
     except SettingsError as error:
         raise ConfigError(str(error)) from error
+
+
+def _flags(job: type[JobConfig], argv: Sequence[str]) -> dict[str, Any]:
+    """The options that were given as flags, by field name."""
+    style = SettingsConfigDict(cli_kebab_case=True, cli_implicit_flags=True, cli_hide_none_type=True)
+    settings = type(job.__name__, (job, BaseSettings), {"model_config": style, "__doc__": job.__doc__})
+    return CliSettingsSource[Any](settings, cli_parse_args=list(argv), cli_prog_name=Path(sys.argv[0]).name or None)()
 
 
 def read_yaml(path: Path) -> dict[str, Any]:

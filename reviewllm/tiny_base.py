@@ -135,4 +135,4 @@ def _train(model: Any, stream: Any, config: TinyBaseConfig, on_step: Callable[[i
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
         if on_step:
-            on_step(step + 1, config.base_steps, float(loss))
+            on_step(step + 1, config.base_steps, float(loss.detach()))

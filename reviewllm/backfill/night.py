@@ -51,31 +51,39 @@ def missing_shards(night: Night, shards: Sequence[Path]) -> list[Path]:
     return [shard for shard in shards if not _complete(night.output(shard), shard)]
 
 
-def is_published(night: Night) -> bool:
-    """Whether this very run is published already.
+def read_manifest(published: Path) -> dict[str, Any]:
+    """The manifest of a published night.
 
     Raises:
-        PublishError: the day is taken by a run of another fingerprint.
+        PublishError: it is missing or unreadable.
     """
-    manifest = night.published / MANIFEST
+    try:
+        manifest: dict[str, Any] = json.loads((published / MANIFEST).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise PublishError(f"{published}: is there but has no readable {MANIFEST}; move it away first") from error
+    return manifest
+
+
+def is_published(night: Night, shards: Sequence[Path]) -> bool:
+    """Whether this very run, over these very shards, is published already.
+
+    Raises:
+        PublishError: the day is taken by a run of another fingerprint or over other examples.
+    """
     if not night.published.exists():
         return False
-    try:
-        found = json.loads(manifest.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise PublishError(f"{night.published}: is there but has no readable {MANIFEST}; move it away first") from error
-    if found.get("fingerprint") != night.fingerprint:
+    found = read_manifest(night.published).get("fingerprint")
+    if found != night.fingerprint:
         raise PublishError(
-            f"{night.published} was written by another run (fingerprint {str(found.get('fingerprint'))[:12]}, this one is "
+            f"{night.published} was written by another run (fingerprint {str(found)[:12]}, this one is "
             f"{night.fingerprint[:12]}: another base, adapter, prompt or sampling); choose another --date or another --out, "
             "or move it away"
         )
+    if {path.name for path in table_files(night.published, GENERATIONS)} != {shard.name for shard in shards}:
+        raise PublishError(
+            f"{night.published} was written from other examples than those given now; choose another --date, or move it away"
+        )
     return True
-
-
-def published_names(night: Night) -> list[str]:
-    """Names of the shards in the published night."""
-    return [path.name for path in table_files(night.published, GENERATIONS)]
 
 
 def publish(night: Night, shards: Sequence[Path], details: dict[str, Any]) -> dict[str, Any]:

@@ -134,7 +134,10 @@ class PromptRenderer:
     def _encode_texts(self, texts: Iterable[tuple[str, int]]) -> dict[tuple[str, int], Ids]:
         keys = list(texts)
         clean = [self._space + neutralise(text, max_chars=chars, control_tokens=self._control) for text, chars in keys]
-        return {key: code.ids for key, code in zip(keys, self._backend.encode_batch(clean, False), strict=True)}
+        return {
+            key: code.ids
+            for key, code in zip(keys, self._backend.encode_batch(clean, add_special_tokens=False), strict=True)
+        }
 
     def _render_one(self, example: Row, encoded: Callable[[tuple[str, int]], Ids]) -> Prompt | PromptError:
         target = [
@@ -189,9 +192,9 @@ class _Entry(NamedTuple):
 
 
 def _joining_space(backend: Any) -> str:
-    """A space before user text, unless the tokenizer puts one there itself (SentencePiece's dummy prefix)."""
-    with_space = backend.encode(" a", add_special_tokens=False).ids
-    return " " if len(with_space) <= len(backend.encode("a", add_special_tokens=False).ids) else ""
+    """A space before user text, unless the tokenizer puts one there itself (SentencePiece's and GPT-2's dummy prefix)."""
+    first = backend.encode("a", add_special_tokens=False).tokens[0]
+    return "" if first.startswith(("\u2581", "\u0120")) else " "
 
 
 def _literal(backend: Any) -> Any:

@@ -1,0 +1,58 @@
+# make install   into .venv: pinned, CPU           make demo   the main job on embedded defaults
+# make test      install, then the tests           make check  linter, formatter and type checker
+#
+# PYTHON        the interpreter, 3.11              OUT, REVIEWS, ITEMS, BASE_MODEL, SEED   passed to the demo
+# TORCH_INDEX   PyTorch's own wheel index for CPU builds, where pip does not find torch 2.13.0+cpu by itself
+
+PYTHON ?= python3
+TORCH_INDEX ?=
+OUT ?= out/demo
+REVIEWS ?=
+ITEMS ?=
+BASE_MODEL ?=
+SEED ?=
+PIP = .venv/bin/python -m pip --disable-pip-version-check
+list = $(foreach path,$(2),$(1) "$(path)")
+
+.DEFAULT_GOAL := help
+.PHONY: help install dev demo test check clean
+
+help:
+	@sed -n '1,5s/^# \{0,1\}//p' Makefile
+
+.venv/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || { \
+	  echo "reviewllm needs Python 3.11; name one with: make install PYTHON=<python3.11>" >&2; exit 1; }
+	$(PYTHON) -m venv .venv
+
+# A stamp is made last, so an installation that was interrupted is taken up again.
+.venv/.installed: requirements/cpu.txt pyproject.toml | .venv/bin/python
+	@echo "installing into .venv: about 2.6 GB, 2 to 5 minutes the first time (log: .venv/install.log)"
+	@$(PIP) install --no-deps $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) -r requirements/cpu.txt \
+	  > .venv/install.log 2>&1 || { grep -v '^WARNING: Location' .venv/install.log | tail -n 15 >&2; \
+	  echo "the installation failed; where torch 2.13.0+cpu is not found, set TORCH_INDEX (see README, Installation)" >&2; exit 1; }
+	@$(PIP) install --no-deps --no-build-isolation -e . >> .venv/install.log 2>&1 || { tail -n 15 .venv/install.log >&2; exit 1; }
+	@touch $@
+
+.venv/.installed-dev: requirements/dev.txt .venv/.installed
+	@$(PIP) install --no-deps -r requirements/dev.txt >> .venv/install.log 2>&1 || { tail -n 15 .venv/install.log >&2; exit 1; }
+	@touch $@
+
+install: .venv/.installed
+
+dev: .venv/.installed-dev
+
+demo: .venv/.installed
+	@.venv/bin/python jobs/demo.py --out "$(OUT)" $(call list,--reviews,$(REVIEWS)) $(call list,--items,$(ITEMS)) \
+	  $(if $(BASE_MODEL),--base-model "$(BASE_MODEL)") $(if $(SEED),--seed $(SEED))
+
+test: .venv/.installed-dev
+	.venv/bin/python -m pytest
+
+check: .venv/.installed-dev
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/mypy
+
+clean:
+	rm -rf .venv out build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

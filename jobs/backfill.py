@@ -1,0 +1,107 @@
+"""Rating-only purchases -> generated reviews with scores, published whole under dt=YYYY-MM-DD/.
+
+    python jobs/backfill.py --base-model <folder or hub name> --adapter out/run/adapter --out out/run
+    python jobs/backfill.py --engine rule --base-model <folder> --out out/run          # dry run without a model
+
+Reads `<out>/examples/backfill`, writes `<out>/generations/dt=.../` with a manifest. A shard is staged under the run's
+fingerprint as soon as it is scored; a re-run does the missing ones, and a finished night is left as it is. One engine per
+GPU (`--num-engines`, `--gpus-per-engine 1`), or CPUs. On a cluster `<out>` lies on shared storage.
+"""
+
+from __future__ import annotations
+
+import datetime
+import sys
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field
+
+if __package__ in (None, ""):  # run as a file: `python jobs/backfill.py`
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from jobs.entry import run
+from reviewllm.backfill.night import Night, backfill_shards, is_published, missing_shards, publish, read_manifest
+from reviewllm.cluster import ClusterConfig, ray_session
+from reviewllm.config import JobConfig, part, save
+from reviewllm.generation.config import GenerationConfig
+from reviewllm.generation.model import Variant, make_variant
+from reviewllm.generation.pipeline import Task, run_tasks
+from reviewllm.generation.shards import GenerationSpec
+from reviewllm.progress import Step, step
+from reviewllm.prompts.renderer import PromptConfig
+from reviewllm.sft.adapter import merge_adapter
+from reviewllm.summary import record_step
+
+
+class BackfillJob(JobConfig, ClusterConfig, GenerationConfig, PromptConfig):
+    """Write the missing reviews of rating-only purchases."""
+
+    base_model: str = Field(description="base: a Hugging Face folder or hub name")
+    adapter: Path | None = Field(None, description="LoRA adapter; none: the bare base writes")
+    live_adapter: bool = Field(False, description="serve the adapter live instead of merging it into the base first")
+    out: Path = Field(Path("out/run"), description="folder of the run")
+    examples: Path | None = Field(None, description="backfill examples; default <out>/examples/backfill")
+    date: datetime.date = Field(
+        default_factory=lambda: datetime.datetime.now(datetime.UTC).date(),
+        description="the night, YYYY-MM-DD; default today, UTC",
+    )
+
+
+def main(config: BackfillJob) -> dict[str, Any]:
+    """Generate what is missing and publish the night; returns its manifest."""
+    save(config, config.out / "config" / "backfill.yaml")
+    shards = backfill_shards(config.examples or config.out / "examples" / "backfill")
+    variant = make_variant(
+        base_model=config.base_model,
+        adapter=config.adapter,
+        prompt=part(config, PromptConfig),
+        generation=part(config, GenerationConfig),
+    )
+    night = Night(config.out / "generations", config.date, variant.fingerprint)
+    with step("backfill") as running:
+        if is_published(night, shards):
+            running.result = f"nothing to do: this night is published already -> {night.published}"
+            return read_manifest(night.published)
+        missing = missing_shards(night, shards)
+        with ray_session(part(config, ClusterConfig)):
+            spec = GenerationSpec(
+                generation=part(config, GenerationConfig),
+                model=_engine_model(config, variant),
+                live_adapters=config.live_adapter,
+                variants=[variant],
+            )
+            run_tasks([Task(shard, 0, night.output(shard)) for shard in missing], spec, on_shard=running.show)
+        adapter = str(variant.adapter) if variant.adapter else None
+        seconds = round(running.seconds, 1)
+        manifest = publish(night, shards, {"model": variant.model, "adapter": adapter, "seconds": seconds})
+        _record(config, manifest, len(shards) - len(missing), running, night.published)
+    return manifest
+
+
+def _engine_model(config: BackfillJob, variant: Variant) -> Path:
+    """What the engine loads; an adapter is merged once, beside the nights, and found again by the next one."""
+    if variant.adapter is None or config.live_adapter or config.engine == "rule":
+        return variant.base
+    return merge_adapter(variant.base, variant.adapter, config.out / "merged")
+
+
+def _record(config: BackfillJob, manifest: dict[str, Any], resumed: int, running: Step, published: Path) -> None:
+    tokens = {"prompt tokens": manifest["prompt_tokens"], "completion tokens": manifest["completion_tokens"]}
+    record_step(
+        config.out,
+        "backfill",
+        config,
+        rows_in=manifest["rows"],
+        rows_out=manifest["rows"] - manifest["failed"],
+        seconds=running.seconds,
+        counts={"failed": manifest["failed"], "shards": manifest["shards"], "shards found done": resumed, **tokens},
+    )
+    running.result = (
+        f"{manifest['rows']} purchases: {manifest['rows'] - manifest['failed']} written, {manifest['failed']} failed, "
+        f"{manifest['completion_tokens']} tokens; {resumed} of {manifest['shards']} shards were there -> {published}"
+    )
+
+
+if __name__ == "__main__":
+    run(main, BackfillJob)

@@ -1,0 +1,124 @@
+"""The whole flow on embedded defaults, for real: the page to read first.
+
+    python jobs/demo.py                                             # a synthetic shop and a tiny base made on the spot
+    python jobs/demo.py --reviews <files> --items <files> --base-model <folder>
+
+raw files -> interactions, items -> examples -> adapters (with and without ratings) -> evaluation -> the reviews of
+rating-only purchases -> one HTML report, on a local Ray, on both cores of a small machine without a GPU or a network.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from pydantic import Field
+
+if __package__ in (None, ""):  # run as a file: `python jobs/demo.py`
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from jobs import backfill, evaluate, prepare, report, train
+from jobs.entry import run
+from reviewllm.cluster import ClusterConfig, log_folder, ray_session
+from reviewllm.config import JobConfig, part
+from reviewllm.progress import step
+from reviewllm.summary import record_step
+from reviewllm.tables import EXAMPLES, read_table
+from reviewllm.tiny_base import TinyBaseConfig, make_tiny_base, user_documents
+
+
+class DemoJob(JobConfig, ClusterConfig, TinyBaseConfig):
+    """Run every step of the main job in order."""
+
+    out: Path = Field(Path("out/demo"), description="folder that receives all output")
+    reviews: list[Path] = Field([], description="review files or folders; none: a synthetic shop")
+    items: list[Path] = Field([], description="metadata files or folders; may be left out")
+    base_model: str | None = Field(None, description="base: a Hugging Face folder or hub name; none: a tiny one is made")
+    shop_users: int = Field(300, ge=20, description="users of the synthetic shop")
+    hide_fraction: float | None = Field(
+        None, ge=0, lt=1, description="share of reviews hidden to be backfilled; default 0 for the shop, 0.05 for your files"
+    )
+    seed: int = Field(0, ge=0, description="of every random choice")
+    max_steps: int = Field(120, ge=1, description="optimizer steps of each adapter")
+    learning_rate: float = Field(3e-3, gt=0, description="fit for a tiny base; the paper's 5e-6 is for 8B parameters")
+    max_prompt_tokens: int = Field(512, ge=64, description="token budget of a prompt")
+    max_new_tokens: int = Field(80, ge=1, description="tokens of a review at most")
+
+
+def main(config: DemoJob) -> None:
+    """Prepare, make a base, train two adapters, evaluate, backfill, report."""
+    out = config.out
+    prepare.main(
+        prepare.PrepareJob(
+            reviews=config.reviews,
+            items=config.items,
+            out=out,
+            targets="all",
+            hide_fraction=config.hide_fraction if config.hide_fraction is not None else 0.05 if config.reviews else 0.0,
+            shop_users=config.shop_users,
+            shop_seed=config.seed,
+            seed=config.seed,
+        )
+    )
+    base_model = config.base_model or str(_tiny_base(config))
+    with ray_session(part(config, ClusterConfig)):
+        print(f"Ray: engines and workers write their logs under {log_folder()}")
+        for rating in (True, False):
+            train.main(
+                train.TrainJob(
+                    base_model=base_model,
+                    out=out,
+                    rating=rating,
+                    seed=config.seed,
+                    learning_rate=config.learning_rate,
+                    max_steps=config.max_steps,
+                    num_train_epochs=100,  # max_steps ends it
+                    per_device_train_batch_size=8,
+                    gradient_accumulation_steps=1,
+                    max_prompt_tokens=config.max_prompt_tokens,
+                )
+            )
+        tables = evaluate.main(
+            evaluate.EvaluateJob(
+                base_model=base_model,
+                out=out,
+                max_prompt_tokens=config.max_prompt_tokens,
+                max_new_tokens=config.max_new_tokens,
+            )
+        )
+        night = backfill.main(
+            backfill.BackfillJob(
+                base_model=base_model,
+                adapter=out / "adapter",
+                out=out,
+                max_prompt_tokens=config.max_prompt_tokens,
+                max_new_tokens=config.max_new_tokens,
+            )
+        )
+    page = report.main(report.ReportJob(out=out))
+    print(
+        f"\n{tables}\n\ngenerated reviews  {out / 'generations' / ('dt=' + night['date'])}\n"
+        f"report             {page}\nsummary            {out / 'summary.json'}"
+    )
+
+
+def _tiny_base(config: DemoJob) -> Path:
+    """Make the base from the reviews of users who are not evaluated; it has never seen the others."""
+    with step("tiny base") as running:
+        folder = config.out / "base"
+        documents = user_documents(read_table(config.out / "examples" / "train", EXAMPLES))
+        make_tiny_base(
+            documents,
+            folder,
+            part(config, TinyBaseConfig),
+            on_step=lambda done, total, loss: running.show(done, total, f"loss {loss:.3f}"),
+        )
+        reviews = sum(map(len, documents))
+        counts = {"users": len(documents), "steps": config.base_steps}
+        record_step(config.out, "base", config, rows_in=reviews, rows_out=reviews, seconds=running.seconds, counts=counts)
+        running.result = f"{reviews} reviews of {len(documents)} users -> {folder}"
+    return folder
+
+
+if __name__ == "__main__":
+    run(main, DemoJob)

@@ -1,0 +1,28 @@
+"""How every job starts and ends: flags in, one clear message and a non-zero exit status where it fails."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import TypeVar
+
+from reviewllm.config import JobConfig, parse
+from reviewllm.errors import ReviewLLMError
+
+Config = TypeVar("Config", bound=JobConfig)
+
+
+def run(main: Callable[[Config], object], job: type[Config]) -> None:
+    """Run a job from the command line; exit status 2 for what the user can mend, 130 after Ctrl-C."""
+    try:
+        main(parse(job, sys.argv[1:]))
+    except ReviewLLMError as error:
+        sys.exit(_say(error, 2))
+    except KeyboardInterrupt:
+        print("\ninterrupted: what was finished is kept, run the same command again to go on", file=sys.stderr)
+        sys.exit(130)
+
+
+def _say(error: ReviewLLMError, status: int) -> int:
+    print(f"\n{type(error).__name__}: {error}", file=sys.stderr)
+    return status

@@ -1,0 +1,108 @@
+"""Raw files -> interactions, items, rejected, examples.
+
+    python jobs/prepare.py --reviews <files or folder> --items <files or folder> --out out/run
+
+Reads Amazon reviews (2014, 2018 v2, 2023; plain or gzipped JSON lines) or Parquet tables; without `--reviews`, makes a
+synthetic shop under `<out>/raw` and reads that. Writes `<out>/{interactions,items,rejected,examples}`. Runs on the CPUs
+of one machine, in memory bounded by half a million rows; needs no Ray.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from pydantic import Field
+
+if __package__ in (None, ""):  # run as a file: `python jobs/prepare.py`
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from jobs.entry import run
+from reviewllm.config import JobConfig, part, save
+from reviewllm.examples.build import ExamplesCounts, build_examples
+from reviewllm.examples.protocol import ExamplesConfig
+from reviewllm.progress import Step, step
+from reviewllm.sources.counts import IngestCounts
+from reviewllm.sources.ingest import ingest
+from reviewllm.sources.shop import ShopConfig, write_shop
+from reviewllm.summary import record_step
+
+
+class PrepareJob(JobConfig, ShopConfig, ExamplesConfig):
+    """Turn raw review files into examples for training, evaluation and backfill."""
+
+    reviews: list[Path] = Field([], description="review files or folders; none: a synthetic shop")
+    items: list[Path] = Field([], description="metadata files or folders; may be left out")
+    out: Path = Field(Path("out/run"), description="folder of the run")
+    max_rejected_fraction: float = Field(0.01, ge=0, le=1, description="share of unusable rows that is accepted")
+    column_names: dict[str, str] = Field({}, description="for Parquet tables: our column name to yours, as JSON")
+
+
+def main(config: PrepareJob) -> None:
+    """Ingest the raw files, then build the examples."""
+    save(config, config.out / "config" / "prepare.yaml")
+    reviews, items = config.reviews, config.items
+    if not reviews:
+        reviews, items = ([folder] for folder in write_shop(config.out / "raw", part(config, ShopConfig)))
+    with step("sources") as running:
+        counts = ingest(
+            reviews=reviews,
+            items=items,
+            out=config.out,
+            max_rejected_fraction=config.max_rejected_fraction,
+            column_names=config.column_names,
+            on_progress=lambda file, done, total: running.show(done, total, file),
+        )
+        _record_sources(config, counts, running)
+    with step("examples") as running:
+        built = build_examples(
+            interactions=config.out / "interactions",
+            items=config.out / "items",
+            out=config.out / "examples",
+            config=part(config, ExamplesConfig),
+            on_part=running.show,
+        )
+        _record_examples(config, built, running)
+    for quota in built.quotas:
+        if quota.falls_short(config):
+            print(
+                f"  {quota.category}: fewer users than asked for: {quota.candidates} within the bounds ({quota.negatives} with a "
+                f"negative last review) give {quota.train} train, {quota.simple} simple and {quota.hard} hard targets"
+            )
+
+
+def _record_sources(config: PrepareJob, counts: IngestCounts, running: Step) -> None:
+    for name, table in (("interactions", counts.interactions), ("items", counts.items)):
+        dropped = {"rejected": table.rejected, "duplicates": table.duplicates}
+        record_step(
+            config.out,
+            name,
+            config,
+            rows_in=table.rows_in,
+            rows_out=table.written,
+            seconds=running.seconds,
+            counts={**dropped, **{f"rejected: {reason}": count for reason, count in table.reasons.items()}},
+        )
+    rows = counts.interactions
+    running.result = (
+        f"{rows.rows_in} purchases read = {rows.written} written + {rows.rejected} rejected + {rows.duplicates} repeats; "
+        f"{counts.items.written} items -> {config.out}"
+    )
+
+
+def _record_examples(config: PrepareJob, built: ExamplesCounts, running: Step) -> None:
+    record_step(
+        config.out,
+        "examples",
+        config,
+        rows_in=built.purchases,
+        rows_out=sum(built.examples.values()),
+        seconds=running.seconds,
+        counts={**built.examples, "hidden": built.hidden, "repeated wording": built.repeated_wording},
+    )
+    splits = ", ".join(f"{count} {split}" for split, count in built.examples.items())
+    running.result = f"{built.purchases} purchases -> {splits}; leakage check passed -> {config.out / 'examples'}"
+
+
+if __name__ == "__main__":
+    run(main, PrepareJob)

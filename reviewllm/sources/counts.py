@@ -1,0 +1,59 @@
+"""What became of the rows that were read."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class TableCounts:
+    """Rows of one table: every row read was written, rejected or the repeat of another.
+
+    `reasons` counts the rejected rows by reason.
+
+    Raises:
+        AssertionError: the sum does not hold, which is an error in this program.
+    """
+
+    rows_in: int
+    written: int
+    rejected: int
+    duplicates: int
+    reasons: Mapping[str, int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.rows_in != self.written + self.rejected + self.duplicates or self.rejected != sum(self.reasons.values()):
+            raise AssertionError(f"internal error: rows were lost or made up: {self}; please report this")
+
+
+@dataclass(frozen=True)
+class IngestCounts:
+    """What an `ingest` read and wrote."""
+
+    interactions: TableCounts
+    items: TableCounts
+
+
+@dataclass
+class Tally:
+    """Counts on their way; each field is counted where its rows pass, so that `freeze` can prove the sum.
+
+    `first_rejected` is 'file:line'.
+    """
+
+    rows_in: int = 0
+    written: int = 0
+    duplicates: int = 0
+    reasons: Counter[str] = field(default_factory=Counter)
+    first_rejected: str | None = None
+
+    def freeze(self) -> TableCounts:
+        """Return the counts as they stand.
+
+        Raises:
+            AssertionError: the sum does not hold.
+        """
+        rejected = self.reasons.total()
+        return TableCounts(self.rows_in, self.written, rejected, self.duplicates, dict(self.reasons.most_common()))

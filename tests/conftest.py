@@ -1,0 +1,76 @@
+"""What several tests share: tokenizers, rows, and the folder of real data."""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from reviewllm.tiny_base import TinyBaseConfig, make_tiny_base, train_tokenizer
+
+# The tests reach no hub, and leave usage statistics of Ray and vLLM off.
+os.environ.update(HF_HUB_OFFLINE="1", RAY_USAGE_STATS_ENABLED="0", VLLM_NO_USAGE_STATS="1")
+
+SHARED = Path(__file__).resolve().parents[1].parent / "shared"
+WORDS = ["A fine rake. I love the grip.", "Broken lamp, never again.", "The price of the kettle is good.", "(1) 5.0 stars"]
+
+
+def day(number: int) -> dt.datetime:
+    """Noon of a day in 2020, UTC."""
+    return dt.datetime(2020, 1, 1, 12, tzinfo=dt.UTC) + dt.timedelta(days=number)
+
+
+def entry(number: int, *, title: str = "Rake", review: str = "I love it.", rating: float = 5.0) -> dict[str, Any]:
+    """One history entry, bought on day `number`."""
+    return {"item_id": f"i{number}", "title": title, "rating": rating, "review": review, "purchased_at": day(number)}
+
+
+def example(
+    *, history: list[dict[str, Any]] | None = None, reference: str | None = "Fine.", split: str = "train", **changed: Any
+) -> dict[str, Any]:
+    """One row of the examples table."""
+    row = {
+        "example_id": "e1",
+        "user_id": "u1",
+        "item_id": "new",
+        "category": "Garden",
+        "rating": 2.0,
+        "title": "Garden hose",
+        "attributes": None,
+        "purchased_at": day(100),
+        "history": history or [],
+        "reference": reference,
+        "split": split,
+    }
+    return {**row, **changed}
+
+
+@pytest.fixture(scope="session")
+def tokenizer() -> Any:
+    """A byte-level BPE tokenizer of 300 tokens with one BOS."""
+    return train_tokenizer(WORDS, vocabulary=300, context=2048)
+
+
+@pytest.fixture(scope="session")
+def random_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A Llama base of 16 hidden units with random weights."""
+    folder = tmp_path_factory.mktemp("base")
+    config = TinyBaseConfig(base_vocabulary=300, base_hidden=16, base_layers=1, base_steps=0)
+    return make_tiny_base([WORDS], folder, config, context=1024)
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Callable[[str], Path]:
+    """A path below `shared/` beside the project; the test that asks for one that is absent is skipped."""
+
+    def find(relative: str) -> Path:
+        path = SHARED / relative
+        if not path.exists():
+            pytest.skip(f"needs {relative} in the folder shared/ beside the project, which is not there")
+        return path
+
+    return find
