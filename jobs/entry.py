@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable
 from typing import TypeVar
 
+from reviewllm.cluster import quiet_environment
 from reviewllm.config import JobConfig, parse
 from reviewllm.errors import ReviewLLMError
 
@@ -14,6 +15,7 @@ Config = TypeVar("Config", bound=JobConfig)
 
 def run(main: Callable[[Config], object], job: type[Config]) -> None:
     """Run a job from the command line; exit status 2 for what the user can mend, 130 after Ctrl-C."""
+    quiet_environment()
     try:
         main(parse(job, sys.argv[1:]))
     except ReviewLLMError as error:

@@ -73,7 +73,7 @@ def main(config: PrepareJob) -> None:
 
 def _record_sources(config: PrepareJob, counts: IngestCounts, running: Step) -> None:
     for name, table in (("interactions", counts.interactions), ("items", counts.items)):
-        dropped = {"rejected": table.rejected, "duplicates": table.duplicates}
+        lost = {"rejected": table.rejected, "dropped": table.duplicates}
         record_step(
             config.out,
             name,
@@ -81,7 +81,7 @@ def _record_sources(config: PrepareJob, counts: IngestCounts, running: Step) -> 
             rows_in=table.rows_in,
             rows_out=table.written,
             seconds=running.seconds,
-            counts={**dropped, **{f"rejected: {reason}": count for reason, count in table.reasons.items()}},
+            counts={**lost, **{f"rejected: {reason}": count for reason, count in table.reasons.items()}},
         )
     rows = counts.interactions
     running.result = (

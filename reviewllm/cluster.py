@@ -29,6 +29,12 @@ class ClusterConfig(StageConfig):
     )
 
 
+def quiet_environment() -> None:
+    """Switch off the libraries' own bars and notes, here and in all that is started from here; to be called early."""
+    for name, value in _QUIET.items():
+        os.environ.setdefault(name, value)
+
+
 @contextlib.contextmanager
 def ray_session(config: ClusterConfig) -> Iterator[None]:
     """Connect to Ray, and on the way out leave it; a session that is open already is used and left open.
@@ -39,10 +45,8 @@ def ray_session(config: ClusterConfig) -> Iterator[None]:
     Raises:
         ConfigError: the cluster cannot be reached.
     """
-    for name, value in _QUIET.items():
-        os.environ.setdefault(name, value)
+    quiet_environment()
     import ray
-    import ray.data
 
     if ray.is_initialized():
         yield
@@ -53,6 +57,8 @@ def ray_session(config: ClusterConfig) -> Iterator[None]:
             ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
         else:
             os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+            # Ray Data's actors make the C++ core print an error-level note about restarts on every start.
+            os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
             ray.init(
                 address="local",
                 num_cpus=max(2, os.cpu_count() or 1),  # an engine and a scorer must fit, even on one core

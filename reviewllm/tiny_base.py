@@ -1,7 +1,7 @@
 """A tiny Llama-architecture base with its own tokenizer, made on the spot: for the demo and the tests, never for a shop.
 
 It learns the shop's English from users who are not evaluated, several reviews of one user after another and without any
-instruction, so that it writes such sentences and knows what stars mean, but has never seen a prompt.
+instruction, so that it writes such sentences and knows what a rating means, but has never seen a prompt.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ class TinyBaseConfig(StageConfig):
 
 
 def user_documents(examples: pa.Table) -> list[list[str]]:
-    """Each user's reviews in order of time, behind the item's title and stars: what the tiny base is trained on.
+    """Each user's reviews in order of time, behind the item's title and its rating: what the tiny base is trained on.
 
     Reads user_id, purchased_at, title, rating, reference of training examples.
     """
     columns = ["user_id", "purchased_at", "title", "rating", "reference"]
     ordered = pl.DataFrame(examples.select(columns)).sort("user_id", "purchased_at")
-    text = pl.format("{} ({} stars). {}", "title", "rating", "reference")
+    text = pl.format("{}. Rating: {}. {}", "title", "rating", "reference")
     return ordered.group_by("user_id", maintain_order=True).agg(text.alias("texts"))["texts"].to_list()
 
 

@@ -108,9 +108,9 @@ def _whole_users(targets: pl.DataFrame, shard_rows: int) -> Iterator[pl.DataFram
     if targets.is_empty():
         return
     # A user belongs to the shard in which the user's first row falls.
-    first_row = pl.int_range(pl.len()).min().over("user_id")
-    numbered = targets.with_columns(shard=first_row // shard_rows)
-    yield from numbered.partition_by("shard", maintain_order=True, include_key=False)
+    first_row = pl.col("row").min().over("user_id")
+    numbered = targets.with_row_index("row").with_columns(shard=first_row // shard_rows)
+    yield from numbered.drop("row").partition_by("shard", maintain_order=True, include_key=False)
 
 
 def _with_history(targets: pl.DataFrame, reviews: pa.Table, config: ExamplesConfig) -> pa.Table:

@@ -51,8 +51,8 @@ def run_tasks(
     counts = RunCounts()
     if not tasks:
         return counts
-    # One block a row, or Ray Data would hand all shards to one actor.
-    shards = ray.data.from_arrow(task_table(tasks)).repartition(len(tasks))
+    # One block a shard, made here: to repartition would take a CPU that the actors may already hold, and hang.
+    shards = ray.data.from_arrow([task_table([task]) for task in tasks])
     config = spec.generation
     generated = shards.map_batches(
         ShardGenerator,
@@ -62,9 +62,10 @@ def run_tasks(
         num_cpus=config.cpus_per_engine,
         num_gpus=config.gpus_per_engine,
         compute=ray.data.ActorPoolStrategy(
-            size=config.num_engines, max_tasks_in_flight_per_actor=config.shards_in_flight + 1
+            size=config.num_engines,
+            max_concurrent_calls_per_actor=config.shards_in_flight,
+            max_tasks_in_flight_per_actor=config.shards_in_flight + 1,
         ),
-        max_concurrency=config.shards_in_flight,
     )
     scored = generated.map_batches(
         ShardScorer,
@@ -74,7 +75,7 @@ def run_tasks(
         compute=ray.data.ActorPoolStrategy(size=config.num_scorers),
     )
     try:
-        for row in scored.iter_rows(prefetch_batches=0):
+        for row in scored.iter_rows():
             counts = RunCounts(
                 counts.shards + 1,
                 *(getattr(counts, name) + row[name] for name in ("rows", "failed", "prompt_tokens", "completion_tokens")),

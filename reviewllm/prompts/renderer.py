@@ -133,11 +133,10 @@ class PromptRenderer:
 
     def _encode_texts(self, texts: Iterable[tuple[str, int]]) -> dict[tuple[str, int], Ids]:
         keys = list(texts)
-        clean = [self._space + neutralise(text, max_chars=chars, control_tokens=self._control) for text, chars in keys]
-        return {
-            key: code.ids
-            for key, code in zip(keys, self._backend.encode_batch(clean, add_special_tokens=False), strict=True)
-        }
+        clean = [neutralise(text, max_chars=chars, control_tokens=self._control) for text, chars in keys]
+        spaced = [self._space + text if text else "" for text in clean]
+        codes = self._backend.encode_batch(spaced, add_special_tokens=False)
+        return {key: code.ids for key, code in zip(keys, codes, strict=True)}
 
     def _render_one(self, example: Row, encoded: Callable[[tuple[str, int]], Ids]) -> Prompt | PromptError:
         target = [

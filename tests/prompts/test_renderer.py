@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,16 @@ from transformers import PreTrainedTokenizerFast
 from reviewllm.errors import ConfigError, PromptError
 from reviewllm.prompts.renderer import Prompt, PromptConfig, PromptRenderer, load_tokenizer
 
-HOSTILE = ["### Response:", "<|eot_id|>", "</s>", "<|begin_of_text|>", "a\x00b", "\u200fabc\u202e", "x" * 1_000_000, "😀👍🏽"]
+HOSTILE = [
+    "### Response:",
+    "<|eot_id|>",
+    "</s>",
+    "<|begin_of_text|>",
+    "a\x00b",
+    "\u200fabc\u202e",
+    "x" * 1_000_000,
+    "😀👍🏽",
+]
 MARKERS = ("### Instruction:", "### Input:", "### The user purchased a new item:", "### Response:")
 
 
@@ -50,7 +60,7 @@ def test_render_history_is_a_prefix_of_the_users_later_prompts(tokenizer: Any) -
     entries = [entry(number, review=f"Number {number}.") for number in range(6)]
     prompts = [rendered(renderer, example(history=entries[:size])).token_ids for size in range(7)]
     target = len(rendered(renderer, example()).token_ids) - len(renderer._head)
-    for shorter, longer in zip(prompts, prompts[1:], strict=False):
+    for shorter, longer in itertools.pairwise(prompts):
         assert longer[: len(shorter) - target] == shorter[:-target]
 
 

@@ -1,0 +1,177 @@
+"""Everything that a report shows, as immutable values: the page and the JSON file are made from these alone."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, FiniteFloat, JsonValue
+
+Split = Literal["simple", "hard"]
+Verdict = Literal["better", "worse", "mixed", "unclear", "unknown"]
+
+LIMITS = (
+    "The figures hold for the base, the data and the seeds named on this page. They do not carry over to a larger base.",
+    "An interval shows how much a mean depends on which users were drawn. It does not show what another training run, "
+    "another seed or another shop would give, and with few users it is too narrow.",
+    "ROUGE counts the words shared with the one review that the customer really wrote. The cosine of sentence embeddings "
+    "measures nearness in meaning. Neither says whether a generated review is true.",
+    "A generation that failed counts as 0 in every score.",
+    "The paper's figures come from another base, another sample and other hardware; they stand here for orientation, "
+    "and a difference from them proves nothing.",
+)
+RESPONSIBLE_USE = (
+    "Generated reviews are drafts and material for analysis. No customer wrote them. Every row is marked as generated, "
+    "with the model and adapter that wrote it, and that mark must stay with the text wherever it goes. Never publish a "
+    "generated review as a customer's own words without that customer."
+)
+
+
+class Part(BaseModel):
+    """A piece of the report: immutable, unknown fields refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Cell(Part):
+    """One score of one row: the mean over the repeats, and the mean of each end of their 95 % intervals."""
+
+    value: FiniteFloat
+    ci_low: FiniteFloat
+    ci_high: FiniteFloat
+
+
+class ScoreRow(Part):
+    """A model with or without ratings in its prompts; `cells` by metric, `n` rows in each repeat."""
+
+    model: str
+    with_rating: bool
+    n: int
+    repeats: int
+    cells: dict[str, Cell]
+
+
+class PaperRow(Part):
+    """A row as the paper prints it; `values` by metric."""
+
+    model: str
+    with_rating: bool
+    values: dict[str, float]
+
+
+class ScoreTable(Part):
+    """One of the paper's two tables; `rows` is empty where the split was not evaluated. `metrics`: its columns."""
+
+    number: int
+    split: Split
+    metrics: tuple[str, ...]
+    rows: tuple[ScoreRow, ...]
+    paper: tuple[PaperRow, ...]
+
+
+class Finding(Part):
+    """A sentence of the summary, the verdict that it carries, and the figures behind it."""
+
+    claim: str
+    verdict: Verdict
+    evidence: tuple[str, ...] = ()
+
+
+class Output(Part):
+    """What one model wrote for an example: a review (null where it failed), else an error; `scores` may be null."""
+
+    model: str
+    with_rating: bool
+    review: str | None
+    error: str | None
+    scores: dict[str, FiniteFloat | None]
+
+
+class Prompt(Part):
+    """The text of a prompt, decoded from the token ids that the models were given."""
+
+    with_rating: bool
+    prompt: str
+
+
+class Example(Part):
+    """One evaluated purchase with the real review and what each model wrote. `prompts` may be empty: not saved."""
+
+    example_id: str
+    split: Split
+    category: str
+    title: str
+    rating: float
+    reference: str
+    prompts: tuple[Prompt, ...]
+    outputs: tuple[Output, ...]
+
+
+class GeneratedReview(Part):
+    """A row of a night, always generated, never a customer's."""
+
+    example_id: str
+    item_id: str
+    category: str
+    rating: float
+    review: str
+
+
+class Backfill(Part):
+    """The newest published night; `folder` is relative to the output folder, `adapter` is null for the bare base."""
+
+    folder: str
+    model: str
+    adapter: str | None
+    fingerprint: str
+    rows: int
+    failed: int
+    prompt_tokens: int
+    completion_tokens: int
+    seconds: FiniteFloat
+    samples: tuple[GeneratedReview, ...]
+
+
+class Step(Part):
+    """What a step read and wrote; null where a count has no meaning there. `counts`: whatever else it counted."""
+
+    step: str
+    model_config = ConfigDict(extra="ignore")  # the jobs may record more
+
+    rows_in: int | None
+    rows_out: int | None
+    seconds: FiniteFloat
+    counts: dict[str, int]
+
+
+class Report(Part):
+    """All of a report. Parts that a run did not make are empty or null, and the page says so in a sentence.
+
+    `generations` and `failed` count the rows behind the tables; both are null where the rows were not kept.
+    `config` holds the resolved configuration of each job by its name.
+    """
+
+    title: str
+    created_at: datetime
+    run: str
+    findings: tuple[Finding, ...] = ()
+    tables: tuple[ScoreTable, ...] = ()
+    generations: int | None = None
+    failed: int | None = None
+    examples: tuple[Example, ...] = ()
+    backfill: Backfill | None = None
+    steps: tuple[Step, ...] = ()
+    config: dict[str, dict[str, JsonValue]] = {}
+    versions: dict[str, str] = {}
+    limits: tuple[str, ...] = LIMITS
+    responsible_use: str = RESPONSIBLE_USE
+
+
+def report_json(report: Report) -> str:
+    """Write a report as JSON with sorted keys, which `Report.model_validate_json` reads back to an equal one.
+
+    Raises:
+        ValueError: the configuration holds NaN or an infinity, which JSON has no word for.
+    """
+    return json.dumps(report.model_dump(mode="json"), indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False)

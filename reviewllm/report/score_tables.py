@@ -1,0 +1,149 @@
+"""Metrics -> tables 1 and 2 of the paper (Review-LLM, section 3.3), beside the paper's own figures."""
+
+from __future__ import annotations
+
+import polars as pl
+import pyarrow as pa
+
+from reviewllm.errors import SchemaError
+from reviewllm.report.content import Cell, PaperRow, ScoreRow, ScoreTable, Split
+from reviewllm.report.metrics import ALL, SPLITS
+from reviewllm.tables import METRICS
+
+LABELS = {"rouge1": "ROUGE-1", "rougeL": "ROUGE-L", "sbert_cosine": "sbert_cosine"}
+NAMES = {"simple": "simple evaluation", "hard": "hard evaluation, negative ratings only"}
+PAPER_MARK = "as reported in the paper, Llama-3-8B, other sample"
+
+# Tables 1 and 2 of Review-LLM: ROUGE-1, ROUGE-L, and what the paper calls BertScore.
+_PAPER = {
+    "simple": {
+        ("GPT-3.5-turbo", True): (15.99, 9.84, 41.52),
+        ("GPT-3.5-turbo", False): (16.00, 9.81, 41.37),
+        ("GPT-4o", True): (12.80, 8.47, 40.12),
+        ("GPT-4o", False): (15.41, 11.22, 41.73),
+        ("Llama-3-8b", True): (12.23, 8.23, 31.30),
+        ("Llama-3-8b", False): (13.82, 9.59, 30.46),
+        ("Review-LLM", True): (31.15, 26.88, 49.52),
+        ("Review-LLM", False): (30.47, 26.38, 48.56),
+    },
+    "hard": {
+        ("GPT-3.5-turbo", True): (17.62, 10.70, 37.45),
+        ("GPT-3.5-turbo", False): (16.07, 9.89, 37.25),
+        ("GPT-4o", True): (16.66, 9.86, 39.21),
+        ("GPT-4o", False): (14.51, 8.73, 38.64),
+        ("Llama-3-8b", True): (13.47, 8.05, 28.38),
+        ("Llama-3-8b", False): (13.11, 7.89, 26.96),
+        ("Review-LLM", True): (21.93, 16.63, 39.35),
+        ("Review-LLM", False): (17.82, 13.50, 35.89),
+    },
+}
+
+
+def score_tables(metrics: pa.Table) -> tuple[ScoreTable, ScoreTable]:
+    """Build table 1 (simple) and table 2 (hard) from the METRICS rows of one run, over all categories.
+
+    A row is a model with or without ratings, in the order of their first appearance; a value is the mean over the repeats,
+    as in the paper, and so is each end of its interval. A split that was not evaluated gives a table without rows.
+
+    Raises:
+        SchemaError: a column is missing; the rows belong to several runs; a figure is there twice, is missing or is not
+            a finite number; the repeats of a model differ in their number of rows.
+    """
+    frame = pl.DataFrame(METRICS.check(metrics, where="metrics"))
+    _check_figures(frame)
+    wanted = frame.filter((pl.col("category") == ALL) & pl.col("metric").is_in(list(LABELS)))
+    simple, hard = (_table(wanted, number, split) for number, split in enumerate(SPLITS, start=1))
+    return simple, hard
+
+
+def row_label(row: ScoreRow | PaperRow) -> str:
+    """Name a row as the paper does."""
+    return f"{row.model} ({rating_label(with_rating=row.with_rating)})"
+
+
+def rating_label(*, with_rating: bool) -> str:
+    """Say whether prompts showed ratings, as the paper does."""
+    return "w/ rating" if with_rating else "w/o rating"
+
+
+def is_best(table: ScoreTable, row: ScoreRow, metric: str) -> bool:
+    """Whether no other own row shows a higher figure, to the two decimals that are printed; ties are all best."""
+    return round(row.cells[metric].value, 2) == max(round(other.cells[metric].value, 2) for other in table.rows)
+
+
+def table_title(table: ScoreTable) -> str:
+    """Name a table with its number, as in the paper, and say how many rows and repeats are behind it."""
+    title = f"Table {table.number}: {NAMES[table.split]}"
+    if not table.rows:
+        return title
+    first = table.rows[0]
+    return f"{title} ({first.n:,} rows, {first.repeats} repeat{'s' if first.repeats > 1 else ''})"
+
+
+def plain_text(table: ScoreTable) -> str:
+    """Lay a table's own rows out for a terminal, without the paper's; `*` marks the best of a column."""
+    if not table.rows:
+        return f"{table_title(table)}\n  no rows: this split was not evaluated"
+    body = [
+        [
+            "  " + row_label(row),
+            *(f"{'* ' * is_best(table, row, name)}{row.cells[name].value:.2f}" for name in table.metrics),
+        ]
+        for row in table.rows
+    ]
+    lines = [["  model", *(LABELS[name] for name in table.metrics)], *body]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    text = [
+        "  ".join([line[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(line[1:], widths[1:], strict=True))])
+        for line in lines
+    ]
+    return "\n".join([table_title(table), *text])
+
+
+def _table(frame: pl.DataFrame, number: int, split: str) -> ScoreTable:
+    rows = frame.filter(pl.col("split") == split).partition_by("model", "with_rating", maintain_order=True)
+    return ScoreTable(
+        number=number,
+        split=_split(split),
+        metrics=tuple(LABELS),
+        rows=tuple(_row(part) for part in rows),
+        paper=tuple(
+            PaperRow(model=model, with_rating=with_rating, values=dict(zip(LABELS, values, strict=True)))
+            for (model, with_rating), values in _PAPER[split].items()
+        ),
+    )
+
+
+def _split(split: str) -> Split:
+    return "simple" if split == "simple" else "hard"
+
+
+def _row(part: pl.DataFrame) -> ScoreRow:
+    row = f"metrics: {part['model'][0]}, split {part['split'][0]}"
+    sizes = part["n"].unique().to_list()
+    if len(sizes) > 1:
+        raise SchemaError(f"{row}: its repeats have {sorted(sizes)} rows; they must answer the same examples")
+    means = part.group_by("metric").agg(pl.col("value", "ci_low", "ci_high").mean(), pl.len())
+    found = {name: (value, low, high) for name, value, low, high, _ in means.iter_rows()}
+    repeats = part["repeat"].n_unique()
+    if set(found) != set(LABELS) or set(means["len"]) != {repeats}:
+        raise SchemaError(f"{row}: every repeat needs the metrics {', '.join(LABELS)}; run jobs/evaluate.py again")
+    return ScoreRow(
+        model=part["model"][0],
+        with_rating=part["with_rating"][0],
+        n=sizes[0],
+        repeats=repeats,
+        cells={name: Cell(value=value, ci_low=low, ci_high=high) for name in LABELS for value, low, high in [found[name]]},
+    )
+
+
+def _check_figures(frame: pl.DataFrame) -> None:
+    runs = frame["run"].unique().to_list()
+    if len(runs) > 1:
+        raise SchemaError(f"metrics: rows of the runs {', '.join(sorted(runs))} together; a report shows one run")
+    key = pl.struct("model", "split", "category", "with_rating", "repeat", "metric")
+    if repeated := len(frame.filter(key.is_duplicated())):
+        raise SchemaError(f"metrics: {repeated} rows give one figure more than once; run jobs/evaluate.py again")
+    finite = pl.all_horizontal(pl.col("value", "ci_low", "ci_high").is_finite())
+    if endless := len(frame.filter(~finite)):
+        raise SchemaError(f"metrics: {endless} rows hold a figure that is not a finite number; run jobs/evaluate.py again")

@@ -1,0 +1,38 @@
+"""Small files: what cannot be read is named, what is written is whole."""
+
+import pytest
+from pydantic import TypeAdapter
+
+from reviewllm.errors import SchemaError
+from reviewllm.report.files import read_json, write_text
+
+
+@pytest.mark.parametrize("content", [b"{", b"\xff\xfe", b""])
+def test_read_json_refuses_what_is_not_json(tmp_path, content):
+    (tmp_path / "x.json").write_bytes(content)
+
+    with pytest.raises(SchemaError, match=r"x\.json: cannot be read as JSON"):
+        read_json(tmp_path / "x.json", TypeAdapter(dict[str, int]))
+
+
+def test_read_json_turns_nan_into_text(tmp_path):
+    (tmp_path / "x.json").write_text('{"a": NaN, "b": -Infinity}')
+
+    assert read_json(tmp_path / "x.json", TypeAdapter(dict[str, str])) == {"a": "NaN", "b": "-Infinity"}
+
+
+def test_write_text_leaves_one_file_and_replaces_it(tmp_path):
+    write_text("old", tmp_path / "folder" / "page.html")
+    write_text("new \N{SNOWMAN}", tmp_path / "folder" / "page.html")
+
+    assert (tmp_path / "folder" / "page.html").read_text(encoding="utf-8") == "new \N{SNOWMAN}"
+    assert [path.name for path in (tmp_path / "folder").iterdir()] == ["page.html"]
+
+
+def test_write_text_that_fails_leaves_the_earlier_file(tmp_path):
+    write_text("old", tmp_path / "page.html")
+    with pytest.raises(UnicodeEncodeError):
+        write_text("lone surrogate \ud800", tmp_path / "page.html")
+
+    assert [path.name for path in tmp_path.iterdir()] == ["page.html"]
+    assert (tmp_path / "page.html").read_text() == "old"

