@@ -1,10 +1,10 @@
 """Rating-only purchases -> generated reviews with scores, published whole under dt=YYYY-MM-DD/.
 
-    python jobs/backfill.py --base-model <folder or hub name> --adapter out/run/adapter --out out/run
-    python jobs/backfill.py --engine rule --base-model <folder> --out out/run          # dry run without a model
+    python jobs/backfill.py --base-model <folder or hub name> --out out/run
+    python jobs/backfill.py --engine rule --bare-base --base-model <folder> --out out/run    # dry run without a model
 
-Reads `<out>/examples/backfill`, writes `<out>/generations/dt=.../` with a manifest. A shard is staged under the run's
-fingerprint as soon as it is scored; a re-run does the missing ones, and a finished night is left as it is. One engine per
+Reads `<out>/examples/backfill` and `<out>/adapter`, writes `<out>/generations/dt=.../` with a manifest. A shard is
+staged under the run's fingerprint as soon as it is scored; a re-run does the missing ones, and a finished night is left as it is. One engine per
 GPU (`--num-engines`, `--gpus-per-engine 1`), or CPUs. On a cluster `<out>` lies on shared storage.
 """
 
@@ -13,7 +13,7 @@ from __future__ import annotations
 import datetime
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field
 
@@ -24,13 +24,14 @@ from jobs.entry import run
 from reviewllm.backfill.night import Night, backfill_shards, is_published, missing_shards, publish, read_manifest
 from reviewllm.cluster import ClusterConfig, ray_session
 from reviewllm.config import JobConfig, part, save
+from reviewllm.errors import ConfigError
 from reviewllm.generation.config import GenerationConfig
 from reviewllm.generation.model import Variant, make_variant
 from reviewllm.generation.pipeline import Task, run_tasks
 from reviewllm.generation.shards import GenerationSpec
 from reviewllm.progress import Step, step
 from reviewllm.prompts.renderer import PromptConfig
-from reviewllm.sft.adapter import merge_adapter
+from reviewllm.sft.adapter import merge_adapter, model_digest
 from reviewllm.summary import record_step
 
 
@@ -38,10 +39,14 @@ class BackfillJob(JobConfig, ClusterConfig, GenerationConfig, PromptConfig):
     """Write the missing reviews of rating-only purchases."""
 
     base_model: str = Field(description="base: a Hugging Face folder or hub name")
-    adapter: Path | None = Field(None, description="LoRA adapter; none: the bare base writes")
+    adapter: Path | None = Field(None, description="LoRA adapter; default <out>/adapter")
+    bare_base: bool = Field(False, description="write with the bare base, without any adapter")
     live_adapter: bool = Field(False, description="serve the adapter live instead of merging it into the base first")
     out: Path = Field(Path("out/run"), description="folder of the run")
     examples: Path | None = Field(None, description="backfill examples; default <out>/examples/backfill")
+    on_existing: Literal["resume", "replace"] = Field(
+        "resume", description="a night that is there: leave this run's own and refuse another's, or replace it"
+    )
     date: datetime.date = Field(
         default_factory=lambda: datetime.datetime.now(datetime.UTC).date(),
         description="the night, YYYY-MM-DD; default today, UTC",
@@ -54,13 +59,13 @@ def main(config: BackfillJob) -> dict[str, Any]:
     shards = backfill_shards(config.examples or config.out / "examples" / "backfill")
     variant = make_variant(
         base_model=config.base_model,
-        adapter=config.adapter,
+        adapter=_adapter(config),
         prompt=part(config, PromptConfig),
         generation=part(config, GenerationConfig),
     )
     night = Night(config.out / "generations", config.date, variant.fingerprint)
     with step("backfill") as running:
-        if is_published(night, shards):
+        if config.on_existing == "resume" and is_published(night, shards):
             running.result = f"nothing to do: this night is published already -> {night.published}"
             return read_manifest(night.published)
         missing = missing_shards(night, shards)
@@ -79,11 +84,28 @@ def main(config: BackfillJob) -> dict[str, Any]:
     return manifest
 
 
+def _adapter(config: BackfillJob) -> Path | None:
+    """The adapter that writes; a night by the bare base has to be asked for."""
+    if config.bare_base:
+        if config.adapter:
+            raise ConfigError(f"--bare-base and --adapter {config.adapter} exclude each other; leave one out")
+        return None
+    adapter = config.adapter or config.out / "adapter"
+    if not adapter.is_dir():
+        raise ConfigError(
+            f"{adapter}: no adapter is there; train one with jobs/train.py, name one with --adapter, or pass --bare-base to "
+            "write without any"
+        )
+    return adapter
+
+
 def _engine_model(config: BackfillJob, variant: Variant) -> Path:
-    """What the engine loads; an adapter is merged once, beside the nights, and found again by the next one."""
+    """What the engine loads; an adapter is merged once, under a name of its own, and found again by the next night."""
     if variant.adapter is None or config.live_adapter or config.engine == "rule":
         return variant.base
-    return merge_adapter(variant.base, variant.adapter, config.out / "merged")
+    name = f"{model_digest(variant.base)[:12]}-{model_digest(variant.adapter)[:12]}"
+    merged = config.out / ".merged" / name
+    return merged if merged.is_dir() else merge_adapter(variant.base, variant.adapter, merged)
 
 
 def _record(config: BackfillJob, manifest: dict[str, Any], resumed: int, running: Step, published: Path) -> None:

@@ -54,7 +54,12 @@ class EvaluateJob(JobConfig, ClusterConfig, GenerationConfig, PromptConfig):
     repeat: int = Field(0, ge=0, description="number of the repetition in the metrics")
 
 
-def main(config: EvaluateJob) -> str:
+def main(config: EvaluateJob) -> None:
+    """Evaluate and show both tables."""
+    print(f"\n{evaluate(config)}")
+
+
+def evaluate(config: EvaluateJob) -> str:
     """Generate, score and summarise; returns both tables as text."""
     save(config, config.out / "config" / "evaluate.yaml")
     shards = [file for split in SPLITS for file in _shards(config.out / "examples" / split)]
@@ -92,7 +97,6 @@ def main(config: EvaluateJob) -> str:
             f"{len(variants)} models x {counts.rows // len(variants)} examples = {counts.rows} rows, {counts.failed} failed, "
             f"{counts.completion_tokens} tokens -> {metrics}"
         )
-    print(f"\n{tables}\n")
     return tables
 
 

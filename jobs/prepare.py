@@ -65,9 +65,10 @@ def main(config: PrepareJob) -> None:
         _record_examples(config, built, running)
     for quota in built.quotas:
         if quota.falls_short(config):
+            trained = f"{quota.train} train, " if config.targets == "last" else ""
             print(
-                f"  {quota.category}: fewer users than asked for: {quota.candidates} within the bounds ({quota.negatives} with a "
-                f"negative last review) give {quota.train} train, {quota.simple} simple and {quota.hard} hard targets"
+                f"  {quota.category}: fewer users than asked for: {quota.candidates} within the bounds ({quota.negatives} with "
+                f"a negative last review) give {trained}{quota.simple} simple and {quota.hard} hard targets"
             )
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 from pydantic import Field
 
@@ -57,8 +59,6 @@ def ray_session(config: ClusterConfig) -> Iterator[None]:
             ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
         else:
             os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-            # Ray Data's actors make the C++ core print an error-level note about restarts on every start.
-            os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
             ray.init(
                 address="local",
                 num_cpus=max(2, os.cpu_count() or 1),  # an engine and a scorer must fit, even on one core
@@ -70,7 +70,8 @@ def ray_session(config: ClusterConfig) -> Iterator[None]:
         raise ConfigError(f"--ray-address {address}: no Ray cluster can be reached there: {error}") from error
     _be_quiet()
     try:
-        yield
+        with _core_messages_in(Path(log_folder()) / "reviewllm-driver-core.log"):
+            yield
     finally:
         ray.shutdown()
 
@@ -80,6 +81,26 @@ def log_folder() -> str:
     import ray
 
     return os.path.join(ray._private.worker._global_node.get_session_dir_path(), "logs")
+
+
+@contextlib.contextmanager
+def _core_messages_in(path: Path) -> Iterator[None]:
+    """Send what Ray's C++ core writes to the process's standard error to a file; Python's own stays on the screen.
+
+    The core prints an error-level note about restarts whenever Ray Data starts an actor.
+    """
+    sys.stderr.flush()
+    screen, before = os.dup(2), sys.stderr
+    with open(path, "ab") as log:
+        os.dup2(log.fileno(), 2)
+    if before is sys.__stderr__:
+        sys.stderr = open(screen, "w", buffering=1, closefd=False)  # noqa: SIM115  (ends with the session)
+    try:
+        yield
+    finally:
+        sys.stderr = before
+        os.dup2(screen, 2)
+        os.close(screen)
 
 
 def _be_quiet() -> None:

@@ -89,6 +89,8 @@ def is_published(night: Night, shards: Sequence[Path]) -> bool:
 def publish(night: Night, shards: Sequence[Path], details: dict[str, Any]) -> dict[str, Any]:
     """Verify the staged night against its examples and rename it into place with a manifest.
 
+    A night that stands there is replaced: whether it may be is for the caller to decide, with `is_published`.
+
     Args:
         details: what else the manifest says: model, adapter, seconds, ...
 
@@ -117,12 +119,16 @@ def publish(night: Night, shards: Sequence[Path], details: dict[str, Any]) -> di
         **details,
     }
     (night.staging / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
+    replaced = night.out / ".staging" / f"{night.published.name}.replaced"
     try:
+        if night.published.exists():
+            os.rename(night.published, replaced)
         os.rename(night.staging, night.published)
     except OSError as error:
         raise PublishError(
             f"{night.published}: cannot be put in place: {error}; the rows stay in {night.staging}"
         ) from error
+    shutil.rmtree(replaced, ignore_errors=True)
     if not any(night.staging.parent.iterdir()):
         shutil.rmtree(night.staging.parent)
     return manifest

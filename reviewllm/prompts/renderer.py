@@ -38,6 +38,14 @@ INSTRUCTION_WITHOUT_RATING = (
     "write of the new item, in the user's own style."
 )
 
+# The structure of a prompt: what is ours, between the pieces that users and items bring.
+INSTRUCTION_MARKER = "### Instruction:\n"
+HISTORY_MARKER = "\n### Input:\nItems that the user purchased before:"
+NEW_ITEM_MARKER = "\n### The user purchased a new item:\n"
+RESPONSE_MARKER = "\n### Response:\n"
+REVIEW_FIELD = ". %Review:"
+RATING_FIELD = " %Rating: {:.1f}."
+
 Ids = list[int]
 Row = dict[str, Any]  # one row of the examples table
 
@@ -103,9 +111,7 @@ class PromptRenderer:
         self._structure_ids: dict[str, Ids] = {}
         # No token of a real text is longer on average, so the cut never reaches text that could fit.
         self._max_chars = 16 * config.max_prompt_tokens
-        self._head = self.bos + self._structure(
-            f"### Instruction:\n{config.instruction()}\n### Input:\nItems that the user purchased before:"
-        )
+        self._head = self.bos + self._structure(INSTRUCTION_MARKER + config.instruction() + HISTORY_MARKER)
 
     def render(self, examples: Sequence[Row]) -> list[Prompt | PromptError]:
         """Render rows of the examples table, in order.
@@ -140,9 +146,9 @@ class PromptRenderer:
 
     def _render_one(self, example: Row, encoded: Callable[[tuple[str, int]], Ids]) -> Prompt | PromptError:
         target = [
-            *self._structure("\n### The user purchased a new item:\n"),
+            *self._structure(NEW_ITEM_MARKER),
             *encoded((example["title"], self.config.max_title_chars)),
-            *self._structure(f".{self._rating(example['rating'])}\n### Response:\n"),
+            *self._structure(f".{self._rating(example['rating'])}{RESPONSE_MARKER}"),
         ]
         budget = self.config.max_prompt_tokens - len(self._head) - len(target)
         if budget < 0:
@@ -167,13 +173,13 @@ class PromptRenderer:
 
     def _entry(self, entry: Row, encoded: Callable[[tuple[str, int]], Ids]) -> _Entry:
         return _Entry(
-            before=encoded((entry["title"], self.config.max_title_chars)) + self._structure(". %Review:"),
+            before=encoded((entry["title"], self.config.max_title_chars)) + self._structure(REVIEW_FIELD),
             review=encoded((entry["review"], self._max_chars)),
             after=self._structure(self._rating(entry["rating"])),
         )
 
     def _rating(self, rating: float) -> str:
-        return f" %Rating: {rating:.1f}." if self.config.rating else ""
+        return RATING_FIELD.format(rating) if self.config.rating else ""
 
     def _structure(self, text: str) -> Ids:
         """Ids of our own text; the same few strings come again and again."""

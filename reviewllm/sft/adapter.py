@@ -173,18 +173,17 @@ def check_fits(adapter: Path, base: Path, prompt: PromptConfig) -> AdapterDescri
 
 
 def merge_adapter(base: Path, adapter: Path, folder: Path) -> Path:
-    """Write base plus adapter as one Hugging Face model to `folder`, aside and renamed; an existing one is kept.
+    """Write base plus adapter as one Hugging Face model to `folder`, aside and renamed, in place of an earlier one.
 
     The engine then runs at the base's speed: its live LoRA costs throughput.
     """
-    if (folder / "config.json").is_file():
-        return folder
     from peft import PeftModel
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     model = AutoModelForCausalLM.from_pretrained(base, trust_remote_code=False)
     merged = PeftModel.from_pretrained(model, adapter).merge_and_unload()
     aside = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}.tmp")
+    aside.parent.mkdir(parents=True, exist_ok=True)
     try:
         merged.save_pretrained(aside, safe_serialization=True)
         AutoTokenizer.from_pretrained(base, trust_remote_code=False).save_pretrained(aside)

@@ -18,7 +18,7 @@ from conftest import entry, example
 
 from jobs import backfill, evaluate, prepare, report, train
 from reviewllm.cluster import ClusterConfig, ray_session
-from reviewllm.errors import AdapterError, ConfigError, SchemaError, TrainingError
+from reviewllm.errors import AdapterError, ConfigError, PublishError, SchemaError, TrainingError
 from reviewllm.prompts.renderer import Prompt, PromptConfig, PromptRenderer, load_tokenizer
 from reviewllm.sft.adapter import read_description
 from reviewllm.sft.loop import LOSSES_FILE
@@ -74,13 +74,14 @@ def trained(prepared: Flow, ray_cluster: None) -> Flow:
 
 @pytest.fixture(scope="module")
 def evaluated(trained: Flow) -> Flow:
-    evaluate.main(evaluate.EvaluateJob(base_model=str(trained.base), out=trained.out, max_new_tokens=24, **PROMPT))
+    evaluate.evaluate(evaluate.EvaluateJob(base_model=str(trained.base), out=trained.out, max_new_tokens=24, **PROMPT))
     report.main(report.ReportJob(out=trained.out))
     return trained
 
 
 def backfill_job(flow: Flow, **changed: Any) -> backfill.BackfillJob:
     options = {"base_model": str(flow.base), "out": flow.out, "engine": "rule", "max_new_tokens": 24, **PROMPT, **changed}
+    options.setdefault("bare_base", "adapter" not in options)
     return backfill.BackfillJob(**options)
 
 
@@ -214,6 +215,26 @@ def test_backfill_writes_every_purchase_once_and_a_second_run_nothing(prepared: 
     before = {path.name: path.stat().st_mtime_ns for path in published.iterdir()}
     assert backfill.main(backfill_job(prepared, date=night)) == manifest
     assert before == {path.name: path.stat().st_mtime_ns for path in published.iterdir()}
+
+
+def test_backfill_another_run_needs_to_be_told_to_replace(prepared: Flow, ray_cluster: None) -> None:
+    night = dt.date(2026, 1, 4)
+    first = backfill.main(backfill_job(prepared, date=night))
+    with pytest.raises(PublishError, match="was written by another run"):
+        backfill.main(backfill_job(prepared, date=night, sampling_seed=1))
+    second = backfill.main(backfill_job(prepared, date=night, sampling_seed=1, on_existing="replace"))
+    assert first["fingerprint"] != second["fingerprint"]
+    written = read_table(prepared.out / "generations" / "dt=2026-01-04", GENERATIONS)
+    assert set(written["fingerprint"].to_pylist()) == {second["fingerprint"]}
+    assert not (prepared.out / "generations" / ".staging").exists()
+
+
+def test_backfill_without_an_adapter_has_to_be_asked_for(prepared: Flow, tmp_path: Path) -> None:
+    job = {"base_model": str(prepared.base), "out": tmp_path, "examples": prepared.out / "examples" / "backfill"}
+    with pytest.raises(ConfigError, match="--bare-base"):
+        backfill.main(backfill.BackfillJob(**job, **PROMPT))
+    with pytest.raises(ConfigError, match="exclude each other"):
+        backfill.main(backfill.BackfillJob(**job, **PROMPT, bare_base=True, adapter=tmp_path))
 
 
 def test_backfill_resumes_with_the_missing_shards_only(prepared: Flow, ray_cluster: None) -> None:

@@ -103,7 +103,17 @@ def out(tmp_path: Path) -> Path:
 
 
 def test_submit_backfill_succeeds_with_logs_and_output(cluster: Cluster, out: Path, random_base: Path) -> None:
-    job = ["python", "jobs/backfill.py", "--engine", "rule", "--base-model", str(random_base), "--out", str(out)]
+    job = [
+        "python",
+        "jobs/backfill.py",
+        "--engine",
+        "rule",
+        "--bare-base",
+        "--base-model",
+        str(random_base),
+        "--out",
+        str(out),
+    ]
     budget = ["--max-prompt-tokens", "512", "--date", "2026-11-21"]
     submitted = cluster.ray("submit", "--submission-id", "night-1", "--working-dir", ".", "--", *job, *budget)
     assert submitted.returncode == 0, submitted.stdout + submitted.stderr
@@ -114,7 +124,17 @@ def test_submit_backfill_succeeds_with_logs_and_output(cluster: Cluster, out: Pa
 
 
 def test_submit_failing_job_says_why(cluster: Cluster, tmp_path: Path) -> None:
-    job = ["python", "jobs/backfill.py", "--engine", "rule", "--base-model", str(tmp_path), "--out", str(tmp_path)]
+    job = [
+        "python",
+        "jobs/backfill.py",
+        "--engine",
+        "rule",
+        "--bare-base",
+        "--base-model",
+        str(tmp_path),
+        "--out",
+        str(tmp_path),
+    ]
     submitted = cluster.ray("submit", "--submission-id", "night-2", "--working-dir", ".", "--", *job)
     assert submitted.returncode == 1
     assert "FAILED" in cluster.ray("status", "night-2").stdout.upper()
