@@ -4,8 +4,8 @@
     python jobs/backfill.py --engine rule --bare-base --base-model <folder> --out out/run    # dry run without a model
 
 Reads `<out>/examples/backfill` and `<out>/adapter`, writes `<out>/generations/dt=.../` with a manifest. A shard is
-staged under the run's fingerprint as soon as it is scored; a re-run does the missing ones, and a finished night is left as it is. One engine per
-GPU (`--num-engines`, `--gpus-per-engine 1`), or CPUs. On a cluster `<out>` lies on shared storage.
+staged under the run's fingerprint as soon as it is scored; a re-run does the missing ones, and a finished night is left as
+it is. One engine per GPU (`--num-engines`, `--gpus-per-engine 1`), or CPUs. On a cluster `<out>` lies on shared storage.
 """
 
 from __future__ import annotations

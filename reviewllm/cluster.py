@@ -5,14 +5,16 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 from pydantic import Field
 
+from reviewllm import errors
 from reviewllm.config import StageConfig
-from reviewllm.errors import ConfigError
+from reviewllm.errors import ConfigError, ReviewLLMError
 
 _QUIET = {
     "HF_HUB_DISABLE_PROGRESS_BARS": "1",
@@ -74,6 +76,20 @@ def ray_session(config: ClusterConfig) -> Iterator[None]:
             yield
     finally:
         ray.shutdown()
+
+
+def own_error(error: BaseException, otherwise: type[ReviewLLMError]) -> ReviewLLMError:
+    """The error of ours that a worker raised, out of the text that Ray wrapped around it; else `otherwise` with that text.
+
+    Ray keeps the chain of causes as text only, so the class is found by its name.
+    """
+    found = re.findall(r"reviewllm\.errors\.(\w+): (.+)", str(error))
+    if found:
+        name, message = found[-1]
+        kind = getattr(errors, name, None)
+        if isinstance(kind, type) and issubclass(kind, ReviewLLMError):
+            return kind(message)
+    return otherwise(f"{error}\n(the workers' logs are in {log_folder()})")
 
 
 def log_folder() -> str:

@@ -34,7 +34,7 @@ def test_train_tokenizer_adds_one_bos_and_round_trips() -> None:
 def test_make_tiny_base_is_deterministic_and_learns(tmp_path: Path) -> None:
     documents = [[f"A rake. Rating: {stars}.0. {'Bad' if stars < 3 else 'Good'}."] for stars in (1, 5)] * 20
     losses: list[float] = []
-    config = TinyBaseConfig(base_vocabulary=300, base_hidden=32, base_layers=1, base_steps=20)
+    config = TinyBaseConfig(base_vocabulary=300, base_hidden=32, base_layers=1, base_steps=60)
     first = make_tiny_base(documents, tmp_path / "a", config, context=256, on_step=lambda *step: losses.append(step[2]))
     assert losses[-1] < 0.7 * losses[0]
     assert model_digest(first) == model_digest(make_tiny_base(documents, tmp_path / "b", config, context=256))

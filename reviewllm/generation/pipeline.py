@@ -5,9 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from reviewllm.errors import EngineError, ReviewLLMError
+from reviewllm.cluster import own_error
+from reviewllm.errors import EngineError
 from reviewllm.generation.shards import GenerationSpec, ShardGenerator, ShardScorer, task_table
 
 
@@ -82,18 +83,6 @@ def run_tasks(
             )
             if on_shard:
                 on_shard(counts.shards, len(tasks), f"{counts.rows} rows, {counts.failed} failed")
-    except (ray.exceptions.RayError, ReviewLLMError) as error:
-        raise own_error(error) from error
+    except ray.exceptions.RayError as error:
+        raise own_error(error, EngineError) from error
     return counts._replace(seconds=time.monotonic() - started)
-
-
-def own_error(error: BaseException) -> ReviewLLMError:
-    """The error of ours that lies at the bottom of what Ray wrapped around it, else one that carries its text."""
-    cause: Any = error
-    seen: set[int] = set()
-    while cause is not None and id(cause) not in seen:
-        seen.add(id(cause))
-        if isinstance(cause, ReviewLLMError):
-            return cause
-        cause = getattr(cause, "cause", None) or cause.__cause__
-    return EngineError(f"generation failed on the cluster: {error}")

