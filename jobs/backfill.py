@@ -44,6 +44,7 @@ class BackfillJob(JobConfig, ClusterConfig, GenerationConfig, PromptConfig):
     live_adapter: bool = Field(False, description="serve the adapter live instead of merging it into the base first")
     out: Path = Field(Path("out/run"), description="folder of the run")
     examples: Path | None = Field(None, description="backfill examples; default <out>/examples/backfill")
+    max_failed_fraction: float = Field(0.1, ge=0, le=1, description="share of failed rows with which a night is published")
     on_existing: Literal["resume", "replace"] = Field(
         "resume", description="a night that is there: leave this run's own and refuse another's, or replace it"
     )
@@ -79,7 +80,8 @@ def main(config: BackfillJob) -> dict[str, Any]:
             run_tasks([Task(shard, 0, night.output(shard)) for shard in missing], spec, on_shard=running.show)
         adapter = str(variant.adapter) if variant.adapter else None
         seconds = round(running.seconds, 1)
-        manifest = publish(night, shards, {"model": variant.model, "adapter": adapter, "seconds": seconds})
+        details = {"model": variant.model, "adapter": adapter, "seconds": seconds}
+        manifest = publish(night, shards, details, max_failed_fraction=config.max_failed_fraction)
         _record(config, manifest, len(shards) - len(missing), running, night.published)
     return manifest
 
@@ -103,9 +105,13 @@ def _engine_model(config: BackfillJob, variant: Variant) -> Path:
     """What the engine loads; an adapter is merged once, under a name of its own, and found again by the next night."""
     if variant.adapter is None or config.live_adapter or config.engine == "rule":
         return variant.base
+    import ray
+
     name = f"{model_digest(variant.base)[:12]}-{model_digest(variant.adapter)[:12]}"
-    merged = config.out / ".merged" / name
-    return merged if merged.is_dir() else merge_adapter(variant.base, variant.adapter, merged)
+    merged = config.out.absolute() / ".merged" / name
+    if not merged.is_dir():  # on a worker: the driver may have neither the memory for a base nor torch
+        ray.get(ray.remote(merge_adapter).remote(variant.base, variant.adapter, merged))
+    return merged
 
 
 def _record(config: BackfillJob, manifest: dict[str, Any], resumed: int, running: Step, published: Path) -> None:

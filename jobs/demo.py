@@ -22,10 +22,16 @@ from jobs import backfill, evaluate, prepare, report, train
 from jobs.entry import run
 from reviewllm.cluster import ClusterConfig, log_folder, ray_session
 from reviewllm.config import JobConfig, part
+from reviewllm.errors import InputError
 from reviewllm.progress import step
 from reviewllm.summary import record_step
 from reviewllm.tables import EXAMPLES, read_table
 from reviewllm.tiny_base import TinyBaseConfig, make_tiny_base, user_documents
+
+_REMEDIES = {
+    "train": "no user outside the evaluation has two reviews",
+    "backfill": "every purchase has a review; hide some with --hide-fraction 0.1",
+}
 
 
 class DemoJob(JobConfig, ClusterConfig, TinyBaseConfig):
@@ -71,6 +77,11 @@ def main(config: DemoJob) -> None:
             seed=config.seed,
         )
     )
+    for split in ("train", "backfill"):
+        if not (out / "examples" / split).is_dir():
+            raise InputError(f"the files give no {split} example: {_REMEDIES[split]}")
+    if not any((out / "examples" / split).is_dir() for split in ("simple", "hard")):
+        raise InputError("the files give no evaluation example: no user has more than 10 and fewer than 30 reviews")
     base_model = config.base_model or str(_tiny_base(config))
     with ray_session(part(config, ClusterConfig)):
         print(f"Ray: engines and workers write their logs under {log_folder()}")

@@ -19,12 +19,11 @@ def run(main: Callable[[Config], object], job: type[Config]) -> None:
     try:
         main(parse(job, sys.argv[1:]))
     except ReviewLLMError as error:
-        sys.exit(_say(error, 2))
+        print(f"\n{type(error).__name__}: {error}", file=sys.stderr)
+        sys.exit(2)
+    except OSError as error:  # a folder that cannot be written, a full disk
+        print(f"\n{type(error).__name__}: {error}", file=sys.stderr)
+        sys.exit(2)
     except KeyboardInterrupt:
-        print("\ninterrupted: what was finished is kept, run the same command again to go on", file=sys.stderr)
+        print("\ninterrupted; a backfill keeps its finished shards, the other jobs begin again", file=sys.stderr)
         sys.exit(130)
-
-
-def _say(error: ReviewLLMError, status: int) -> int:
-    print(f"\n{type(error).__name__}: {error}", file=sys.stderr)
-    return status

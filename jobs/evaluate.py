@@ -23,7 +23,7 @@ if __package__ in (None, ""):  # run as a file: `python jobs/evaluate.py`
 from jobs.entry import run
 from reviewllm.cluster import ClusterConfig, ray_session
 from reviewllm.config import JobConfig, part, save
-from reviewllm.errors import InputError
+from reviewllm.errors import ConfigError, InputError, LeakageError
 from reviewllm.generation.config import GenerationConfig
 from reviewllm.generation.model import Variant, make_variant
 from reviewllm.generation.pipeline import RunCounts, Task, run_tasks
@@ -33,6 +33,7 @@ from reviewllm.prompts.renderer import Prompt, PromptConfig, PromptRenderer, loa
 from reviewllm.report.metrics import summarise
 from reviewllm.report.names import Pair, write_names
 from reviewllm.report.score_tables import plain_text, score_tables
+from reviewllm.sft.adapter import examples_digest, read_description
 from reviewllm.summary import record_step
 from reviewllm.tables import EXAMPLES, GENERATIONS, METRICS, read_table, table_files, write_table
 
@@ -50,6 +51,9 @@ class EvaluateJob(JobConfig, ClusterConfig, GenerationConfig, PromptConfig):
         None, description="adapter trained without ratings; default <out>/adapter-no-rating where it is there"
     )
     adapter_name: str = Field("Review-LLM", description="what the tables call base and adapter together")
+    allow_other_examples: bool = Field(
+        False, description="evaluate adapters that were trained on other examples than <out>/examples/train"
+    )
     run_name: str = Field("evaluation", description="name of the run in the metrics")
     repeat: int = Field(0, ge=0, description="number of the repetition in the metrics")
 
@@ -69,6 +73,7 @@ def evaluate(config: EvaluateJob) -> str:
             "jobs/prepare.py with other --more-than-reviews and --fewer-than-reviews"
         )
     variants = _variants(config)
+    _refuse_leakage(config, variants)
     metrics = config.out / "metrics"
     aside = config.out / ".metrics.tmp"
     shutil.rmtree(aside, ignore_errors=True)
@@ -77,12 +82,12 @@ def evaluate(config: EvaluateJob) -> str:
         for number in range(len(variants))
         for shard in shards
     ]
+    names = _names(config, variants)
     spec = GenerationSpec(
         generation=part(config, GenerationConfig), model=variants[0].base, live_adapters=True, variants=variants
     )
     with step("evaluate") as running, ray_session(part(config, ClusterConfig)):
         counts = run_tasks(tasks, spec, on_shard=running.show)
-        names = _names(config, variants)
         figures = summarise(
             read_table(aside / "generations", GENERATIONS), run=config.run_name, repeat=config.repeat, names=names
         )
@@ -120,8 +125,21 @@ def _variants(config: EvaluateJob) -> list[Variant]:
     ]
 
 
+def _refuse_leakage(config: EvaluateJob, variants: list[Variant]) -> None:
+    """An adapter trained on other examples may have seen the users that are evaluated here."""
+    here = examples_digest(_shards(config.out / "examples" / "train"))
+    for adapter in [variant.adapter for variant in variants if variant.adapter]:
+        if read_description(adapter).examples_digest != here and not config.allow_other_examples:
+            raise LeakageError(
+                f"adapter {adapter} was trained on other examples than {config.out / 'examples' / 'train'}, perhaps on users "
+                "that are evaluated here; train it anew, or pass --allow-other-examples if you know that it was not"
+            )
+
+
 def _names(config: EvaluateJob, variants: list[Variant]) -> dict[Pair, str]:
     base = Path(config.base_model).name
+    if base == config.adapter_name:
+        raise ConfigError(f"--adapter-name {base} is the name of the base too; choose another")
     return {
         (variant.model, str(variant.adapter) if variant.adapter else None): config.adapter_name if variant.adapter else base
         for variant in variants

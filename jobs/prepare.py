@@ -9,6 +9,7 @@ of one machine, in memory bounded by half a million rows; needs no Ray.
 
 from __future__ import annotations
 
+import shutil
 import sys
 from pathlib import Path
 
@@ -19,6 +20,7 @@ if __package__ in (None, ""):  # run as a file: `python jobs/prepare.py`
 
 from jobs.entry import run
 from reviewllm.config import JobConfig, part, save
+from reviewllm.errors import ConfigError
 from reviewllm.examples.build import ExamplesCounts, build_examples
 from reviewllm.examples.protocol import ExamplesConfig
 from reviewllm.progress import Step, step
@@ -40,6 +42,7 @@ class PrepareJob(JobConfig, ShopConfig, ExamplesConfig):
 
 def main(config: PrepareJob) -> None:
     """Ingest the raw files, then build the examples."""
+    _check_paths(config)
     save(config, config.out / "config" / "prepare.yaml")
     reviews, items = config.reviews, config.items
     if not reviews:
@@ -54,6 +57,7 @@ def main(config: PrepareJob) -> None:
             on_progress=lambda file, done, total: running.show(done, total, file),
         )
         _record_sources(config, counts, running)
+    shutil.rmtree(config.out / "examples", ignore_errors=True)  # they do not belong to the new interactions
     with step("examples") as running:
         built = build_examples(
             interactions=config.out / "interactions",
@@ -70,6 +74,14 @@ def main(config: PrepareJob) -> None:
                 f"  {quota.category}: fewer users than asked for: {quota.candidates} within the bounds ({quota.negatives} with "
                 f"a negative last review) give {trained}{quota.simple} simple and {quota.hard} hard targets"
             )
+
+
+def _check_paths(config: PrepareJob) -> None:
+    if config.items and not config.reviews:
+        raise ConfigError("--items is of no use without --reviews: name the review files too")
+    for given in (*config.reviews, *config.items):
+        if given.is_dir() and config.out.resolve().is_relative_to(given.resolve()):
+            raise ConfigError(f"--out {config.out} lies inside the input folder {given}; choose one outside of it")
 
 
 def _record_sources(config: PrepareJob, counts: IngestCounts, running: Step) -> None:

@@ -16,6 +16,8 @@ from reviewllm import errors
 from reviewllm.config import StageConfig
 from reviewllm.errors import ConfigError, ReviewLLMError
 
+_local_address: str | None = None  # of the Ray that this process started
+
 _QUIET = {
     "HF_HUB_DISABLE_PROGRESS_BARS": "1",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
@@ -55,6 +57,7 @@ def ray_session(config: ClusterConfig) -> Iterator[None]:
     if ray.is_initialized():
         yield
         return
+    global _local_address
     address = config.ray_address or os.environ.get("RAY_ADDRESS")
     try:
         if address:
@@ -68,7 +71,8 @@ def ray_session(config: ClusterConfig) -> Iterator[None]:
                 log_to_driver=False,
                 logging_level=logging.ERROR,
             )
-    except ConnectionError as error:
+            _local_address = ray.get_runtime_context().gcs_address
+    except (ConnectionError, ValueError) as error:
         raise ConfigError(f"--ray-address {address}: no Ray cluster can be reached there: {error}") from error
     _be_quiet()
     try:
@@ -76,6 +80,30 @@ def ray_session(config: ClusterConfig) -> Iterator[None]:
             yield
     finally:
         ray.shutdown()
+
+
+def require_resources(*, cpus: float, gpus: float, flags: str) -> None:
+    """Say at once where what a job asks for is not there: Ray would wait for it in silence.
+
+    A cluster may still grow, so there it is only said; a local Ray will not.
+
+    Raises:
+        ConfigError: the local machine has less.
+    """
+    import ray
+
+    there = ray.cluster_resources()
+    lacking = [
+        f"{wanted:g} {name}s, of which there are {there.get(name, 0):g}"
+        for name, wanted in (("CPU", cpus), ("GPU", gpus))
+        if wanted > there.get(name, 0)
+    ]
+    if not lacking:
+        return
+    message = f"the job asks for {' and '.join(lacking)} ({flags})"
+    if ray.get_runtime_context().gcs_address == _local_address:
+        raise ConfigError(f"{message}; lower them, or run on a cluster with --ray-address")
+    print(f"waiting for the cluster to grow: {message}", file=sys.stderr, flush=True)
 
 
 def own_error(error: BaseException, otherwise: type[ReviewLLMError]) -> ReviewLLMError:
@@ -114,9 +142,9 @@ def _core_messages_in(path: Path) -> Iterator[None]:
     try:
         yield
     finally:
+        # `screen` stays open: what was made meanwhile, log handlers say, may hold it, and its number must not be reused.
         sys.stderr = before
         os.dup2(screen, 2)
-        os.close(screen)
 
 
 def _be_quiet() -> None:

@@ -74,7 +74,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
     """
     try:
         loaded = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except (OSError, ValueError, yaml.YAMLError) as error:
         raise ConfigError(f"--config {path}: cannot be read as YAML: {error}") from error
     if loaded is None:
         return {}

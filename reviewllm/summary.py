@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 from pathlib import Path
@@ -9,15 +10,24 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from reviewllm.errors import InputError
+
 SUMMARY = "summary.json"
 
 
 def read_summary(out: Path) -> dict[str, Any]:
-    """The summary of a run folder; an empty one where none was written yet."""
+    """The summary of a run folder; an empty one where none was written yet.
+
+    Raises:
+        InputError: it is not JSON.
+    """
     path = out / SUMMARY
     if not path.is_file():
         return {"steps": [], "config": {}}
-    loaded: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    try:
+        loaded: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise InputError(f"{path}: is not JSON ({error}); remove it, the next step writes it anew") from error
     return loaded
 
 
@@ -33,17 +43,15 @@ def record_step(
     **more: Any,
 ) -> None:
     """Put a step, its configuration and anything else (`more`) into the summary, in place of an earlier run of it."""
-    summary = read_summary(out)
     entry = {"step": name, "rows_in": rows_in, "rows_out": rows_out, "seconds": round(seconds, 1), "counts": counts}
-    steps = summary["steps"]
-    places = [place for place, step in enumerate(steps) if step["step"] == name]
-    if places:
-        steps[places[0]] = entry
-    else:
-        steps.append(entry)
-    summary["config"][name] = config.model_dump(mode="json", exclude={"config"})
-    summary.update(more)
     out.mkdir(parents=True, exist_ok=True)
-    aside = out / f".{SUMMARY}.tmp"
-    aside.write_text(json.dumps(summary, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    os.replace(aside, out / SUMMARY)
+    with open(out / f".{SUMMARY}.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # two trainings may share a run folder
+        summary = read_summary(out)
+        steps = {step["step"]: step for step in summary["steps"]} | {name: entry}
+        summary["steps"] = list(steps.values())
+        summary["config"][name] = config.model_dump(mode="json", exclude={"config"})
+        summary.update(more)
+        aside = out / f".{SUMMARY}.tmp"
+        aside.write_text(json.dumps(summary, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        os.replace(aside, out / SUMMARY)

@@ -8,6 +8,7 @@ stops the step before its first expensive second.
 from __future__ import annotations
 
 import os
+import shutil
 import uuid
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -205,6 +206,20 @@ def write_table(table: pa.Table, path: Path, kind: Table) -> None:
         os.replace(aside, path)
     finally:
         aside.unlink(missing_ok=True)
+
+
+def replace_folder(finished: Path, target: Path) -> None:
+    """Put a finished folder in the place of `target`; where that fails, the earlier one is put back."""
+    earlier = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.old")
+    if target.exists():
+        os.rename(target, earlier)
+    try:
+        os.rename(finished, target)
+    except OSError:
+        if earlier.exists():
+            os.rename(earlier, target)
+        raise
+    shutil.rmtree(earlier, ignore_errors=True)
 
 
 def table_files(folder: Path, kind: Table) -> list[Path]:

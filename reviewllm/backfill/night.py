@@ -7,7 +7,6 @@ generations/dt=2026-11-21/shard-00000-<hash>.parquet, _manifest.json   what read
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Sequence
 from datetime import UTC, date, datetime
@@ -18,8 +17,9 @@ import polars as pl
 import pyarrow.parquet as pq
 
 from reviewllm import __version__
-from reviewllm.errors import PublishError
-from reviewllm.tables import EXAMPLES, GENERATIONS, table_files
+from reviewllm.errors import InputError, PublishError
+from reviewllm.sft.adapter import examples_digest
+from reviewllm.tables import EXAMPLES, replace_folder, table_files
 
 MANIFEST = "_manifest.json"
 
@@ -72,43 +72,55 @@ def is_published(night: Night, shards: Sequence[Path]) -> bool:
     """
     if not night.published.exists():
         return False
-    found = read_manifest(night.published).get("fingerprint")
+    manifest = read_manifest(night.published)
+    found = manifest.get("fingerprint")
     if found != night.fingerprint:
         raise PublishError(
             f"{night.published} was written by another run (fingerprint {str(found)[:12]}, this one is "
-            f"{night.fingerprint[:12]}: another base, adapter, prompt or sampling); choose another --date or another --out, "
-            "or move it away"
+            f"{night.fingerprint[:12]}: another base, adapter, prompt or sampling); choose another --date, or pass "
+            "--on-existing replace"
         )
-    if {path.name for path in table_files(night.published, GENERATIONS)} != {shard.name for shard in shards}:
+    if manifest.get("examples") != examples_digest(shards):
         raise PublishError(
-            f"{night.published} was written from other examples than those given now; choose another --date, or move it away"
+            f"{night.published} was written from other examples than those given now; choose another --date, or pass "
+            "--on-existing replace"
         )
+    if not all(_complete(night.published / shard.name, shard) for shard in shards):
+        raise PublishError(f"{night.published} is damaged: a shard is missing or cut short; pass --on-existing replace")
     return True
 
 
-def publish(night: Night, shards: Sequence[Path], details: dict[str, Any]) -> dict[str, Any]:
+def publish(
+    night: Night, shards: Sequence[Path], details: dict[str, Any], *, max_failed_fraction: float = 1.0
+) -> dict[str, Any]:
     """Verify the staged night against its examples and rename it into place with a manifest.
 
     A night that stands there is replaced: whether it may be is for the caller to decide, with `is_published`.
 
     Args:
         details: what else the manifest says: model, adapter, seconds, ...
+        max_failed_fraction: rows that may have failed, 0 to 1.
 
     Raises:
-        PublishError: rows are missing, twice, or not of this night; nothing was published.
+        PublishError: rows are missing, twice, or not of this night, or too many failed; nothing was published.
     """
     expected = _ids(shards)
     outputs = [night.output(shard) for shard in shards]
-    staged = (
-        pl.scan_parquet(outputs).select("example_id", "error", "fingerprint", "prompt_tokens", "completion_tokens").collect()
-    )
+    columns = ["example_id", "error", "fingerprint", "prompt_tokens", "completion_tokens"]
+    try:
+        staged = pl.scan_parquet(outputs, glob=False).select(columns).collect()
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise PublishError(
+            f"{night.staging}: a staged shard cannot be read: {error}; remove that folder and run again"
+        ) from error
     _verify(night, expected, staged)
-    stray = set(night.staging.iterdir()) - set(outputs)
-    for path in stray:
-        path.unlink()
+    _refuse_failed_night(night, staged, max_failed_fraction)
+    for stray in set(night.staging.iterdir()) - set(outputs):
+        shutil.rmtree(stray) if stray.is_dir() else stray.unlink(missing_ok=True)
     manifest = {
         "date": night.day.isoformat(),
         "fingerprint": night.fingerprint,
+        "examples": examples_digest(shards),
         "code_version": __version__,
         "published_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "shards": len(outputs),
@@ -119,19 +131,26 @@ def publish(night: Night, shards: Sequence[Path], details: dict[str, Any]) -> di
         **details,
     }
     (night.staging / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
-    replaced = night.out / ".staging" / f"{night.published.name}.replaced"
     try:
-        if night.published.exists():
-            os.rename(night.published, replaced)
-        os.rename(night.staging, night.published)
+        replace_folder(night.staging, night.published)
     except OSError as error:
         raise PublishError(
             f"{night.published}: cannot be put in place: {error}; the rows stay in {night.staging}"
         ) from error
-    shutil.rmtree(replaced, ignore_errors=True)
     if not any(night.staging.parent.iterdir()):
         shutil.rmtree(night.staging.parent)
     return manifest
+
+
+def _refuse_failed_night(night: Night, staged: pl.DataFrame, max_failed_fraction: float) -> None:
+    failed = staged.filter(pl.col("error").is_not_null())
+    if len(failed) > max_failed_fraction * len(staged):
+        (reason, count) = failed["error"].value_counts(sort=True).row(0)
+        raise PublishError(
+            f"{len(failed)} of {len(staged)} rows failed, more than --max-failed-fraction {max_failed_fraction:g}; {count} of "
+            f"them: {reason!r}; nothing was published, the rows are in {night.staging}: mend the cause and remove that folder, "
+            "or allow more"
+        )
 
 
 def _complete(output: Path, shard: Path) -> bool:
@@ -144,7 +163,7 @@ def _complete(output: Path, shard: Path) -> bool:
 def _ids(shards: Sequence[Path]) -> pl.Series:
     if not shards:
         return pl.Series("example_id", [], dtype=pl.String)
-    return pl.scan_parquet(list(shards)).select("example_id").collect()["example_id"]
+    return pl.scan_parquet(list(shards), glob=False).select("example_id").collect()["example_id"]
 
 
 def _verify(night: Night, expected: pl.Series, staged: pl.DataFrame) -> None:
@@ -165,6 +184,9 @@ def backfill_shards(examples: Path) -> list[Path]:
     """The shards of backfill examples.
 
     Raises:
-        SchemaError: there is none.
+        InputError: every purchase has a review.
+        SchemaError: there are no examples.
     """
+    if examples.parent.is_dir() and not examples.exists():
+        raise InputError(f"{examples}: no purchase lacks a review; prepare with --hide-fraction 0.1 to have some to write")
     return table_files(examples, EXAMPLES)

@@ -15,9 +15,9 @@ import pyarrow as pa
 
 from reviewllm.errors import InputError
 from reviewllm.examples import purchases
-from reviewllm.examples.leakage import LeakageCheck
+from reviewllm.examples.leakage import MAX_HISTORY_CHARS, LeakageCheck
 from reviewllm.examples.protocol import ExamplesConfig, Quota, assign_splits, last_reviews, select_targets
-from reviewllm.tables import EXAMPLES, HISTORY_ENTRY, INTERACTIONS, ITEMS, table_files, write_table
+from reviewllm.tables import EXAMPLES, HISTORY_ENTRY, INTERACTIONS, ITEMS, replace_folder, table_files, write_table
 
 SPLITS = ("train", "simple", "hard", "backfill")
 
@@ -51,7 +51,7 @@ def build_examples(
     """
     files = table_files(interactions, INTERACTIONS)
     tell = on_part or (lambda done, total: None)
-    labels = pl.scan_parquet(table_files(items, ITEMS))
+    labels = pl.scan_parquet(table_files(items, ITEMS), glob=False)
     candidates = []
     for number, file in enumerate(files):
         candidates.append(last_reviews(_placed(file, number, config), config))
@@ -81,7 +81,7 @@ def build_examples(
                 f"{config.more_than_reviews} and fewer than {config.fewer_than_reviews} reviews and no purchase lacks one; "
                 "try --targets all, other bounds, or --hide-fraction 0.1"
             )
-        _swap(aside, out)
+        replace_folder(aside, out)
     finally:
         shutil.rmtree(aside, ignore_errors=True)
     return ExamplesCounts(totals["purchases"], totals["hidden"], counts, quotas, check.repeated_wording)
@@ -95,7 +95,8 @@ def _placed(file: Path, number: int, config: ExamplesConfig) -> pl.DataFrame:
 
 def _examples(part: pl.DataFrame, targets: pl.DataFrame, config: ExamplesConfig) -> Iterator[tuple[str, pa.Table]]:
     """Yield (split, examples) shard by shard; the targets of one user stay in one shard of each split."""
-    entries = part.filter("is_review").select("item_id", "title", "rating", "review", "purchased_at").to_arrow()
+    review = pl.col("review").str.slice(0, MAX_HISTORY_CHARS)
+    entries = part.filter("is_review").select("item_id", "title", "rating", review, "purchased_at").to_arrow()
     reviews = entries.cast(pa.schema(HISTORY_ENTRY.fields))
     for split in SPLITS:
         chosen = targets.filter(pl.col("split") == split)
@@ -104,13 +105,14 @@ def _examples(part: pl.DataFrame, targets: pl.DataFrame, config: ExamplesConfig)
 
 
 def _whole_users(targets: pl.DataFrame, shard_rows: int) -> Iterator[pl.DataFrame]:
-    """Cut sorted targets into slices of about `shard_rows` rows, never within a user."""
+    """Cut sorted targets into slices of about `shard_rows` rows, within a user only where the user alone has more."""
     if targets.is_empty():
         return
     # A user belongs to the shard in which the user's first row falls.
     first_row = pl.col("row").min().over("user_id")
     numbered = targets.with_row_index("row").with_columns(shard=first_row // shard_rows)
-    yield from numbered.drop("row").partition_by("shard", maintain_order=True, include_key=False)
+    for shard in numbered.drop("row").partition_by("shard", maintain_order=True, include_key=False):
+        yield from shard.iter_slices(2 * shard_rows)
 
 
 def _with_history(targets: pl.DataFrame, reviews: pa.Table, config: ExamplesConfig) -> pa.Table:
@@ -134,13 +136,3 @@ def _write_shard(table: pa.Table, folder: Path, number: int) -> None:
     write_table(table, path, EXAMPLES)
     digest = hashlib.sha256(path.read_bytes()).hexdigest()[:12]
     path.rename(folder / f"shard-{number:05d}-{digest}.parquet")
-
-
-def _swap(aside: Path, out: Path) -> None:
-    """Put the finished folder in place of an earlier one."""
-    old = out.with_name(f".{out.name}.old")
-    shutil.rmtree(old, ignore_errors=True)
-    if out.exists():
-        out.rename(old)
-    aside.rename(out)
-    shutil.rmtree(old, ignore_errors=True)

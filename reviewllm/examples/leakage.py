@@ -9,6 +9,10 @@ import pyarrow as pa
 
 from reviewllm.errors import LeakageError
 
+# What a history keeps of one review: more than any prompt shows of it, and little enough that a shard of a thousand
+# examples with a hundred entries each stays under the two gigabytes of an Arrow column.
+MAX_HISTORY_CHARS = 8000
+
 
 class LeakageCheck:
     """Checks examples shard by shard, independently of the code that built them.
@@ -31,7 +35,8 @@ class LeakageCheck:
     def start_part(self, without_review: pl.DataFrame) -> None:
         """Take a part's purchases whose review may be shown nowhere: user_id, item_id, purchased_at, review."""
         hidden = without_review.filter(pl.col("review").is_not_null())
-        self._without_review = hidden.select("user_id", "item_id", "purchased_at", "review")
+        review = pl.col("review").str.slice(0, MAX_HISTORY_CHARS)
+        self._without_review = hidden.select("user_id", "item_id", "purchased_at", review)
 
     def add(self, shard: pa.Table) -> None:
         """Check one shard of examples of the current part.

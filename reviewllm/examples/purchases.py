@@ -22,7 +22,7 @@ def read_part(path: Path) -> pl.DataFrame:
         SchemaError: the file does not fit the table.
     """
     frame = pl.DataFrame(read_table([path], INTERACTIONS))
-    blank = pl.col("review").str.strip_chars() == ""
+    blank = pl.col("review").str.replace_all(r"[\p{C}\p{Z}\s]", "") == ""  # white space, marks, and nothing to read
     return frame.with_columns(review=pl.when(~blank).then(pl.col("review"))).sort(ORDER)
 
 

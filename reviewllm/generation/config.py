@@ -29,4 +29,5 @@ class GenerationConfig(StageConfig):
 
     def sampling(self) -> dict[str, Any]:
         """What of this decides the text, for the fingerprint."""
-        return {name: getattr(self, name) for name in ("engine", "max_new_tokens", "temperature", "top_p", "sampling_seed")}
+        deciding = ("engine", "max_new_tokens", "temperature", "top_p", "sampling_seed", "engine_kwargs")
+        return {name: getattr(self, name) for name in deciding}

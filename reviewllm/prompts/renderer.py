@@ -46,6 +46,9 @@ RESPONSE_MARKER = "\n### Response:\n"
 REVIEW_FIELD = ". %Review:"
 RATING_FIELD = " %Rating: {:.1f}."
 
+# No text has longer tokens on average, so a cut by characters never reaches what would fit by tokens.
+_CHARS_PER_TOKEN = 16
+
 Ids = list[int]
 Row = dict[str, Any]  # one row of the examples table
 
@@ -109,8 +112,7 @@ class PromptRenderer:
         self._control = control_token_pattern(token.content for token in tokenizer.added_tokens_decoder.values())
         self._space = _joining_space(self._backend)
         self._structure_ids: dict[str, Ids] = {}
-        # No token of a real text is longer on average, so the cut never reaches text that could fit.
-        self._max_chars = 16 * config.max_prompt_tokens
+        self._max_chars = _CHARS_PER_TOKEN * config.max_prompt_tokens
         self._head = self.bos + self._structure(INSTRUCTION_MARKER + config.instruction() + HISTORY_MARKER)
 
     def render(self, examples: Sequence[Row]) -> list[Prompt | PromptError]:
@@ -121,10 +123,14 @@ class PromptRenderer:
         encoded = self._encode_texts(self._texts(examples))
         return [self._render_one(example, encoded.__getitem__) for example in examples]
 
-    def render_responses(self, reviews: Sequence[str]) -> list[Ids]:
-        """Token ids that the model is to write for each review: its text as prompts show reviews, then the end token."""
-        encoded = self._encode_texts(dict.fromkeys((review, self._max_chars) for review in reviews))
-        return [[*encoded[review, self._max_chars], self.eos] for review in reviews]
+    def render_responses(self, reviews: Sequence[str], *, max_tokens: int) -> list[Ids]:
+        """Token ids that the model is to write for each review: its text as prompts show reviews, then the end token.
+
+        A longer one is cut to `max_tokens` and has no end token: the model must not learn to stop in mid-sentence.
+        """
+        max_chars = _CHARS_PER_TOKEN * max_tokens
+        encoded = self._encode_texts(dict.fromkeys((review, max_chars) for review in reviews))
+        return [[*encoded[review, max_chars], self.eos][:max_tokens] for review in reviews]
 
     def _texts(self, examples: Sequence[Row]) -> Iterable[tuple[str, int]]:
         """Every distinct piece of user text in the examples, with the characters that it may have."""
@@ -223,5 +229,5 @@ def load_tokenizer(base_model: str) -> Any:
 
     try:
         return AutoTokenizer.from_pretrained(base_model, trust_remote_code=False)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise ConfigError(f"--base-model {base_model}: no tokenizer can be read there: {error}") from error

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 import uuid
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
+from safetensors import SafetensorError, safe_open
 
 from reviewllm import __version__
 from reviewllm.config import StageConfig
 from reviewllm.errors import AdapterError, ConfigError
 from reviewllm.prompts.renderer import PROMPT_VERSION, PromptConfig
+from reviewllm.tables import replace_folder
 
 DESCRIPTION_FILE = "reviewllm.json"
 _SAMPLED_BYTES = 1 << 20
@@ -35,6 +36,7 @@ class AdapterDescription(StageConfig):
 
     base_model: str
     base_digest: str
+    examples_digest: str
     with_rating: bool
     instruction: str
     max_prompt_tokens: int
@@ -45,6 +47,28 @@ class AdapterDescription(StageConfig):
     first_loss: float
     last_loss: float
     canaries: list[Canary] = []
+
+
+def examples_digest(shards: Sequence[Path]) -> str:
+    """sha256 over the names of example shards, which carry the hash of their content."""
+    return hashlib.sha256("\n".join(sorted(shard.name for shard in shards)).encode()).hexdigest()
+
+
+def check_context(base: Path, tokens: int) -> None:
+    """Refuse prompts and responses that the base has no positions for: such requests have hung engines for ever.
+
+    Raises:
+        ConfigError: with the numbers and what to lower.
+    """
+    try:
+        limit = json.loads((base / "config.json").read_text(encoding="utf-8")).get("max_position_embeddings")
+    except (OSError, ValueError, AttributeError) as error:
+        raise ConfigError(f"{base / 'config.json'}: cannot be read: {error}") from error
+    if limit is not None and tokens > limit:
+        raise ConfigError(
+            f"prompt and response may come to {tokens} tokens, but the base {base.name} has a context of {limit}; lower "
+            "--max-prompt-tokens, or --max-new-tokens (generation) or --max-response-tokens (training)"
+        )
 
 
 def model_digest(folder: Path) -> str:
@@ -76,12 +100,13 @@ def local_model_folder(base_model: str) -> Path:
         ConfigError: neither a model folder nor a name that can be resolved.
     """
     folder = Path(base_model)
-    if (folder / "config.json").is_file():
-        return folder.resolve()
     if folder.exists():
-        raise ConfigError(
-            f"--base-model {base_model}: the folder holds no config.json; expected a Hugging Face model folder"
-        )
+        if not (folder / "config.json").is_file() or not list(folder.glob("*.safetensors")):
+            raise ConfigError(
+                f"--base-model {base_model}: expected a Hugging Face model folder with config.json and *.safetensors (weights "
+                "in other formats are not loaded; convert them with save_pretrained)"
+            )
+        return folder.resolve()
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HFValidationError
 
@@ -142,9 +167,12 @@ def read_description(adapter: Path) -> AdapterDescription:
             f"{adapter}: not a complete adapter folder, {', '.join(missing)} missing; train it with jobs/train.py"
         )
     try:
+        json.loads((adapter / "adapter_config.json").read_bytes())
+        with safe_open(adapter / "adapter_model.safetensors", framework="numpy"):
+            pass  # reads the header and compares it with the file's size
         return AdapterDescription.model_validate_json((adapter / DESCRIPTION_FILE).read_bytes())
-    except ValidationError as error:
-        raise AdapterError(f"{adapter / DESCRIPTION_FILE}: cannot be read: {error}") from error
+    except (SafetensorError, ValueError) as error:  # ValidationError and JSONDecodeError are ValueErrors
+        raise AdapterError(f"{adapter}: a file of the adapter cannot be read: {error}; train it anew") from error
 
 
 def check_fits(adapter: Path, base: Path, prompt: PromptConfig) -> AdapterDescription:
@@ -180,16 +208,14 @@ def merge_adapter(base: Path, adapter: Path, folder: Path) -> Path:
     from peft import PeftModel
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    model = AutoModelForCausalLM.from_pretrained(base, trust_remote_code=False)
+    model = AutoModelForCausalLM.from_pretrained(base, trust_remote_code=False, use_safetensors=True)
     merged = PeftModel.from_pretrained(model, adapter).merge_and_unload()
     aside = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}.tmp")
     aside.parent.mkdir(parents=True, exist_ok=True)
     try:
         merged.save_pretrained(aside, safe_serialization=True)
         AutoTokenizer.from_pretrained(base, trust_remote_code=False).save_pretrained(aside)
-        if folder.exists():
-            shutil.rmtree(folder)
-        os.replace(aside, folder)
+        replace_folder(aside, folder)
     finally:
         shutil.rmtree(aside, ignore_errors=True)
     return folder

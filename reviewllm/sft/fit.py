@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from reviewllm.cluster import own_error
-from reviewllm.errors import TrainingError
+from reviewllm.cluster import own_error, require_resources
+from reviewllm.errors import ConfigError, TrainingError
 from reviewllm.progress import progress_board
 from reviewllm.prompts.renderer import PromptConfig, load_tokenizer
-from reviewllm.sft.adapter import local_model_folder
+from reviewllm.sft.adapter import DESCRIPTION_FILE, check_context, local_model_folder
 from reviewllm.sft.config import SFTConfig
 from reviewllm.sft.loop import LoopConfig, train_worker
-from reviewllm.tables import EXAMPLES, table_files
+from reviewllm.tables import EXAMPLES, replace_folder, table_files
 
 
 def train_adapter(
@@ -38,7 +37,7 @@ def train_adapter(
         The run's counts: samples, refused, tokens, response_tokens, optimizer_steps, first_loss, last_loss, ...
 
     Raises:
-        ConfigError: base or instruction cannot be read.
+        ConfigError: base or instruction cannot be read, the base's context is too short, or `out` is something else.
         SchemaError: there are no training examples.
         TrainingError: a worker failed.
     """
@@ -47,9 +46,16 @@ def train_adapter(
     from ray.train.v2.api.exceptions import TrainingFailedError
 
     table_files(examples, EXAMPLES)
+    _refuse_to_overwrite(out)
     base = local_model_folder(sft.base_model)
+    check_context(base, prompt.max_prompt_tokens + sft.max_response_tokens)
     load_tokenizer(str(base))
     prompt.instruction()
+    require_resources(
+        cpus=sft.num_workers * sft.cpus_per_worker,
+        gpus=sft.num_workers if sft.use_gpu else 0,
+        flags="--num-workers, --cpus-per-worker, --use-gpu",
+    )
     runs = out.parent / f".{out.name}.runs"
     loop = LoopConfig(sft=sft, prompt=prompt, base=str(base), examples=str(examples.resolve()))
     with progress_board(on_step) as board:
@@ -74,12 +80,18 @@ def train_adapter(
     return dict(result.metrics or {})
 
 
+def _refuse_to_overwrite(out: Path) -> None:
+    """An adapter may replace an adapter, and nothing else."""
+    if out.exists() and not (out / DESCRIPTION_FILE).is_file():
+        raise ConfigError(
+            f"--adapter {out}: is there and is no adapter of reviewllm; name a folder that may be made or replaced"
+        )
+
+
 def _put_in_place(checkpoint: Any, out: Path) -> None:
     aside = out.with_name(f".{out.name}.{uuid.uuid4().hex[:8]}.tmp")
     try:
         checkpoint.to_directory(str(aside))
-        if out.exists():
-            shutil.rmtree(out)
-        os.replace(aside, out)
+        replace_folder(aside, out)
     finally:
         shutil.rmtree(aside, ignore_errors=True)

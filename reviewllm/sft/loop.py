@@ -11,11 +11,12 @@ from typing import Any
 from reviewllm.config import StageConfig
 from reviewllm.errors import TrainingError
 from reviewllm.prompts.renderer import PromptConfig, PromptRenderer, load_tokenizer
-from reviewllm.sft.adapter import AdapterDescription, model_digest, write_adapter
+from reviewllm.sft.adapter import AdapterDescription, examples_digest, model_digest, write_adapter
 from reviewllm.sft.canary import record_canaries
 from reviewllm.sft.config import SFTConfig
 from reviewllm.sft.loss import response_loss
 from reviewllm.sft.samples import Sample, SampleCounts, collate, load_samples, worker_batches
+from reviewllm.tables import EXAMPLES, table_files
 
 LOSSES_FILE = "losses.json"
 _CANARIES = 4
@@ -99,7 +100,7 @@ def _lora_model(loop: LoopConfig) -> Any:
     from transformers import AutoModelForCausalLM
 
     dtype = torch.bfloat16 if loop.sft.use_gpu else torch.float32
-    base = AutoModelForCausalLM.from_pretrained(loop.base, dtype=dtype, trust_remote_code=False)
+    base = AutoModelForCausalLM.from_pretrained(loop.base, dtype=dtype, trust_remote_code=False, use_safetensors=True)
     lora = LoraConfig(
         r=loop.sft.lora_r,
         lora_alpha=loop.sft.lora_alpha,
@@ -182,6 +183,7 @@ def _report(
     description = AdapterDescription(
         base_model=loop.sft.base_model,
         base_digest=model_digest(Path(loop.base)),
+        examples_digest=examples_digest(table_files(Path(loop.examples), EXAMPLES)),
         with_rating=loop.prompt.rating,
         instruction=loop.prompt.instruction(),
         max_prompt_tokens=loop.prompt.max_prompt_tokens,

@@ -53,14 +53,15 @@ def load_samples(examples: Path, renderer: PromptRenderer, *, max_response_token
         table = read_table([file], EXAMPLES)
         for start in range(0, table.num_rows, _ROWS_AT_ONCE):
             rows = table.slice(start, _ROWS_AT_ONCE).to_pylist()
-            responses = renderer.render_responses([row["reference"] or "" for row in rows])
+            references = [row["reference"] or "" for row in rows]
+            responses = renderer.render_responses(references, max_tokens=max_response_tokens)
             for row, prompt, response in zip(rows, renderer.render(rows), responses, strict=True):
                 if isinstance(prompt, PromptError) or len(response) < 2:  # the end token alone says nothing
                     refused += 1
                     continue
-                cut += len(response) > max_response_tokens
+                cut += response[-1] != renderer.eos
                 histories_cut += prompt.history_kept < prompt.history_given or prompt.reviews_shortened
-                ids = prompt.token_ids + response[:max_response_tokens]
+                ids = prompt.token_ids + response
                 samples.append(Sample(row["example_id"], ids, len(prompt.token_ids)))
     if not samples:
         raise TrainingError(f"{examples}: no training sample: {refused} example(s) have no review or do not fit the budget")

@@ -11,8 +11,8 @@ import pyarrow as pa
 import pytest
 from conftest import example
 
-from reviewllm.backfill.night import Night, is_published, missing_shards, publish, read_manifest
-from reviewllm.errors import PublishError
+from reviewllm.backfill.night import Night, backfill_shards, is_published, missing_shards, publish, read_manifest
+from reviewllm.errors import InputError, PublishError
 from reviewllm.tables import EXAMPLES, GENERATIONS, read_table, write_table
 
 FINGERPRINT = "f" * 64
@@ -35,11 +35,14 @@ def shards(tmp_path: Path) -> list[Path]:
     return paths
 
 
-def stage(night: Night, shard: Path, *, ids: list[str] | None = None, fingerprint: str = FINGERPRINT) -> None:
+def stage(
+    night: Night, shard: Path, *, ids: list[str] | None = None, fingerprint: str = FINGERPRINT, error: str | None = None
+) -> None:
     rows = [
         {
             **{name: row[name] for name in ("example_id", "user_id", "item_id", "category", "rating", "split")},
-            "review": "Fine.",
+            "review": None if error else "Fine.",
+            "error": error,
             "model": "m",
             "with_rating": True,
             "fingerprint": fingerprint,
@@ -105,6 +108,48 @@ def test_publish_wrong_rows_publish_nothing(
     with pytest.raises(PublishError, match=problem):
         publish(night, shards, {})
     assert not night.published.exists()
+
+
+def test_publish_too_many_failed_rows_publish_nothing(night: Night, shards: list[Path]) -> None:
+    stage(night, shards[0])
+    stage(night, shards[1], error="vLLM refused")
+    with pytest.raises(PublishError, match=r"2 of 4 rows failed, .* 2 of them: 'vLLM refused'"):
+        publish(night, shards, {}, max_failed_fraction=0.4)
+    assert not night.published.exists()
+    assert publish(night, shards, {}, max_failed_fraction=0.5)["failed"] == 2
+
+
+def test_publish_replaces_a_night_whole(night: Night, shards: list[Path]) -> None:
+    for _ in range(2):
+        for shard in shards:
+            stage(night, shard)
+        publish(night, shards, {})
+    assert [path.name for path in night.out.iterdir()] == ["dt=2026-11-21"]
+
+
+def test_publish_damaged_pages_are_named(night: Night, shards: list[Path]) -> None:
+    for shard in shards:
+        stage(night, shard)
+    content = bytearray(night.output(shards[0]).read_bytes())
+    content[4:60] = b"\xff" * 56  # the first page; the footer stays whole
+    night.output(shards[0]).write_bytes(content)
+    with pytest.raises(PublishError, match="a staged shard cannot be read"):
+        publish(night, shards, {})
+
+
+def test_is_published_damaged_night_is_refused(night: Night, shards: list[Path]) -> None:
+    for shard in shards:
+        stage(night, shard)
+    publish(night, shards, {})
+    (night.published / shards[0].name).write_bytes(b"")
+    with pytest.raises(PublishError, match="is damaged"):
+        is_published(night, shards)
+
+
+def test_backfill_shards_of_a_shop_without_rating_only_purchases(tmp_path: Path) -> None:
+    (tmp_path / "train").mkdir()
+    with pytest.raises(InputError, match="no purchase lacks a review"):
+        backfill_shards(tmp_path / "backfill")
 
 
 def test_is_published_by_another_run_is_refused(night: Night, shards: list[Path]) -> None:

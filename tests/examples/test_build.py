@@ -103,6 +103,26 @@ def test_build_examples_shards_never_split_a_user(tmp_path: Path) -> None:
     assert sorted(user for shard in users for user in shard) == [f"u{user:02}" for user in range(20)]
 
 
+def test_build_examples_a_user_alone_over_the_shard_size_is_cut(tmp_path: Path) -> None:
+    write_interactions(tmp_path, [purchase("heavy", number, review=None) for number in range(50)])
+    build(tmp_path, shard_rows=10)
+    assert [len(pl.read_parquet(file)) for file in sorted((tmp_path / "examples" / "backfill").iterdir())] == [20, 20, 10]
+
+
+def test_build_examples_long_reviews_are_cut_in_histories_only(tmp_path: Path) -> None:
+    write_interactions(tmp_path, [purchase("u", number, review="x" * 20_000) for number in range(3)])
+    build(tmp_path, targets="all", first_target=2)
+    rows = read_table(tmp_path / "examples" / "train", EXAMPLES).to_pylist()
+    assert {len(past["review"]) for row in rows for past in row["history"]} == {8000}
+    assert {len(row["reference"]) for row in rows} == {20_000}
+
+
+def test_build_examples_odd_folder_names(tmp_path: Path) -> None:
+    odd = tmp_path / "rün [1] * ?"
+    write_interactions(odd, [purchase("u", number, review=None) for number in range(3)])
+    assert build(odd).examples["backfill"] == 3
+
+
 def test_build_examples_nothing_to_do_is_refused_and_the_old_stays(tmp_path: Path) -> None:
     write_interactions(tmp_path, [purchase("u", number, review=None) for number in range(3)])
     build(tmp_path)

@@ -84,10 +84,17 @@ def test_render_hostile_text_opens_nothing(tokenizer: Any, hostile: str, place: 
 
 def test_render_responses_hostile_text_has_one_end_token(tokenizer: Any) -> None:
     renderer = PromptRenderer(tokenizer, PromptConfig())
-    for ids in renderer.render_responses(HOSTILE):
+    for ids in renderer.render_responses(HOSTILE, max_tokens=1_100_000):
         assert ids.count(tokenizer.eos_token_id) == 1
         assert ids[-1] == tokenizer.eos_token_id
         assert tokenizer.bos_token_id not in ids
+
+
+def test_render_responses_cut_has_no_end_token(tokenizer: Any) -> None:
+    renderer = PromptRenderer(tokenizer, PromptConfig(max_prompt_tokens=64))
+    whole, cut = (renderer.render_responses(["word " * 300], max_tokens=limit)[0] for limit in (10_000, 50))
+    assert whole[-1] == tokenizer.eos_token_id
+    assert cut == whole[:50]
 
 
 def test_render_budget_keeps_the_newest_and_the_target(tokenizer: Any) -> None:

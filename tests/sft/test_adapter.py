@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from reviewllm.prompts.renderer import PromptConfig
 from reviewllm.sft.adapter import (
     AdapterDescription,
     Canary,
+    check_context,
     check_fits,
     local_model_folder,
     merge_adapter,
@@ -45,6 +47,7 @@ def adapter(tuned: Any, random_base: Path, tokenizer: Any, tmp_path_factory: pyt
     description = AdapterDescription(
         base_model="tiny",
         base_digest=model_digest(random_base),
+        examples_digest="e" * 64,
         with_rating=True,
         instruction=PromptConfig().instruction(),
         max_prompt_tokens=512,
@@ -91,6 +94,23 @@ def test_read_description_incomplete_folder_names_what_is_missing(tmp_path: Path
         read_description(tmp_path)
 
 
+@pytest.mark.parametrize("name", ["adapter_model.safetensors", "adapter_config.json", "reviewllm.json"])
+def test_read_description_damaged_file_is_refused(adapter: Path, tmp_path: Path, name: str) -> None:
+    copy = shutil.copytree(adapter, tmp_path / "copy")
+    (copy / name).write_bytes((copy / name).read_bytes()[:-10])
+    with pytest.raises(AdapterError, match="cannot be read"):
+        read_description(copy)
+
+
+def test_check_context_over_the_limit_is_refused(random_base: Path, tmp_path: Path) -> None:
+    check_context(random_base, 1024)
+    with pytest.raises(ConfigError, match=r"1025 tokens, but the base .* has a context of 1024"):
+        check_context(random_base, 1025)
+    (tmp_path / "config.json").write_text("{")
+    with pytest.raises(ConfigError, match=r"config\.json: cannot be read"):
+        check_context(tmp_path, 1)
+
+
 def test_merge_adapter_equals_base_with_adapter(adapter: Path, tuned: Any, random_base: Path, tmp_path: Path) -> None:
     merged = merge_adapter(random_base, adapter, tmp_path / "merged")
     ids = torch.tensor([[1, 5, 6, 7]])
@@ -101,8 +121,6 @@ def test_merge_adapter_equals_base_with_adapter(adapter: Path, tuned: Any, rando
 
 
 def test_model_digest_changes_with_the_weights_and_not_with_the_card(adapter: Path, tmp_path: Path) -> None:
-    import shutil
-
     copy = tmp_path / "copy"
     shutil.copytree(adapter, copy)
     (copy / "README.md").write_text("other")
@@ -114,7 +132,7 @@ def test_model_digest_changes_with_the_weights_and_not_with_the_card(adapter: Pa
 
 
 def test_local_model_folder_without_a_model_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"no config\.json"):
+    with pytest.raises(ConfigError, match=r"expected a Hugging Face model folder"):
         local_model_folder(str(tmp_path))
     with pytest.raises(ConfigError, match="neither a folder nor a hub name"):
         local_model_folder(str(tmp_path / "absent"))
