@@ -64,6 +64,8 @@ def main(config: BackfillJob) -> dict[str, Any]:
         prompt=part(config, PromptConfig),
         generation=part(config, GenerationConfig),
     )
+    if variant.adapter and not variant.canaries:
+        print(f"warning: adapter {variant.adapter} has no canary that tells it from its base, so nothing proves that it acts")
     night = Night(config.out / "generations", config.date, variant.fingerprint)
     with step("backfill") as running:
         if config.on_existing == "resume" and is_published(night, shards):
