@@ -65,7 +65,9 @@ def main(config: BackfillJob) -> dict[str, Any]:
         generation=part(config, GenerationConfig),
     )
     if variant.adapter and not variant.canaries:
-        print(f"warning: adapter {variant.adapter} has no canary that tells it from its base, so nothing proves that it acts")
+        print(
+            f"warning: adapter {variant.adapter} has no canary that tells it from its base, so nothing proves that it acts"
+        )
     night = Night(config.out / "generations", config.date, variant.fingerprint)
     with step("backfill") as running:
         if config.on_existing == "resume" and is_published(night, shards):

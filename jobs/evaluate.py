@@ -35,7 +35,7 @@ from reviewllm.report.names import Pair, write_names
 from reviewllm.report.score_tables import plain_text, score_tables
 from reviewllm.sft.adapter import examples_digest, read_description
 from reviewllm.summary import record_step
-from reviewllm.tables import EXAMPLES, GENERATIONS, METRICS, read_table, table_files, write_table
+from reviewllm.tables import EXAMPLES, GENERATIONS, METRICS, read_table, replace_folder, table_files, write_table
 
 SPLITS = ("simple", "hard")
 _SAMPLES = 6  # prompts of each split that the report shows
@@ -94,8 +94,7 @@ def evaluate(config: EvaluateJob) -> str:
         write_table(figures, aside / "metrics.parquet", METRICS)
         write_names(names, aside / "models.json")
         (aside / "samples.json").write_text(json.dumps(_samples(variants, shards), ensure_ascii=False), encoding="utf-8")
-        shutil.rmtree(metrics, ignore_errors=True)
-        aside.rename(metrics)
+        replace_folder(aside, metrics)
         tables = "\n\n".join(plain_text(table) for table in score_tables(figures))
         _record(config, counts, shards, running.seconds, figures)
         running.result = (
@@ -111,6 +110,8 @@ def _shards(folder: Path) -> list[Path]:
 
 def _variants(config: EvaluateJob) -> list[Variant]:
     """Base with and without ratings, and each adapter with the prompts that it was trained on."""
+    if not config.rating:
+        raise ConfigError("--no-rating: evaluate always writes with and without ratings; leave it out")
     generation = part(config, GenerationConfig)
     with_rating = part(config, PromptConfig).model_copy(update={"rating": True})
     without = with_rating.model_copy(update={"rating": False})
