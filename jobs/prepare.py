@@ -22,12 +22,14 @@ from jobs.entry import run
 from reviewllm.config import JobConfig, part, save
 from reviewllm.errors import ConfigError
 from reviewllm.examples.build import ExamplesCounts, build_examples
-from reviewllm.examples.protocol import ExamplesConfig
+from reviewllm.examples.protocol import ExamplesConfig, Quota
 from reviewllm.progress import Step, step
 from reviewllm.sources.counts import IngestCounts
 from reviewllm.sources.ingest import ingest
 from reviewllm.sources.shop import ShopConfig, write_shop
-from reviewllm.summary import record_step
+from reviewllm.summary import SUMMARY, record_step
+
+_MOST_LINES = 5  # categories that are named one by one on the screen
 
 
 class PrepareJob(JobConfig, ShopConfig, ExamplesConfig):
@@ -67,13 +69,21 @@ def main(config: PrepareJob) -> None:
             on_part=running.show,
         )
         _record_examples(config, built, running)
-    for quota in built.quotas:
-        if quota.falls_short(config):
-            trained = f"{quota.train} train, " if config.targets == "last" else ""
-            print(
-                f"  {quota.category}: fewer users than asked for: {quota.candidates} within the bounds ({quota.negatives} with "
-                f"a negative last review) give {trained}{quota.simple} simple and {quota.hard} hard targets"
-            )
+    _tell_shortfall(config, built.quotas)
+
+
+def _tell_shortfall(config: PrepareJob, quotas: list[Quota]) -> None:
+    """Say which categories gave fewer targets than the protocol asks for; many of them in one line."""
+    short = [quota for quota in quotas if quota.falls_short(config)]
+    if len(short) > _MOST_LINES:
+        sums = [sum(counts) for counts in zip(*(quota[1:] for quota in short), strict=True)]
+        short = [Quota(f"{len(short)} categories together (each in {SUMMARY})", *sums)]
+    for quota in short:
+        trained = f"{quota.train} train, " if config.targets == "last" else ""
+        print(
+            f"  {quota.category}: fewer users than asked for: {quota.candidates} within the bounds ({quota.negatives} with "
+            f"a negative last review) give {trained}{quota.simple} simple and {quota.hard} hard targets"
+        )
 
 
 def _check_paths(config: PrepareJob) -> None:
@@ -112,6 +122,7 @@ def _record_examples(config: PrepareJob, built: ExamplesCounts, running: Step) -
         rows_out=sum(built.examples.values()),
         seconds=running.seconds,
         counts={**built.examples, "hidden": built.hidden, "repeated wording": built.repeated_wording},
+        quotas=[quota._asdict() for quota in built.quotas],
     )
     splits = ", ".join(f"{count} {split}" for split, count in built.examples.items())
     running.result = f"{built.purchases} purchases -> {splits}; leakage check passed -> {config.out / 'examples'}"
