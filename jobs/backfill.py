@@ -48,15 +48,11 @@ class BackfillJob(JobConfig, ClusterConfig, GenerationConfig, PromptConfig):
     on_existing: Literal["resume", "replace"] = Field(
         "resume", description="a night that is there: leave this run's own and refuse another's, or replace it"
     )
-    date: datetime.date = Field(
-        default_factory=lambda: datetime.datetime.now(datetime.UTC).date(),
-        description="the night, YYYY-MM-DD; default today, UTC",
-    )
+    date: datetime.date | None = Field(None, description="the night, YYYY-MM-DD; default today, UTC")
 
 
 def main(config: BackfillJob) -> dict[str, Any]:
     """Generate what is missing and publish the night; returns its manifest."""
-    save(config, config.out / "config" / "backfill.yaml")
     shards = backfill_shards(config.examples or config.out / "examples" / "backfill")
     variant = make_variant(
         base_model=config.base_model,
@@ -68,7 +64,9 @@ def main(config: BackfillJob) -> dict[str, Any]:
         print(
             f"warning: adapter {variant.adapter} has no canary that tells it from its base, so nothing proves that it acts"
         )
-    night = Night(config.out / "generations", config.date, variant.fingerprint)
+    save(config, config.out / "config" / "backfill.yaml")
+    day = config.date or datetime.datetime.now(datetime.UTC).date()
+    night = Night(config.out / "generations", day, variant.fingerprint)
     with step("backfill") as running:
         if config.on_existing == "resume" and is_published(night, shards):
             running.result = f"nothing to do: this night is published already -> {night.published}"
@@ -131,7 +129,8 @@ def _record(config: BackfillJob, manifest: dict[str, Any], resumed: int, running
     )
     running.result = (
         f"{manifest['rows']} purchases: {manifest['rows'] - manifest['failed']} written, {manifest['failed']} failed, "
-        f"{manifest['completion_tokens']} tokens; {resumed} of {manifest['shards']} shards were there -> {published}"
+        f"{manifest['completion_tokens']} tokens; {resumed} of {manifest['shards']} shards were there"
+        f"{'; dry run, no model wrote these rows' if config.engine == 'rule' else ''} -> {published}"
     )
 
 

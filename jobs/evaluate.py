@@ -65,7 +65,6 @@ def main(config: EvaluateJob) -> None:
 
 def evaluate(config: EvaluateJob) -> str:
     """Generate, score and summarise; returns both tables as text."""
-    save(config, config.out / "config" / "evaluate.yaml")
     shards = [file for split in SPLITS for file in _shards(config.out / "examples" / split)]
     if not shards:
         raise InputError(
@@ -74,6 +73,7 @@ def evaluate(config: EvaluateJob) -> str:
         )
     variants = _variants(config)
     _refuse_leakage(config, variants)
+    save(config, config.out / "config" / "evaluate.yaml")
     metrics = config.out / "metrics"
     aside = config.out / ".metrics.tmp"
     shutil.rmtree(aside, ignore_errors=True)

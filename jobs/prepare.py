@@ -45,9 +45,9 @@ class PrepareJob(JobConfig, ShopConfig, ExamplesConfig):
 def main(config: PrepareJob) -> None:
     """Ingest the raw files, then build the examples."""
     _check_paths(config)
-    save(config, config.out / "config" / "prepare.yaml")
     reviews, items = config.reviews, config.items
     if not reviews:
+        print(f"no --reviews: a synthetic shop of {config.shop_users} users is made")
         reviews, items = ([folder] for folder in write_shop(config.out / "raw", part(config, ShopConfig)))
     with step("sources") as running:
         counts = ingest(
@@ -58,6 +58,7 @@ def main(config: PrepareJob) -> None:
             column_names=config.column_names,
             on_progress=lambda file, done, total: running.show(done, total, file),
         )
+        save(config, config.out / "config" / "prepare.yaml")
         _record_sources(config, counts, running)
     shutil.rmtree(config.out / "examples", ignore_errors=True)  # they do not belong to the new interactions
     with step("examples") as running:
@@ -107,8 +108,9 @@ def _record_sources(config: PrepareJob, counts: IngestCounts, running: Step) -> 
             counts={**lost, **{f"rejected: {reason}": count for reason, count in table.reasons.items()}},
         )
     rows = counts.interactions
+    where = " (see rejected/)" if rows.rejected else ""
     running.result = (
-        f"{rows.rows_in} purchases read = {rows.written} written + {rows.rejected} rejected + {rows.duplicates} repeats; "
+        f"{rows.rows_in} purchases read = {rows.written} written + {rows.rejected} rejected{where} + {rows.duplicates} repeats; "
         f"{counts.items.written} items -> {config.out}"
     )
 

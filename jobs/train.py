@@ -43,7 +43,6 @@ def main(config: TrainJob) -> dict[str, Any]:
     suffix = "" if config.rating else "-no-rating"
     adapter = config.adapter or config.out / f"adapter{suffix}"
     name = f"train{suffix}"
-    save(config, config.out / "config" / f"{name}.yaml")
     with step(name) as running, ray_session(part(config, ClusterConfig)):
         counts = train_adapter(
             examples=config.examples or config.out / "examples" / "train",
@@ -52,6 +51,7 @@ def main(config: TrainJob) -> dict[str, Any]:
             prompt=part(config, PromptConfig),
             on_step=running.show,
         )
+        save(config, config.out / "config" / f"{name}.yaml")
         if config.merged:
             merge_adapter(local_model_folder(config.base_model), adapter, config.out / f"merged{suffix}")
         trained = counts["samples"]

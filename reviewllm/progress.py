@@ -11,6 +11,8 @@ from typing import Any
 
 from tqdm import tqdm
 
+_SECONDS_BETWEEN_LINES = 30.0
+
 Show = Callable[[int, int, str], None]
 
 
@@ -23,6 +25,7 @@ class Step:
         self.result = ""
         self.started = time.monotonic()
         self._bar: tqdm[Any] | None = None
+        self._next_line = self.started + _SECONDS_BETWEEN_LINES
 
     @property
     def seconds(self) -> float:
@@ -30,9 +33,14 @@ class Step:
         return time.monotonic() - self.started
 
     def show(self, done: int, total: int, text: str = "") -> None:
-        """Move the bar; on a screen that is no terminal, nothing is drawn."""
+        """Move the bar; where the screen is no terminal, as in a job's log, write a line now and then instead."""
+        if not sys.stderr.isatty():
+            if time.monotonic() >= self._next_line:
+                self._next_line = time.monotonic() + _SECONDS_BETWEEN_LINES
+                print(f"  {self.name}: {done} of {total}, {self.seconds:.0f} s, {text}".rstrip(", "), flush=True)
+            return
         if self._bar is None:
-            self._bar = tqdm(desc=f"  {self.name}", leave=False, dynamic_ncols=True, disable=None, file=sys.stderr)
+            self._bar = tqdm(desc=f"  {self.name}", leave=False, dynamic_ncols=True, file=sys.stderr)
         self._bar.total = total
         self._bar.set_postfix_str(text, refresh=False)
         self._bar.update(done - self._bar.n)

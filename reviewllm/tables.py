@@ -238,7 +238,10 @@ def table_files(folder: Path, kind: Table) -> list[Path]:
         if not any(part.startswith((".", "_")) for part in path.relative_to(folder).parts)
     )
     if not files:
-        raise SchemaError(f"{folder}: no Parquet file of table '{kind.name}' is there; run the step that writes it first")
+        raise SchemaError(
+            f"{folder}: no Parquet file of table '{kind.name}' is there; run the job that writes it first: jobs/prepare.py "
+            "writes interactions, items and examples, jobs/backfill.py and jobs/evaluate.py write generations"
+        )
     return files
 
 

@@ -21,7 +21,7 @@ class ExamplesConfig(StageConfig):
     """What becomes an example."""
 
     targets: Literal["last", "all"] = Field("last", description="train on each user's last review, or on every one")
-    first_target: int = Field(2, ge=1, description="with --targets all: from the user's how-manieth review on")
+    first_target: int = Field(2, ge=1, description="with --targets all: the first review that is a target, counted from 1")
     more_than_reviews: int = Field(10, ge=0, description="evaluated users have more reviews than this")
     fewer_than_reviews: int = Field(30, ge=2, description="evaluated users have fewer reviews than this")
     train_per_category: int = Field(1000, ge=1, description="with --targets last: training targets per category")

@@ -39,7 +39,7 @@ def make_variant(*, base_model: str, adapter: Path | None, prompt: PromptConfig,
     check_context(base, prompt.max_prompt_tokens + generation.max_new_tokens)
     description = check_fits(adapter, base, prompt) if adapter else None
     return Variant(
-        model=base_model,
+        model="rule" if generation.engine == "rule" else base_model,  # a dry run's rows say that no model wrote them
         base=base,
         adapter=adapter.resolve() if adapter else None,
         prompt=prompt,
