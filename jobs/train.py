@@ -2,14 +2,20 @@
 
     python jobs/train.py --base-model meta-llama/Meta-Llama-3-8B --use-gpu --num-workers 16 --out out/run
     python jobs/train.py --base-model <folder> --no-rating --out out/run       # the paper's ablation
+    python jobs/train.py --base-model <folder> --repeats 5 --out out/run       # five seeds, each under its own name
+    python jobs/train.py --base-model <folder> --inspect 5 --out out/run       # look at the samples; trains nothing
 
-Reads `<out>/examples/train`, writes `<out>/adapter` (or `<out>/adapter-no-rating`), and with `--merged` also
-`<out>/merged`. One GPU per worker, or CPUs; two CPU workers by default. On a cluster `<out>` lies on shared storage.
+Reads `<out>/examples/train`, writes `<out>/adapter` (`-no-rating`, `-seed<n>`), checkpoints under `<out>/checkpoints`,
+metrics to `<out>/mlflow.db` and `<out>/tensorboard`, and with `--merged` also `<out>/merged`. The same command goes on where
+an interrupted training stopped. One GPU per worker, or CPUs; two CPU workers by default. On a cluster `<out>` and the
+storage path are seen by every node.
 """
 
 from __future__ import annotations
 
+import os
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -21,54 +27,141 @@ if __package__ in (None, ""):  # run as a file: `python jobs/train.py`
 from jobs.entry import run
 from reviewllm.cluster import ClusterConfig, ray_session
 from reviewllm.config import JobConfig, part, save
-from reviewllm.progress import step
-from reviewllm.prompts.renderer import PromptConfig
-from reviewllm.sft.adapter import local_model_folder, merge_adapter
-from reviewllm.sft.config import SFTConfig
-from reviewllm.sft.fit import train_adapter
+from reviewllm.progress import Step, step
+from reviewllm.prompts.renderer import PromptConfig, PromptRenderer, load_tokenizer
+from reviewllm.sft.adapter import AdapterDescription, local_model_folder, merge_adapter
+from reviewllm.sft.config import SFTConfig, TrainingConfig
+from reviewllm.sft.fit import prepare_run, refuse_to_overwrite, train_adapter
+from reviewllm.sft.inspection import show_counts, show_samples
+from reviewllm.sft.samples import SampleFile, write_samples
+from reviewllm.sft.storage import below
+from reviewllm.sft.tracking import Tracker, TrackingConfig, tracking
 from reviewllm.summary import record_step
 
 
-class TrainJob(JobConfig, ClusterConfig, PromptConfig, SFTConfig):
+class TrainJob(JobConfig, ClusterConfig, PromptConfig, SFTConfig, TrainingConfig, TrackingConfig):
     """Fine-tune a LoRA adapter that writes reviews in each user's manner."""
 
     out: Path = Field(Path("out/run"), description="folder of the run")
     examples: Path | None = Field(None, description="training examples; default <out>/examples/train")
     adapter: Path | None = Field(None, description="where the adapter goes; default <out>/adapter[-no-rating]")
     merged: bool = Field(False, description="also write base and adapter as one model to <out>/merged[-no-rating]")
+    repeats: int = Field(1, ge=1, description="adapters to train, with seeds from --seed on; the paper's is 5")
+    inspect: int | None = Field(None, ge=1, description="print this many samples as the model sees them, and train nothing")
+    inspect_ids: bool = Field(False, description="with --inspect: every token with its id")
+
+    def adapter_folder(self) -> Path:
+        """Where the adapter goes."""
+        return self.adapter or self.out / f"adapter{'' if self.rating else '-no-rating'}"
+
+    def examples_folder(self) -> Path:
+        """Where the training examples are."""
+        return self.examples or self.out / "examples" / "train"
 
 
-def main(config: TrainJob) -> dict[str, Any]:
-    """Train, and put the adapter in place; returns the run's counts."""
-    suffix = "" if config.rating else "-no-rating"
-    adapter = config.adapter or config.out / f"adapter{suffix}"
-    name = f"train{suffix}"
+def main(config: TrainJob) -> list[AdapterDescription]:
+    """Train, and put the adapters in place; returns what each was trained on and for."""
+    if config.inspect:
+        print(_inspect(config, config.inspect))
+        return []
+    if config.repeats == 1:
+        return [_train(config)]
+    return [_train(_repeat(config, config.seed + number)) for number in range(config.repeats)]
+
+
+def _repeat(config: TrainJob, seed: int) -> TrainJob:
+    """The configuration of one of several repeats: its own seed and its own names."""
+    adapter = config.adapter_folder()
+    named = {"run_name": f"{config.run_name}-seed{seed}"} if config.run_name else {}
+    return config.model_copy(update={"seed": seed, "adapter": adapter.with_name(f"{adapter.name}-seed{seed}"), **named})
+
+
+def _train(config: TrainJob) -> AdapterDescription:
+    adapter = config.adapter_folder()
+    name = adapter.name.replace("adapter", "train", 1)
+    run_name = config.run_name or adapter.name
+    refuse_to_overwrite(adapter)
     with step(name) as running, ray_session(part(config, ClusterConfig)):
-        counts = train_adapter(
-            examples=config.examples or config.out / "examples" / "train",
-            out=adapter,
+        prepared = prepare_run(
+            examples=config.examples_folder(),
+            run=below(config.storage_path or str(config.out / "checkpoints"), run_name),
             sft=part(config, SFTConfig),
+            training=part(config, TrainingConfig),
             prompt=part(config, PromptConfig),
-            on_step=running.show,
         )
+        parameters = {**config.model_dump(mode="json"), **prepared.identity}
+        with tracking(
+            part(config, TrackingConfig), out=config.out, run_name=run_name, run_id=prepared.run_id, parameters=parameters
+        ) as tracker:
+            description = train_adapter(prepared, adapter, hear=_Follower(running, tracker).hear)
         save(config, config.out / "config" / f"{name}.yaml")
         if config.merged:
-            merge_adapter(local_model_folder(config.base_model), adapter, config.out / f"merged{suffix}")
-        trained = counts["samples"]
+            merged = adapter.with_name(adapter.name.replace("adapter", "merged", 1))
+            merge_adapter(local_model_folder(config.base_model), adapter, merged)
+        counts = prepared.counts
         record_step(
             config.out,
             name,
             config,
-            rows_in=trained + counts["refused"],
-            rows_out=trained,
+            rows_in=counts.samples + counts.validation + counts.refused,
+            rows_out=counts.samples,
             seconds=running.seconds,
-            counts={key: value for key, value in counts.items() if isinstance(value, int)},
+            counts={**counts._asdict(), "optimizer_steps": description.optimizer_steps},
         )
-        running.result = (
-            f"{trained} samples, {counts['refused']} refused, {counts['tokens']} tokens ({counts['response_tokens']} in the "
-            f"loss); {counts['optimizer_steps']} steps, loss {counts['first_loss']:.3f} -> {counts['last_loss']:.3f} -> {adapter}"
+        running.result = _result(description, counts.refused, counts.tokens, counts.response_tokens, adapter)
+    return description
+
+
+class _Follower:
+    """Passes what the workers tell to the screen and to the tracker."""
+
+    def __init__(self, running: Step, tracker: Tracker) -> None:
+        self._running, self._tracker = running, tracker
+
+    def hear(self, message: dict[str, Any]) -> None:
+        """Hear one message of `loop.train`."""
+        if message["event"] == "start":
+            done = len(message["curve"])
+            if done:
+                print(f"  {self._running.name}: goes on after step {done} of {message['steps']}", flush=True)
+            self._tracker.log(message["curve"])
+            self._running.show(done, message["steps"])
+            return
+        row = {name: value for name, value in message.items() if name not in ("event", "steps", "tokens", "seconds")}
+        row["tokens_per_s"] = message["tokens"] / message["seconds"]
+        self._tracker.log([row])
+        validation = f", validation {row['validation_loss']:.3f}" if "validation_loss" in row else ""
+        text = f"loss {row['loss']:.3f}{validation}, {row['tokens_per_s']:,.0f} tokens/s"
+        self._running.show(int(row["step"]), message["steps"], text)
+
+
+def _result(description: AdapterDescription, refused: int, tokens: int, in_loss: int, adapter: Path) -> str:
+    best = (
+        f", best validation loss {description.validation_loss:.3f} at step {description.best_step}"
+        if description.validation_loss is not None
+        else ""
+    )
+    return (
+        f"{description.samples} samples, {refused} refused, {tokens} tokens ({in_loss} in the loss); "
+        f"{description.optimizer_steps} steps, loss {description.first_loss:.3f} -> {description.last_loss:.3f}{best} -> {adapter}"
+    )
+
+
+def _inspect(config: TrainJob, rows: int) -> str:
+    """The first samples as the model sees them, and the numbers of all."""
+    tokenizer = load_tokenizer(str(local_model_folder(config.base_model)))
+    color = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "samples.arrow"
+        counts = write_samples(
+            config.examples_folder(),
+            file,
+            PromptRenderer(tokenizer, part(config, PromptConfig)),
+            max_response_tokens=config.max_response_tokens,
+            validation_fraction=config.validation_fraction,
         )
-    return counts
+        shown = show_samples(SampleFile(file)[:rows], tokenizer, token_ids=config.inspect_ids, color=color)
+    return f"{shown}\n\n{show_counts(counts)}"
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@
     ├── LeakageError               a target, a reference or an evaluation user is where it must not be
     ├── PromptError                a prompt cannot be rendered within its token budget
     ├── TrainingError              training cannot start or has to stop
+    ├── StorageError               a checkpoint cannot be written or read
     ├── AdapterError               an adapter and a base do not belong together, or an adapter is incomplete
     ├── EngineError                the engine that generates cannot start or has died
     └── PublishError               a night cannot be published
@@ -51,6 +52,10 @@ class PromptError(ReviewLLMError):
 
 class TrainingError(ReviewLLMError):
     """Training cannot start or has to stop."""
+
+
+class StorageError(ReviewLLMError):
+    """A checkpoint cannot be written or read."""
 
 
 class AdapterError(ReviewLLMError):

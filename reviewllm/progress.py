@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import sys
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 from tqdm import tqdm
 
 _SECONDS_BETWEEN_LINES = 30.0
-
-Show = Callable[[int, int, str], None]
 
 
 class Step:
@@ -26,6 +23,7 @@ class Step:
         self.started = time.monotonic()
         self._bar: tqdm[Any] | None = None
         self._next_line = self.started + _SECONDS_BETWEEN_LINES
+        self._first: tuple[int, float] | None = None  # what was done when the first was shown, and when that was
 
     @property
     def seconds(self) -> float:
@@ -34,13 +32,16 @@ class Step:
 
     def show(self, done: int, total: int, text: str = "") -> None:
         """Move the bar; where the screen is no terminal, as in a job's log, write a line now and then instead."""
+        now = time.monotonic()
+        first, since = self._first = self._first or (done, now)
         if not sys.stderr.isatty():
-            if time.monotonic() >= self._next_line:
-                self._next_line = time.monotonic() + _SECONDS_BETWEEN_LINES
-                print(f"  {self.name}: {done} of {total}, {self.seconds:.0f} s, {text}".rstrip(", "), flush=True)
+            if now >= self._next_line:
+                self._next_line = now + _SECONDS_BETWEEN_LINES
+                left = f", {(total - done) * (now - since) / (done - first):.0f} s left" if done > first else ""
+                print(f"  {self.name}: {done} of {total}, {self.seconds:.0f} s{left}, {text}".rstrip(", "), flush=True)
             return
         if self._bar is None:
-            self._bar = tqdm(desc=f"  {self.name}", leave=False, dynamic_ncols=True, file=sys.stderr)
+            self._bar = tqdm(desc=f"  {self.name}", initial=done, leave=False, dynamic_ncols=True, file=sys.stderr)
         self._bar.total = total
         self._bar.set_postfix_str(text, refresh=False)
         self._bar.update(done - self._bar.n)
@@ -60,43 +61,3 @@ def step(name: str) -> Iterator[Step]:
     finally:
         running.close()
     print(f"{name:<22} {running.seconds:7.1f} s   {running.result}", flush=True)
-
-
-class _Board:
-    """Ray actor that holds the last thing a worker wants shown."""
-
-    def __init__(self) -> None:
-        self.last: tuple[int, int, str] | None = None
-
-    def show(self, done: int, total: int, text: str) -> None:
-        self.last = (done, total, text)
-
-    def read(self) -> tuple[int, int, str] | None:
-        return self.last
-
-
-@contextlib.contextmanager
-def progress_board(on_show: Show | None) -> Iterator[Any]:
-    """An actor that workers tell their progress; `on_show` hears of it twice a second. None for no listener."""
-    if on_show is None:
-        yield None
-        return
-    import ray
-
-    board = ray.remote(num_cpus=0)(_Board).remote()
-    done = threading.Event()
-
-    def poll() -> None:
-        while not done.wait(0.5):
-            last = ray.get(board.read.remote())
-            if last is not None:
-                on_show(*last)
-
-    thread = threading.Thread(target=poll, daemon=True)
-    thread.start()
-    try:
-        yield board
-    finally:
-        done.set()
-        thread.join(timeout=5)
-        ray.kill(board)

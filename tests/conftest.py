@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import datetime as dt
 import os
+import socket
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pyarrow as pa
 import pytest
 
+from reviewllm.sft.samples import SAMPLES, Sample, SampleFile
 from reviewllm.tiny_base import TinyBaseConfig, make_tiny_base, train_tokenizer
 
 # The tests reach no hub, and leave usage statistics of Ray and vLLM off.
@@ -47,6 +51,26 @@ def example(
         "split": split,
     }
     return {**row, **changed}
+
+
+def free_port() -> int:
+    """A port of loopback that nobody uses."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def sample(example_id: str, token_ids: list[int], prompt_tokens: int, *, user: str = "u") -> Sample:
+    """One training sample."""
+    return Sample(example_id, user, np.array(token_ids, dtype=np.int32), prompt_tokens)
+
+
+def sample_file(file: Path, samples: list[Sample]) -> SampleFile:
+    """Samples, all of them trained on, in a file."""
+    rows = [{**one._asdict(), "token_ids": one.token_ids.tolist(), "validation": False} for one in samples]
+    with pa.OSFile(str(file), "wb") as sink, pa.ipc.new_file(sink, SAMPLES) as writer:
+        writer.write_table(pa.Table.from_pylist(rows, schema=SAMPLES))
+    return SampleFile(file)
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,7 @@ import hashlib
 import json
 import shutil
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +16,12 @@ from reviewllm import __version__
 from reviewllm.config import StageConfig
 from reviewllm.errors import AdapterError, ConfigError
 from reviewllm.prompts.renderer import PROMPT_VERSION, PromptConfig
+from reviewllm.sft.config import SFTConfig, TrainingConfig, samples_per_step
 from reviewllm.tables import replace_folder
 
 DESCRIPTION_FILE = "reviewllm.json"
+CURVE_FILE = "curve.jsonl"  # one row per optimizer step
+_PEFT_CONFIG = "adapter_config.json"
 _SAMPLED_BYTES = 1 << 20
 _READ_WHOLE_BYTES = 64 << 20
 
@@ -32,11 +35,16 @@ class Canary(StageConfig):
 
 
 class AdapterDescription(StageConfig):
-    """What an adapter was trained on and for; generation refuses to use it otherwise."""
+    """What an adapter was trained on and for; generation refuses to use it otherwise.
+
+    Losses are means over response tokens, in nats; `validation_loss` and `best_step` are None where none was measured.
+    `identity` is what decides a training's outcome, by name (`fit.identity`).
+    """
 
     base_model: str
     base_digest: str
     examples_digest: str
+    samples_digest: str
     with_rating: bool
     instruction: str
     max_prompt_tokens: int
@@ -46,6 +54,10 @@ class AdapterDescription(StageConfig):
     optimizer_steps: int
     first_loss: float
     last_loss: float
+    best_step: int | None = None
+    validation_loss: float | None = None
+    sft: SFTConfig
+    training: TrainingConfig
     canaries: list[Canary] = []
 
 
@@ -119,17 +131,32 @@ def local_model_folder(base_model: str) -> Path:
         ) from error
 
 
-def write_adapter(model: Any, tokenizer: Any, folder: Path, description: AdapterDescription) -> None:
-    """Save a PEFT model's adapter, the tokenizer, the description and a model card to a new folder."""
-    model.save_pretrained(folder, safe_serialization=True)
+def complete_adapter(
+    folder: Path, tokenizer: Any, description: AdapterDescription, curve: Sequence[Mapping[str, float]]
+) -> None:
+    """Add to PEFT's two files the tokenizer, the description, the loss curve and a model card.
+
+    The base is named as the user named it, not by the folder where a worker found it.
+    """
+    config = json.loads((folder / _PEFT_CONFIG).read_text(encoding="utf-8"))
+    config["base_model_name_or_path"] = description.base_model
+    (folder / _PEFT_CONFIG).write_text(json.dumps(config, indent=1, sort_keys=True) + "\n", encoding="utf-8")
     tokenizer.save_pretrained(folder)
     (folder / DESCRIPTION_FILE).write_text(description.model_dump_json(indent=1) + "\n", encoding="utf-8")
+    (folder / CURVE_FILE).write_text("".join(json.dumps(row) + "\n" for row in curve), encoding="utf-8")
     (folder / "README.md").write_text(model_card(description), encoding="utf-8")
 
 
 def model_card(description: AdapterDescription) -> str:
     """The adapter's model card, with the metadata block that hubs and PEFT read."""
     ratings = "with ratings" if description.with_rating else "without ratings"
+    sft, training = description.sft, description.training
+    validation = (
+        f"| validation loss (nats per response token), best at step {description.best_step} "
+        f"| {description.validation_loss:.4f} |\n"
+        if description.validation_loss is not None
+        else ""
+    )
     return f"""---
 base_model: {json.dumps(description.base_model)}
 library_name: peft
@@ -145,12 +172,18 @@ Writes the review that a user would write of a purchase, from a prompt of review
 | | |
 |---|---|
 | base | `{description.base_model}` (sha256 {description.base_digest[:16]}) |
-| samples, optimizer steps | {description.samples}, {description.optimizer_steps} |
-| loss of a response token, first and last step | {description.first_loss:.4f}, {description.last_loss:.4f} |
-| made by | reviewllm {description.code_version} |
+| data | {description.samples} samples (sha256 {description.samples_digest[:16]}) |
+| LoRA | rank {sft.lora_r}, alpha {sft.lora_alpha}, dropout {sft.lora_dropout:g}, on {", ".join(sft.target_modules)} |
+| optimizer | {sft.optimizer}, learning rate {sft.learning_rate:g}, {sft.lr_scheduler_type}, seed {sft.seed} |
+| steps, samples of a step | {description.optimizer_steps}, {samples_per_step(sft, training)} |
+| training loss (nats per response token), first and last step | {description.first_loss:.4f}, {description.last_loss:.4f} |
+{validation}| made by | reviewllm {description.code_version} |
+
+All settings are in `{DESCRIPTION_FILE}`, the losses of every step in `{CURVE_FILE}`.
 
 Intended use: drafts for the user concerned, and analytics. Its texts are generated and marked as such; they must never be
-published as a customer's own words without that customer.
+published as a customer's own words without that customer. It has learned from real users' reviews and may repeat pieces
+of them: keep it where those reviews may be kept. Do not load it on another base than the one above.
 """
 
 
@@ -160,19 +193,34 @@ def read_description(adapter: Path) -> AdapterDescription:
     Raises:
         AdapterError: the folder is no adapter of reviewllm, or an incomplete one.
     """
-    needed = ("adapter_config.json", "adapter_model.safetensors", DESCRIPTION_FILE)
+    needed = (_PEFT_CONFIG, "adapter_model.safetensors", DESCRIPTION_FILE)
     missing = [name for name in needed if not (adapter / name).is_file()]
     if missing:
         raise AdapterError(
             f"{adapter}: not a complete adapter folder, {', '.join(missing)} missing; train it with jobs/train.py"
         )
     try:
-        json.loads((adapter / "adapter_config.json").read_bytes())
+        json.loads((adapter / _PEFT_CONFIG).read_bytes())
         with safe_open(adapter / "adapter_model.safetensors", framework="numpy"):
             pass  # reads the header and compares it with the file's size
         return AdapterDescription.model_validate_json((adapter / DESCRIPTION_FILE).read_bytes())
     except (SafetensorError, ValueError) as error:  # ValidationError and JSONDecodeError are ValueErrors
         raise AdapterError(f"{adapter}: a file of the adapter cannot be read: {error}; train it anew") from error
+
+
+def check_base(adapter: Path, base: Path) -> AdapterDescription:
+    """Read an adapter's description and refuse it for another base.
+
+    Raises:
+        AdapterError: the adapter is incomplete or was trained on another base.
+    """
+    description = read_description(adapter)
+    if description.base_digest != model_digest(base):
+        raise AdapterError(
+            f"adapter {adapter} was trained on base {description.base_model} (sha256 {description.base_digest[:12]}), but "
+            f"{base} has sha256 {model_digest(base)[:12]}; set --base-model to the first or pick another adapter"
+        )
+    return description
 
 
 def check_fits(adapter: Path, base: Path, prompt: PromptConfig) -> AdapterDescription:
@@ -181,12 +229,7 @@ def check_fits(adapter: Path, base: Path, prompt: PromptConfig) -> AdapterDescri
     Raises:
         AdapterError: what differs, and what to set.
     """
-    description = read_description(adapter)
-    if description.base_digest != model_digest(base):
-        raise AdapterError(
-            f"adapter {adapter} was trained on base {description.base_model} (sha256 {description.base_digest[:12]}), but "
-            f"{base} has sha256 {model_digest(base)[:12]}; set --base-model to the first or pick another adapter"
-        )
+    description = check_base(adapter, base)
     if description.prompt_version != PROMPT_VERSION:
         raise AdapterError(
             f"adapter {adapter} knows prompts of version {description.prompt_version}, this code renders version "

@@ -1,199 +1,200 @@
-"""What every Ray Train worker runs: LoRA on its share of the samples, data-parallel."""
+"""What every Ray Train worker runs: LoRA on its share of the samples, from the last checkpoint to the final adapter."""
 
 from __future__ import annotations
 
-import contextlib
-import json
 import tempfile
+import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from reviewllm.config import StageConfig
-from reviewllm.errors import TrainingError
-from reviewllm.prompts.renderer import PromptConfig, PromptRenderer, load_tokenizer
-from reviewllm.sft.adapter import AdapterDescription, examples_digest, model_digest, write_adapter
+import numpy as np
+
+from reviewllm.errors import ReviewLLMError, TrainingError
 from reviewllm.sft.canary import record_canaries
-from reviewllm.sft.config import SFTConfig
-from reviewllm.sft.loss import response_loss
-from reviewllm.sft.samples import Sample, SampleCounts, collate, load_samples, worker_batches
-from reviewllm.tables import EXAMPLES, table_files
+from reviewllm.sft.checkpoint import (
+    SAMPLES_FOLDER,
+    TrainingState,
+    checkpoint_name,
+    last_checkpoint,
+    load_checkpoint,
+    prune,
+    save_checkpoint,
+    save_final,
+)
+from reviewllm.sft.config import LoopConfig, samples_per_step
+from reviewllm.sft.model import add_lora, distribute, load_base, trainable, whole
+from reviewllm.sft.samples import SampleFile
+from reviewllm.sft.schedule import Schedule, share
+from reviewllm.sft.step import make_optimizer, optimizer_step, validation_loss
+from reviewllm.sft.storage import Storage
 
-LOSSES_FILE = "losses.json"
+if TYPE_CHECKING:
+    import torch
+
+SAMPLES_FILE = "samples.arrow"
 _CANARIES = 4
 
+Tell = Callable[[dict[str, Any]], None]
 
-class LoopConfig(StageConfig):
-    """All that a worker is sent."""
 
-    sft: SFTConfig
-    prompt: PromptConfig
-    base: str
-    examples: str
+class Worker(NamedTuple):
+    """Who this worker is, and where it computes."""
+
+    rank: int
+    world_size: int
+    device: torch.device
 
 
 def train_worker(config: dict[str, Any]) -> None:
-    """Train on this worker's share; rank 0 reports the adapter as the run's checkpoint.
+    """Train on this worker's share; rank 0 writes the checkpoints and, in the end, the final folder of the run.
 
-    Every optimizer step weighs each response token of all workers equally: the summed losses are divided by the number
-    of response tokens of the whole step, not by the number of samples, so how samples are split changes nothing.
+    A failure that all workers meet alike (the loss is not a number, a checkpoint cannot be written) would only come again
+    after a restart: it is told to the board, and the worker ends without an error of its own. A lost worker or node is
+    Ray Train's to notice; the workers that it starts next go on from the last complete checkpoint.
 
     Args:
-        config: a `LoopConfig`, as `model_dump` gives it, and `board`, the actor that shows progress.
-
-    Raises:
-        TrainingError: there is nothing to train on, or the loss is not a number.
+        config: a `LoopConfig`, as `model_dump` gives it, and `board`, the actor that hears of every step.
     """
     import ray.train
     import ray.train.torch
-    import torch
 
     loop = LoopConfig.model_validate({name: config[name] for name in LoopConfig.model_fields})
     context = ray.train.get_context()
-    rank, world_size = context.get_world_rank(), context.get_world_size()
-    tokenizer = load_tokenizer(loop.base)
-    renderer = PromptRenderer(tokenizer, loop.prompt)
-    samples, counts = load_samples(Path(loop.examples), renderer, max_response_tokens=loop.sft.max_response_tokens)
-    torch.manual_seed(loop.sft.seed)
-    model = _lora_model(loop)
-    parallel = ray.train.torch.prepare_model(model)
-    optimizer = _optimizer(model, loop.sft)
-    losses: list[float] = []
-    steps = count_steps(len(samples), loop.sft)
-    for batches in _steps(samples, loop.sft, rank, world_size, steps):
-        loss, tokens = _optimizer_step(parallel, optimizer, batches, renderer.eos, world_size)
-        if not loss == loss:
-            raise TrainingError(f"the loss is not a number at step {len(losses) + 1} of {steps}; lower --learning-rate")
-        losses.append(loss)
-        if rank == 0 and config.get("board") is not None:
-            config["board"].show.remote(len(losses), steps, f"loss {loss:.3f}, {tokens} response tokens")
-    _report(model, tokenizer, loop, samples, counts, losses, rank, renderer.eos)
-
-
-def count_steps(samples: int, sft: SFTConfig) -> int:
-    """Optimizer steps of a run: whole epochs, or `max_steps` where that is fewer."""
-    per_step = sft.per_device_train_batch_size * sft.gradient_accumulation_steps * sft.num_workers
-    steps = -(-samples // per_step) * sft.num_train_epochs
-    return min(steps, sft.max_steps or steps)
-
-
-def _steps(samples: list[Sample], sft: SFTConfig, rank: int, world_size: int, steps: int) -> Any:
-    done = 0
-    for epoch in range(sft.num_train_epochs):
-        for batches in worker_batches(
-            samples,
-            batch_size=sft.per_device_train_batch_size,
-            accumulation=sft.gradient_accumulation_steps,
-            rank=rank,
-            world_size=world_size,
-            seed=sft.seed,
-            epoch=epoch,
-        ):
-            if done == steps:
-                return
-            done += 1
-            yield batches
-
-
-def _lora_model(loop: LoopConfig) -> Any:
-    import torch
-    from peft import LoraConfig, get_peft_model
-    from transformers import AutoModelForCausalLM
-
-    dtype = torch.bfloat16 if loop.sft.use_gpu else torch.float32
-    base = AutoModelForCausalLM.from_pretrained(loop.base, dtype=dtype, trust_remote_code=False, use_safetensors=True)
-    lora = LoraConfig(
-        r=loop.sft.lora_r,
-        lora_alpha=loop.sft.lora_alpha,
-        lora_dropout=loop.sft.lora_dropout,
-        target_modules=loop.sft.target_modules,
-        task_type="CAUSAL_LM",
-    )
+    worker = Worker(context.get_world_rank(), context.get_world_size(), ray.train.torch.get_device())
     try:
-        return get_peft_model(base, lora).train()
-    except ValueError as error:
-        raise TrainingError(f"--target-modules {' '.join(loop.sft.target_modules)}: {error}") from error
+        train(loop, worker, tell=lambda message: config["board"].tell.remote(message) if worker.rank == 0 else None)
+    except ReviewLLMError as error:
+        if worker.rank == 0:
+            ray.get(config["board"].fail.remote(f"{type(error).__name__}: {error}"))
 
 
-def _optimizer(model: Any, sft: SFTConfig) -> Any:
-    import torch
+def train(loop: LoopConfig, worker: Worker, *, tell: Tell) -> TrainingState:
+    """Train from the run's last checkpoint to its end, and write the final folder.
 
-    kinds = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
-    return kinds[sft.optimizer]((weight for weight in model.parameters() if weight.requires_grad), lr=sft.learning_rate)
-
-
-def _optimizer_step(
-    parallel: Any, optimizer: Any, batches: list[list[Sample]], pad_token_id: int, world_size: int
-) -> tuple[float, int]:
-    """One step over this worker's micro-batches; returns the mean loss of all workers' response tokens, and their number."""
-    import torch
-
-    device = next(parallel.parameters()).device
-    in_loss = sum(len(sample.token_ids) - sample.prompt_tokens for batch in batches for sample in batch)
-    all_tokens = _sum_over_workers(torch.tensor(float(in_loss), device=device), world_size)
-    total = torch.zeros((), device=device)
-    for place, samples in enumerate(batches):
-        batch = collate(samples, pad_token_id=pad_token_id)
-        batch = type(batch)(*(tensor.to(device) for tensor in batch))
-        last = place == len(batches) - 1
-        with contextlib.nullcontext() if last or world_size == 1 else parallel.no_sync():
-            loss, _ = response_loss(parallel, batch)
-            # DDP averages gradients over the workers; times world_size turns that into a sum.
-            (loss * world_size / all_tokens).backward()
-        total += loss.detach()
-    if not batches:
-        _join_without_samples(parallel, device)
-    optimizer.step()
-    optimizer.zero_grad(set_to_none=True)
-    return float(_sum_over_workers(total, world_size) / all_tokens), int(all_tokens)
+    Args:
+        loop: what to train.
+        worker: which worker this is; all of them must call this, with the same `loop`.
+        tell: hears {"event": "start", "steps", "curve"} and, of every step, its row of the curve with "event": "step",
+            "steps", "seconds" and "tokens".
+    """
+    run = _Run(loop, worker)
+    state = run.resume()
+    steps = run.schedule.steps
+    tell({"event": "start", "steps": steps, "curve": list(state.curve)})
+    while state.step < steps and not state.stopped:
+        started = time.monotonic()
+        row = run.step(state.step)
+        speed = {"seconds": time.monotonic() - started, "tokens": run.tokens}
+        if run.validation is not None and (row["step"] % loop.sft.eval_steps == 0 or row["step"] == steps):
+            row["validation_loss"] = run.validation_loss()
+        state = _after_step(state, row, run.scheduler, patience=loop.sft.early_stopping_patience)
+        tell({"event": "step", "steps": steps, **row, **speed})
+        due = state.step % loop.training.save_steps == 0 or state.step == steps
+        if due or state.stopped or state.best_step == state.step:
+            run.save(state)
+    run.finish(state)
+    return state
 
 
-def _join_without_samples(parallel: Any, device: Any) -> None:
-    """Take part in the last, short step with a loss of zero, so that no worker waits for this one for ever."""
-    import torch
+class _Run:
+    """The parts of a run on one worker."""
 
-    (parallel(input_ids=torch.zeros((1, 1), dtype=torch.long, device=device)).logits.sum() * 0.0).backward()
+    def __init__(self, loop: LoopConfig, worker: Worker) -> None:
+        self.loop, self.worker = loop, worker
+        self.storage = Storage(loop.run)
+        with tempfile.TemporaryDirectory() as into:
+            folder = (
+                self.storage.local / SAMPLES_FOLDER if self.storage.local else self.storage.get(SAMPLES_FOLDER, Path(into))
+            )
+            self.samples = SampleFile(folder / SAMPLES_FILE)  # a mapped file outlives its folder
+            held_out = SampleFile(folder / SAMPLES_FILE, validation=True)
+        self.schedule = Schedule(
+            self.samples, loop.sft, samples_per_step=samples_per_step(loop.sft, loop.training), world_size=worker.world_size
+        )
+        self.validation = (
+            share(held_out[:], rank=worker.rank, world_size=worker.world_size, sft=loop.sft) if len(held_out) else None
+        )
+        self.model = add_lora(load_base(loop.base, dtype=loop.training.dtype, device=worker.device), loop.sft)
+        self.parallel = distribute(self.model, loop.training, device=worker.device, world_size=worker.world_size)
+        self.optimizer, self.scheduler = make_optimizer(self.model, loop.sft, steps=self.schedule.steps)
+        # FlexAttention's kernels are compiled anew for each length.
+        pad_to = loop.sft.max_sequence_tokens if worker.device.type == "cuda" else 0
+        self._where: dict[str, Any] = {"device": worker.device, "world_size": worker.world_size, "pad_to": pad_to}
+        self.tokens = 0  # of the last step, over all workers
+
+    def resume(self) -> TrainingState:
+        """The state that the last complete checkpoint holds, put in place; a new one where there is none."""
+        last = last_checkpoint(self.storage, rank=self.worker.rank)
+        if last is None:
+            return TrainingState(identity=self.loop.identity)
+        state = load_checkpoint(self.storage, last, self.model, self.optimizer)
+        self.scheduler.load_state_dict(state.scheduler)
+        for group, rate in zip(self.optimizer.param_groups, self.scheduler.get_last_lr(), strict=True):
+            group["lr"] = rate
+        return state
+
+    def step(self, step: int) -> dict[str, float]:
+        """Run the step after `step` steps; returns its row of the curve."""
+        import torch
+
+        torch.manual_seed(_step_seed(self.loop.sft.seed, step, self.worker.rank))
+        part = self.schedule.share(step, self.worker.rank)
+        self.tokens = part.tokens
+        rate = self.scheduler.get_last_lr()[0]
+        try:
+            done = optimizer_step(
+                self.parallel, self.optimizer, part, max_grad_norm=self.loop.sft.max_grad_norm, **self._where
+            )
+        except TrainingError as error:
+            raise TrainingError(f"step {step + 1} of {self.schedule.steps}: {error}. The last checkpoint is kept") from error
+        self.scheduler.step()
+        return {
+            "step": step + 1,
+            "epoch": self.schedule.epoch(step + 1),
+            "loss": done.loss,
+            "learning_rate": rate,
+            "grad_norm": done.grad_norm,
+        }
+
+    def validation_loss(self) -> float:
+        """Mean loss of the samples that are held out."""
+        assert self.validation is not None
+        return validation_loss(self.parallel, self.validation, **self._where)
+
+    def save(self, state: TrainingState) -> None:
+        """Write a checkpoint and remove those that need not be kept."""
+        name = checkpoint_name(state.step)
+        save_checkpoint(self.storage, name, self.model, state, optimizer=self.optimizer, rank=self.worker.rank)
+        if self.worker.rank == 0:
+            prune(self.storage, self.loop.training.save_total_limit, best_step=state.best_step)
+
+    def finish(self, state: TrainingState) -> None:
+        """Write the adapter that the run ended with (the best one), and what base and adapter write after a few prompts."""
+        if state.best_step not in (None, state.step):
+            load_checkpoint(self.storage, checkpoint_name(state.best_step or 0), self.model, self.optimizer)
+        adapter = {name: whole(weight) for name, weight in trainable(self.model).items()}
+        self.model.eval()
+        self.model.get_base_model().set_attn_implementation("sdpa")  # the one that can write with a cache
+        prompts = [sample.token_ids[: sample.prompt_tokens].tolist() for sample in self.samples[:_CANARIES]]
+        canaries = record_canaries(self.model, prompts, end_token=self.loop.end_token)
+        save_final(self.storage, self.model, state, adapter, canaries, rank=self.worker.rank)
 
 
-def _sum_over_workers(value: Any, world_size: int) -> Any:
-    import torch.distributed
-
-    if world_size > 1:
-        torch.distributed.all_reduce(value)
-    return value
+def _step_seed(seed: int, step: int, rank: int) -> int:
+    """Random states (dropout) are made anew for every step, so that a run goes on as if it had never been interrupted."""
+    return int(np.random.SeedSequence([seed, step, rank]).generate_state(1, np.uint64)[0] >> np.uint64(1))
 
 
-def _report(
-    model: Any,
-    tokenizer: Any,
-    loop: LoopConfig,
-    samples: list[Sample],
-    counts: SampleCounts,
-    losses: list[float],
-    rank: int,
-    end_token: int,
-) -> None:
-    import ray.train
-
-    metrics = {**counts._asdict(), "optimizer_steps": len(losses), "first_loss": losses[0], "last_loss": losses[-1]}
-    if rank != 0:
-        ray.train.report(metrics)
-        return
-    model.eval()
-    prompts = [sample.token_ids[: sample.prompt_tokens] for sample in samples[:_CANARIES]]
-    description = AdapterDescription(
-        base_model=loop.sft.base_model,
-        base_digest=model_digest(Path(loop.base)),
-        examples_digest=examples_digest(table_files(Path(loop.examples), EXAMPLES)),
-        with_rating=loop.prompt.rating,
-        instruction=loop.prompt.instruction(),
-        max_prompt_tokens=loop.prompt.max_prompt_tokens,
-        samples=len(samples),
-        optimizer_steps=len(losses),
-        first_loss=losses[0],
-        last_loss=losses[-1],
-        canaries=record_canaries(model, prompts, end_token=end_token),
-    )
-    with tempfile.TemporaryDirectory() as folder:
-        write_adapter(model, tokenizer, Path(folder), description)
-        (Path(folder) / LOSSES_FILE).write_text(json.dumps(losses) + "\n", encoding="utf-8")
-        ray.train.report(metrics, checkpoint=ray.train.Checkpoint.from_directory(folder))
+def _after_step(state: TrainingState, row: dict[str, float], scheduler: Any, *, patience: int | None) -> TrainingState:
+    """The state after a step; a validation loss without a new best counts towards an early stop."""
+    state.curve.append(row)
+    changed: dict[str, Any] = {"step": int(row["step"]), "scheduler": scheduler.state_dict()}
+    measured = row.get("validation_loss")
+    if measured is not None:
+        if state.best_loss is None or measured < state.best_loss:
+            changed |= {"best_step": changed["step"], "best_loss": measured, "worse": 0}
+        else:
+            worse = state.worse + 1
+            changed |= {"worse": worse, "stopped": patience is not None and worse >= patience}
+    return state.model_copy(update=changed)

@@ -4,30 +4,49 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from reviewllm.sft.attention import flex_mask, tree_mask
+
 if TYPE_CHECKING:
     import torch
 
-    from reviewllm.sft.samples import Batch
+    from reviewllm.sft.sequences import PackedSequence
 
 
-def response_loss(model: Any, batch: Batch) -> tuple[torch.Tensor, int]:
-    """Sum of -log p(w_i | w_<i) over the response tokens of a batch, and their number.
+def response_loss(model: Any, sequence: PackedSequence, *, device: Any, pad_to: int = 0) -> torch.Tensor:
+    """Sum of -log p(w_i | w_<i) over the response tokens of a packed sequence.
 
-    The output layer runs only where some sample of the batch predicts a response token: with a prompt of 1,500 tokens,
-    a response of 60 and a vocabulary of 128,256, logits for the prompt would be most of the memory.
+    The output layer runs only at the places that predict a response token: with a prompt of 1,500 tokens, a response of 60
+    and a vocabulary of 128,256, logits for the prompt would be most of the memory.
+
+    Args:
+        model: a causal language model of transformers, with the attention that `model.load_base` chose.
+        sequence: what to run.
+        device: where the model is.
+        pad_to: pad shorter sequences to this length, for kernels that are compiled anew for each length.
     """
     import torch
     from torch.nn.functional import cross_entropy
 
-    predicts_BT = torch.zeros_like(batch.loss_mask_BT)
-    predicts_BT[:, :-1] = batch.loss_mask_BT[:, 1:]  # position t predicts token t + 1
-    positions = predicts_BT.any(dim=0).nonzero().squeeze(1)
-    logits_BPV = model(
-        input_ids=batch.input_ids_BT,
-        attention_mask=batch.attention_mask_BT,
-        logits_to_keep=positions,
-        use_cache=False,
-    ).logits
-    chosen_BP = predicts_BT[:, positions]
-    labels = batch.input_ids_BT[:, positions + 1][chosen_BP]
-    return cross_entropy(logits_BPV[chosen_BP].float(), labels, reduction="sum"), int(labels.numel())
+    inputs = _inputs(sequence, device, pad_to)
+    predicts = torch.from_numpy(sequence.predicts).to(device)
+    logits_RV = model(**inputs, logits_to_keep=predicts, use_cache=False).logits[0]
+    loss: torch.Tensor = cross_entropy(logits_RV.float(), torch.from_numpy(sequence.labels).to(device), reduction="sum")
+    return loss
+
+
+def _inputs(sequence: PackedSequence, device: Any, pad_to: int) -> dict[str, Any]:
+    """The model's arguments: ids and positions [1, L], and who sees whom."""
+    import numpy as np
+    import torch
+
+    length = len(sequence.input_ids)
+    padding = max(0, pad_to - length)
+    on_device = {
+        name: torch.from_numpy(np.pad(array, (0, padding)))[None].to(device)
+        for name, array in (("input_ids", sequence.input_ids), ("position_ids", sequence.position_ids))
+    }
+    if torch.device(device).type != "cuda":
+        return {**on_device, "tree": tree_mask(sequence, device)}
+    # A token of padding sees itself and is seen by no other.
+    until = np.concatenate([sequence.until, np.arange(length, length + padding) + 1])
+    return {**on_device, "attention_mask": flex_mask(torch.from_numpy(until).to(device))}

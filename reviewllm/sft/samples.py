@@ -1,35 +1,55 @@
-"""Examples -> samples with the response marked, and samples -> batches."""
+"""Examples -> samples with the response marked, tokenised once and kept in one file that every worker maps.
+
+A sample file is an Arrow IPC file of `SAMPLES`: its memory is the page cache's, so the workers of a node share it.
+"""
 
 from __future__ import annotations
 
+import bisect
+import hashlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, overload
 
 import numpy as np
+import pyarrow as pa
 
 from reviewllm.errors import PromptError, TrainingError
 from reviewllm.prompts.renderer import PromptRenderer
 from reviewllm.tables import EXAMPLES, read_table, table_files
 
 if TYPE_CHECKING:
-    import torch
+    from numpy.typing import NDArray
+
+    Ids = NDArray[np.int32]
 
 _ROWS_AT_ONCE = 1000  # rows held as Python objects while they are tokenised
+
+SAMPLES = pa.schema(
+    [
+        pa.field("example_id", pa.string(), nullable=False),
+        pa.field("user_id", pa.string(), nullable=False),
+        pa.field("validation", pa.bool_(), nullable=False),  # measured, not trained on
+        pa.field("prompt_tokens", pa.int32(), nullable=False),
+        pa.field("token_ids", pa.list_(pa.field("item", pa.int32(), nullable=False)), nullable=False),
+    ]
+)
 
 
 class Sample(NamedTuple):
     """One training sample: prompt and response ids; the loss is on `token_ids[prompt_tokens:]` alone."""
 
     example_id: str
-    token_ids: list[int]
+    user_id: str
+    token_ids: Ids
     prompt_tokens: int
 
 
 class SampleCounts(NamedTuple):
-    """What became of the training examples."""
+    """What became of the training examples; tokens are those of the samples that are trained on."""
 
     samples: int
+    validation: int
     refused: int
     tokens: int
     response_tokens: int
@@ -37,73 +57,120 @@ class SampleCounts(NamedTuple):
     histories_cut: int
 
 
-def load_samples(examples: Path, renderer: PromptRenderer, *, max_response_tokens: int) -> tuple[list[Sample], SampleCounts]:
-    """Tokenise every training example, in the order of the files.
+def write_samples(
+    examples: Path, file: Path, renderer: PromptRenderer, *, max_response_tokens: int, validation_fraction: float
+) -> SampleCounts:
+    """Tokenise every training example, in the order of the files, into a new sample file.
 
-    An example whose prompt cannot be rendered or whose review is blank has nothing to learn from: it is refused and
-    counted. A review over `max_response_tokens` is cut and has no end token, so the model does not learn to stop there.
+    An example whose prompt cannot be rendered or whose review is blank has no label that could be learned: it is refused
+    and counted. A review over `max_response_tokens` is cut and has no end token, so the model does not learn to stop there.
 
     Raises:
         SchemaError: the examples do not fit the table.
         TrainingError: no sample is left.
     """
-    samples: list[Sample] = []
-    refused = cut = histories_cut = 0
-    for file in table_files(examples, EXAMPLES):
-        table = read_table([file], EXAMPLES)
-        for start in range(0, table.num_rows, _ROWS_AT_ONCE):
-            rows = table.slice(start, _ROWS_AT_ONCE).to_pylist()
-            references = [row["reference"] or "" for row in rows]
-            responses = renderer.render_responses(references, max_tokens=max_response_tokens)
-            for row, prompt, response in zip(rows, renderer.render(rows), responses, strict=True):
-                if isinstance(prompt, PromptError) or len(response) < 2:  # the end token alone says nothing
-                    refused += 1
-                    continue
-                cut += response[-1] != renderer.eos
-                histories_cut += prompt.history_kept < prompt.history_given or prompt.reviews_shortened
-                ids = prompt.token_ids + response
-                samples.append(Sample(row["example_id"], ids, len(prompt.token_ids)))
-    if not samples:
-        raise TrainingError(f"{examples}: no training sample: {refused} example(s) have no review or do not fit the budget")
-    tokens = sum(len(sample.token_ids) for sample in samples)
-    in_loss = tokens - sum(sample.prompt_tokens for sample in samples)
-    return samples, SampleCounts(len(samples), refused, tokens, in_loss, cut, histories_cut)
+    counts = SampleCounts(0, 0, 0, 0, 0, 0, 0)
+    with pa.OSFile(str(file), "wb") as sink, pa.ipc.new_file(sink, SAMPLES) as writer:
+        for shard in table_files(examples, EXAMPLES):
+            table = read_table([shard], EXAMPLES)
+            for start in range(0, table.num_rows, _ROWS_AT_ONCE):
+                batch, more = _tokenise(
+                    table.slice(start, _ROWS_AT_ONCE).to_pylist(), renderer, max_response_tokens, validation_fraction
+                )
+                writer.write_batch(batch)
+                counts = SampleCounts(*map(sum, zip(counts, more, strict=True)))
+    if not counts.samples:
+        held_out = f"; {counts.validation} are held out for validation" if counts.validation else ""
+        raise TrainingError(
+            f"{examples}: no training sample: {counts.refused} example(s) have no review or do not fit the budget{held_out}"
+        )
+    return counts
 
 
-def worker_batches(
-    samples: Sequence[Sample], *, batch_size: int, accumulation: int, rank: int, world_size: int, seed: int, epoch: int
-) -> Iterator[list[list[Sample]]]:
-    """Yield, for one worker, the micro-batches of each optimizer step of an epoch.
+def _tokenise(
+    rows: list[dict[str, Any]], renderer: PromptRenderer, max_response_tokens: int, validation_fraction: float
+) -> tuple[pa.RecordBatch, SampleCounts]:
+    columns: dict[str, list[Any]] = {name: [] for name in SAMPLES.names}
+    trained = held_out = refused = tokens = in_loss = cut = histories_cut = 0
+    responses = renderer.render_responses([row["reference"] or "" for row in rows], max_tokens=max_response_tokens)
+    for row, prompt, response in zip(rows, renderer.render(rows), responses, strict=True):
+        if isinstance(prompt, PromptError) or len(response) < 2:  # the end token alone says nothing
+            refused += 1
+            continue
+        validation = _held_out(row["user_id"], validation_fraction)
+        ids = prompt.token_ids + response
+        for name, value in zip(
+            SAMPLES.names, (row["example_id"], row["user_id"], validation, len(prompt.token_ids), ids), strict=True
+        ):
+            columns[name].append(value)
+        if validation:
+            held_out += 1
+            continue
+        trained += 1
+        tokens += len(ids)
+        in_loss += len(response)
+        cut += response[-1] != renderer.eos
+        histories_cut += prompt.history_kept < prompt.history_given or prompt.reviews_shortened
+    counts = SampleCounts(trained, held_out, refused, tokens, in_loss, cut, histories_cut)
+    return pa.RecordBatch.from_pydict(columns, schema=SAMPLES), counts
 
-    All workers see the same seeded permutation and take turns in it, so together they see every sample once. Samples
-    that do not fill the last step are spread over the workers; a worker that gets none still joins that step.
-    """
-    order = np.random.default_rng([seed, epoch]).permutation(len(samples))
-    per_step = batch_size * accumulation * world_size
-    for start in range(0, len(order), per_step):
-        mine = [samples[place] for place in order[start : start + per_step][rank::world_size]]
-        yield [mine[first : first + batch_size] for first in range(0, len(mine), batch_size)]
+
+def _held_out(user_id: str, fraction: float) -> bool:
+    """Whole users are held out, the same ones whatever else is in the file: histories overlap within a user."""
+    return int.from_bytes(hashlib.sha256(user_id.encode()).digest()[:8], "big") < fraction * 2**64
 
 
-class Batch(NamedTuple):
-    """Padded tensors of B samples of up to T tokens; `loss_mask_BT` marks the response tokens that are predicted."""
+class SampleFile(Sequence[Sample]):
+    """The samples of a file that are trained on, or (`validation`) those that are measured; read without copying."""
 
-    input_ids_BT: torch.Tensor
-    attention_mask_BT: torch.Tensor
-    loss_mask_BT: torch.Tensor
+    def __init__(self, file: Path, *, validation: bool = False) -> None:
+        """Map a file of `write_samples`.
 
+        Raises:
+            TrainingError: it cannot be read.
+        """
+        try:
+            reader = pa.ipc.open_file(pa.memory_map(str(file)))
+            self._batches = [reader.get_batch(number) for number in range(reader.num_record_batches)]
+        except (OSError, pa.ArrowInvalid) as error:
+            raise TrainingError(f"{file}: the tokenised samples cannot be read: {error}; remove the file") from error
+        self._starts = np.cumsum([0, *(batch.num_rows for batch in self._batches)])
+        wanted = [batch.column("validation").to_numpy(zero_copy_only=False) == validation for batch in self._batches]
+        self._rows = np.flatnonzero(np.concatenate(wanted)) if wanted else np.empty(0, dtype=np.int64)
+        self._ids = [
+            (batch.column("token_ids").offsets.to_numpy(), batch.column("token_ids").values.to_numpy())
+            for batch in self._batches
+        ]
 
-def collate(samples: Sequence[Sample], *, pad_token_id: int) -> Batch:
-    """Pad samples on the right; padding is neither attended to nor in the loss."""
-    import torch
+    def __len__(self) -> int:
+        """Number of samples."""
+        return len(self._rows)
 
-    length = max(len(sample.token_ids) for sample in samples)
-    input_ids = torch.full((len(samples), length), pad_token_id, dtype=torch.long)
-    attention = torch.zeros((len(samples), length), dtype=torch.long)
-    in_loss = torch.zeros((len(samples), length), dtype=torch.bool)
-    for row, sample in enumerate(samples):
-        size = len(sample.token_ids)
-        input_ids[row, :size] = torch.tensor(sample.token_ids)
-        attention[row, :size] = 1
-        in_loss[row, sample.prompt_tokens : size] = True
-    return Batch(input_ids, attention, in_loss)
+    @overload
+    def __getitem__(self, place: int) -> Sample: ...
+    @overload
+    def __getitem__(self, place: slice) -> list[Sample]: ...
+    def __getitem__(self, place: int | slice) -> Sample | list[Sample]:
+        """The sample at a place, in the order of the file."""
+        if isinstance(place, slice):
+            return [self[one] for one in range(*place.indices(len(self)))]
+        row = int(self._rows[place])
+        number = bisect.bisect_right(self._starts, row) - 1
+        row -= int(self._starts[number])
+        batch, (offsets, values) = self._batches[number], self._ids[number]
+        return Sample(
+            batch.column("example_id")[row].as_py(),
+            batch.column("user_id")[row].as_py(),
+            values[offsets[row] : offsets[row + 1]],
+            batch.column("prompt_tokens")[row].as_py(),
+        )
+
+    def __iter__(self) -> Iterator[Sample]:
+        """The samples in the order of the file."""
+        return (self[place] for place in range(len(self)))
+
+    def users(self) -> NDArray[np.int64]:
+        """For each sample the number of its user, counted from 0 in the order of first appearance."""
+        numbers: dict[str, int] = {}
+        ids = pa.chunked_array([batch.column("user_id") for batch in self._batches]).take(pa.array(self._rows))
+        return np.array([numbers.setdefault(user, len(numbers)) for user in ids.to_pylist()], dtype=np.int64)

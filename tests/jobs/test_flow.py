@@ -19,10 +19,9 @@ from conftest import entry, example
 
 from jobs import backfill, evaluate, prepare, report, train
 from reviewllm.cluster import ClusterConfig, ray_session
-from reviewllm.errors import AdapterError, ConfigError, LeakageError, PublishError, SchemaError, TrainingError
+from reviewllm.errors import AdapterError, ConfigError, LeakageError, PublishError, SchemaError
 from reviewllm.prompts.renderer import Prompt, PromptConfig, PromptRenderer, load_tokenizer
-from reviewllm.sft.adapter import read_description
-from reviewllm.sft.loop import LOSSES_FILE
+from reviewllm.sft.adapter import CURVE_FILE, read_description
 from reviewllm.tables import EXAMPLES, GENERATIONS, INTERACTIONS, METRICS, REJECTED, read_table, write_table
 from reviewllm.tiny_base import TinyBaseConfig, make_tiny_base, user_documents
 
@@ -101,34 +100,46 @@ def test_prepare_rows_in_are_rows_out(prepared: Flow) -> None:
     assert backfilled == missing + steps["examples"]["counts"]["hidden"]
 
 
+def loss_curve(adapter: Path) -> list[float]:
+    return [json.loads(line)["loss"] for line in (adapter / CURVE_FILE).read_text().splitlines()]
+
+
 def test_train_writes_an_adapter_that_tells_what_it_is(trained: Flow) -> None:
     description = read_description(trained.out / "adapter")
-    losses = json.loads((trained.out / "adapter" / LOSSES_FILE).read_text())
+    losses = loss_curve(trained.out / "adapter")
     assert len(losses) == description.optimizer_steps == 40
     assert losses[-1] < losses[0]
     assert description.canaries
     assert not list(trained.out.glob(".adapter*"))
 
 
-def test_train_is_the_same_with_one_worker_and_with_two(trained: Flow, tmp_path: Path) -> None:
-    """Two workers of batch 2 see the same steps as one of batch 4: the losses agree."""
+def test_train_is_the_same_with_one_worker_with_two_and_with_a_shared_base(trained: Flow, tmp_path: Path) -> None:
+    """Two workers of batch 2 see the same steps as one of batch 4, whether each holds the base (DDP) or half of it (FSDP2)."""
 
-    def losses(workers: int, batch: int) -> list[float]:
+    def losses(workers: int, strategy: str) -> list[float]:
+        out = tmp_path / f"{workers}-{strategy}"
         train.main(
             train.TrainJob(
                 **PROMPT,
                 base_model=str(trained.base),
-                out=tmp_path,
+                out=out,
                 examples=trained.out / "examples" / "simple",
                 num_workers=workers,
-                per_device_train_batch_size=batch,
+                per_device_train_batch_size=4 // workers,
                 gradient_accumulation_steps=1,
+                max_sequence_tokens=1024,
                 learning_rate=1e-2,
+                strategy=strategy,
+                gradient_checkpointing=strategy == "fsdp",
+                track=False,
             )
         )
-        return [float(loss) for loss in json.loads((tmp_path / "adapter" / LOSSES_FILE).read_text())]
+        assert read_description(out / "adapter").training.strategy == strategy
+        return loss_curve(out / "adapter")
 
-    assert losses(1, 4) == pytest.approx(losses(2, 2), abs=1e-4)
+    alone = losses(1, "ddp")
+    assert losses(2, "ddp") == pytest.approx(alone, abs=1e-4)
+    assert losses(2, "fsdp") == pytest.approx(alone, abs=1e-4)
 
 
 def test_train_bad_input_stops_with_a_reason(prepared: Flow, ray_cluster: None, tmp_path: Path) -> None:
@@ -142,7 +153,7 @@ def test_train_bad_input_stops_with_a_reason(prepared: Flow, ray_cluster: None, 
         train.main(
             train.TrainJob(**PROMPT, base_model=str(prepared.base), out=prepared.out, adapter=tmp_path / "a", num_workers=9)
         )
-    with pytest.raises(TrainingError, match="nonsense"):
+    with pytest.raises(ConfigError, match=r"--target-modules nonsense: the base .* it has q_proj, k_proj, .*down_proj$"):
         train.main(
             train.TrainJob(
                 base_model=str(prepared.base),

@@ -6,7 +6,6 @@ import os
 import secrets
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -18,7 +17,7 @@ from typing import NamedTuple
 
 import pyarrow as pa
 import pytest
-from conftest import entry, example
+from conftest import entry, example, free_port
 
 from reviewllm.tables import EXAMPLES, GENERATIONS, read_table, write_table
 
@@ -41,12 +40,6 @@ class Cluster(NamedTuple):
             text=True,
             timeout=timeout_s,
         )
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @pytest.fixture(scope="module")

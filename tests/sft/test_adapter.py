@@ -2,29 +2,34 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+import yaml
 from peft import LoraConfig, PeftModel, get_peft_model
 from transformers import AutoModelForCausalLM
 
 from reviewllm.errors import AdapterError, ConfigError
 from reviewllm.prompts.renderer import PromptConfig
 from reviewllm.sft.adapter import (
+    CURVE_FILE,
     AdapterDescription,
     Canary,
+    check_base,
     check_context,
     check_fits,
+    complete_adapter,
     local_model_folder,
     merge_adapter,
     model_digest,
     read_description,
-    write_adapter,
 )
 from reviewllm.sft.canary import check_canaries, record_canaries
+from reviewllm.sft.config import SFTConfig, TrainingConfig
 
 
 @pytest.fixture(scope="module")
@@ -48,6 +53,7 @@ def adapter(tuned: Any, random_base: Path, tokenizer: Any, tmp_path_factory: pyt
         base_model="tiny",
         base_digest=model_digest(random_base),
         examples_digest="e" * 64,
+        samples_digest="f" * 64,
         with_rating=True,
         instruction=PromptConfig().instruction(),
         max_prompt_tokens=512,
@@ -55,18 +61,45 @@ def adapter(tuned: Any, random_base: Path, tokenizer: Any, tmp_path_factory: pyt
         optimizer_steps=2,
         first_loss=5.0,
         last_loss=4.0,
+        best_step=1,
+        validation_loss=4.25,
+        sft=SFTConfig(base_model="tiny", seed=7),
+        training=TrainingConfig(num_workers=3),
         canaries=record_canaries(tuned, [[1, 5, 6, 7], [1, 8, 9]], end_token=2),
     )
-    write_adapter(tuned, tokenizer, folder, description)
+    tuned.save_pretrained(folder, safe_serialization=True)
+    complete_adapter(folder, tokenizer, description, [{"step": 1, "loss": 5.0}, {"step": 2, "loss": 4.0}])
     return folder
 
 
-def test_write_adapter_is_loaded_by_peft_and_writes_the_same(adapter: Path, tuned: Any, random_base: Path) -> None:
+def test_complete_adapter_is_loaded_by_peft_and_writes_the_same(adapter: Path, tuned: Any, random_base: Path) -> None:
     loaded = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(random_base), adapter).eval()
     ids = torch.tensor([[1, 5, 6, 7]])
     torch.testing.assert_close(loaded(ids).logits, tuned(ids).logits)
     assert not list(adapter.glob("*.bin"))
-    assert "never be\npublished" in (adapter / "README.md").read_text()
+    assert json.loads((adapter / "adapter_config.json").read_text())["base_model_name_or_path"] == "tiny"
+    assert [json.loads(line)["loss"] for line in (adapter / CURVE_FILE).read_text().splitlines()] == [5.0, 4.0]
+
+
+def test_model_card_says_base_data_configuration_losses_and_use(adapter: Path) -> None:
+    card = (adapter / "README.md").read_text()
+    assert yaml.safe_load(card.split("---")[1])["base_model"] == "tiny"
+    for fact in (
+        "3 samples (sha256 ffffffffffffffff)",
+        "rank 8, alpha 16",
+        "seed 7",
+        "| 2, 6 |",
+        "best at step 1 | 4.2500 |",
+    ):
+        assert fact in card
+    assert "never be\npublished" in card
+
+
+def test_check_base_of_another_base_is_refused(adapter: Path, random_base: Path, tmp_path: Path) -> None:
+    assert check_base(adapter, random_base).sft.seed == 7
+    (tmp_path / "config.json").write_text("{}")
+    with pytest.raises(AdapterError, match="was trained on base tiny"):
+        check_base(adapter, tmp_path)
 
 
 def test_check_fits_its_own_base_and_prompt(adapter: Path, random_base: Path) -> None:

@@ -1,35 +1,162 @@
-"""The loss at response positions equals the one over all positions with the prompt masked."""
+"""One pass over many samples gives the loss and the gradients of one pass each."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+import pytest
 import torch
+from conftest import sample
 from transformers import AutoModelForCausalLM
 
+from reviewllm.prompts.renderer import PromptConfig, PromptRenderer
+from reviewllm.sft.config import SFTConfig
 from reviewllm.sft.loss import response_loss
-from reviewllm.sft.samples import Sample, collate
+from reviewllm.sft.model import add_lora, load_base, trainable
+from reviewllm.sft.samples import Sample, SampleFile, write_samples
+from reviewllm.sft.sequences import EMPTY, pack
+from reviewllm.tables import EXAMPLES, write_table
+from reviewllm.tiny_base import TinyBaseConfig, make_tiny_base
 
-SAMPLES = [Sample("a", [1, 5, 6, 7, 8, 2], 3), Sample("b", [1, 9, 10, 2], 2), Sample("c", [1, 11, 12, 13, 14, 15, 16, 2], 7)]
+WORDS = [["A fine rake. I love the grip.", "Broken lamp, never again.", "The price of the kettle is good."]]
+SAMPLES = [sample("a", [1, 5, 6, 7, 8, 2], 3), sample("b", [1, 9, 10, 2], 2), sample("c", [1, 11, 12, 13, 14, 15, 2], 6)]
 
 
-def test_response_loss_equals_masked_loss_over_all_positions(random_base: Path) -> None:
-    model = AutoModelForCausalLM.from_pretrained(random_base)
-    loss, tokens = response_loss(model, collate(SAMPLES, pad_token_id=2))
-    expected = 0.0
-    for sample in SAMPLES:  # one by one, without padding, by transformers' own loss: -100 is not in the loss
-        ids = torch.tensor([sample.token_ids])
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A base with four heads, two of keys (grouped-query attention), three layers."""
+    folder = tmp_path_factory.mktemp("base")
+    return make_tiny_base(
+        WORDS, folder, TinyBaseConfig(base_vocabulary=300, base_hidden=64, base_layers=3, base_steps=0), context=2048
+    )
+
+
+@pytest.fixture
+def model(base: Path) -> Any:
+    """The base with LoRA weights that act: as they are made, half of them are 0."""
+    made = add_lora(load_base(str(base), dtype="float32", device="cpu"), SFTConfig(base_model="x"))
+    torch.manual_seed(1)
+    for name, weight in trainable(made).items():
+        if "lora_B" in name:
+            torch.nn.init.normal_(weight, std=0.1)
+    return made
+
+
+def gradients(model: Any) -> torch.Tensor:
+    found = torch.cat([weight.grad.flatten() for weight in trainable(model).values()])
+    model.zero_grad(set_to_none=True)
+    return found
+
+
+def user_samples(tokenizer: Any, folder: Path, seed: int) -> list[Sample]:
+    """All targets of three random users whose histories grow, with cut and whole histories, tokenised for real."""
+    import pyarrow as pa
+    from conftest import entry, example
+
+    random = np.random.default_rng(seed)
+    rows = []
+    for user in range(3):
+        bought = [
+            entry(
+                day,
+                title=f"Item {random.integers(99)}",
+                review=" ".join(random.choice(["good", "bad", "so"], random.integers(1, 12))),
+            )
+            for day in range(int(random.integers(2, 9)))
+        ]
+        rows += [
+            example(
+                example_id=f"{user}-{last}",
+                user_id=f"u{user}",
+                history=bought[:last],
+                title=bought[last]["title"],
+                reference=bought[last]["review"],
+            )
+            for last in range(len(bought))
+        ]
+    write_table(pa.Table.from_pylist(rows, schema=EXAMPLES.schema), folder / "examples" / "a.parquet", EXAMPLES)
+    renderer = PromptRenderer(tokenizer, PromptConfig(max_prompt_tokens=700))
+    write_samples(folder / "examples", folder / "samples", renderer, max_response_tokens=60, validation_fraction=0)
+    return list(SampleFile(folder / "samples"))
+
+
+def test_response_loss_equals_transformers_own_masked_loss(model: Any, base: Path) -> None:
+    loss = response_loss(model, pack(SAMPLES), device="cpu")
+    loss.backward()
+    ours = gradients(model)
+    expected = torch.zeros(())
+    plain = add_lora(AutoModelForCausalLM.from_pretrained(base), SFTConfig(base_model="x"))
+    plain.load_state_dict(model.state_dict())
+    for one in SAMPLES:  # one by one, by transformers' own attention and loss: -100 is not in the loss
+        ids = torch.from_numpy(one.token_ids.astype(np.int64))[None]
         labels = ids.clone()
-        labels[0, : sample.prompt_tokens] = -100
-        in_loss = len(sample.token_ids) - sample.prompt_tokens
-        expected += float(model(input_ids=ids, labels=labels).loss.detach()) * in_loss
-    assert tokens == 3 + 2 + 1
-    torch.testing.assert_close(float(loss.detach()), expected, rtol=1e-5, atol=1e-5)
+        labels[0, : one.prompt_tokens] = -100
+        expected = expected + plain(input_ids=ids, labels=labels).loss * (len(one.token_ids) - one.prompt_tokens)
+    expected.backward()
+    torch.testing.assert_close(loss, expected, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(ours, gradients(plain), rtol=1e-4, atol=1e-5)
 
 
-def test_response_loss_runs_the_output_layer_at_response_positions_only(random_base: Path) -> None:
-    model = AutoModelForCausalLM.from_pretrained(random_base)
+@pytest.mark.parametrize("seed", range(4))
+def test_one_pass_per_user_equals_separate_samples(model: Any, tokenizer: Any, tmp_path: Path, seed: int) -> None:
+    samples = user_samples(tokenizer, tmp_path, seed)
+    packed = pack(samples)
+    assert len(packed.input_ids) < 0.6 * sum(len(one.token_ids) for one in samples)
+    together = response_loss(model, packed, device="cpu")
+    together.backward()
+    of_tree = gradients(model)
+    separate = torch.zeros(())
+    for one in samples:
+        loss = response_loss(model, pack([one]), device="cpu")
+        loss.backward()
+        separate += loss.detach()
+    tokens = len(packed.labels)
+    assert abs(float(together.detach() - separate)) / tokens < 1e-5
+    assert float((of_tree - gradients(model)).abs().max()) / tokens < 1e-5
+
+
+def test_packed_samples_do_not_see_each_other(model: Any) -> None:
+    """Changing one sample of a sequence changes no other sample's loss, to the last bit."""
+
+    def losses(last: list[int]) -> torch.Tensor:
+        seen: list[torch.Tensor] = []
+        hook = model.get_output_embeddings().register_forward_hook(lambda _, __, logits: seen.append(logits.detach()))
+        response_loss(model, pack([*SAMPLES[:2], sample("c", last, 2)]), device="cpu")
+        hook.remove()
+        return seen[0][0, : 3 + 2]  # predictions of the first two samples
+
+    assert torch.equal(losses([1, 20, 21, 2]), losses([1, 30, 31, 2]))
+
+
+def test_response_loss_runs_the_output_layer_at_response_positions_only(model: Any) -> None:
     seen: list[torch.Size] = []
-    model.lm_head.register_forward_hook(lambda module, inputs, output: seen.append(inputs[0].shape))
-    response_loss(model, collate([Sample("a", [1] * 50 + [7, 2], 50)], pad_token_id=2))
+    model.get_output_embeddings().register_forward_hook(lambda module, inputs, output: seen.append(inputs[0].shape))
+    response_loss(model, pack([sample("a", [1] * 50 + [7, 2], 50)]), device="cpu")
     assert [tuple(shape[:2]) for shape in seen] == [(1, 2)]
+
+
+def test_response_loss_of_nothing_is_zero_with_gradients_of_zero(model: Any) -> None:
+    loss = response_loss(model, EMPTY, device="cpu")
+    loss.backward()
+    assert float(loss.detach()) == 0.0
+    assert float(gradients(model).abs().max()) == 0.0
+
+
+def test_response_loss_padding_changes_nothing(model: Any) -> None:
+    """On a GPU sequences are padded; a token of padding must see and be seen by nobody. Here: by the explicit mask."""
+    packed = pack(SAMPLES)
+    length = len(packed.input_ids)
+    until = np.concatenate([packed.until, np.arange(length, length + 4) + 1])
+    mask = torch.tensor([[j <= i < until[j] for j in range(length + 4)] for i in range(length + 4)])
+    model.get_base_model().set_attn_implementation("sdpa")
+    logits = model(
+        input_ids=torch.from_numpy(np.pad(packed.input_ids, (0, 4)))[None],
+        position_ids=torch.from_numpy(np.pad(packed.position_ids, (0, 4)))[None],
+        attention_mask=mask[None, None],
+        logits_to_keep=torch.from_numpy(packed.predicts),
+    ).logits[0]
+    loss = torch.nn.functional.cross_entropy(logits, torch.from_numpy(packed.labels), reduction="sum")
+    model.get_base_model().set_attn_implementation("reviewllm_tree")
+    torch.testing.assert_close(loss, response_loss(model, packed, device="cpu"), rtol=1e-5, atol=1e-5)

@@ -1,4 +1,4 @@
-"""The response is marked, nothing is trained on silently, and all workers together see every sample once."""
+"""The response is marked, nothing is trained on silently, and whole users are held out."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from conftest import entry, example
 
 from reviewllm.errors import TrainingError
 from reviewllm.prompts.renderer import Prompt, PromptConfig, PromptRenderer
-from reviewllm.sft.samples import Sample, collate, load_samples, worker_batches
+from reviewllm.sft.samples import SampleCounts, SampleFile, write_samples
 from reviewllm.tables import EXAMPLES, write_table
 
 
@@ -20,77 +20,78 @@ def written(folder: Path, rows: list[dict[str, Any]]) -> Path:
     return folder
 
 
-def test_load_samples_prompt_ids_are_those_of_generation(tokenizer: Any, tmp_path: Path) -> None:
+def load(
+    examples: Path, tokenizer: Any, *, max_prompt_tokens: int = 1536, max_response_tokens: int = 100, **options: Any
+) -> tuple[SampleFile, SampleCounts]:
+    """Tokenise examples into the file `samples` beside their folder, and read it."""
+    renderer = PromptRenderer(tokenizer, PromptConfig(max_prompt_tokens=max_prompt_tokens))
+    file = examples.parent / "samples"
+    options = {"validation_fraction": 0.0, **options}
+    counts = write_samples(examples, file, renderer, max_response_tokens=max_response_tokens, **options)
+    return SampleFile(file), counts
+
+
+def test_write_samples_prompt_ids_are_those_of_generation(tokenizer: Any, tmp_path: Path) -> None:
     rows = [example(history=[entry(1)], reference="Broken."), example(title="Lamp", reference="Good.")]
     renderer = PromptRenderer(tokenizer, PromptConfig())
-    samples, counts = load_samples(written(tmp_path, rows), renderer, max_response_tokens=100)
+    samples, counts = load(written(tmp_path / "a", rows), tokenizer)
     for sample, prompt, reference in zip(samples, renderer.render(rows), ["Broken.", "Good."], strict=True):
         assert isinstance(prompt, Prompt)
-        assert sample.token_ids[: sample.prompt_tokens] == prompt.token_ids
+        assert sample.token_ids[: sample.prompt_tokens].tolist() == prompt.token_ids
         response = sample.token_ids[sample.prompt_tokens :]
         assert tokenizer.decode(response) == f" {reference}</s>"
     assert counts.tokens == sum(len(sample.token_ids) for sample in samples)
     assert counts.response_tokens == sum(len(sample.token_ids) - sample.prompt_tokens for sample in samples)
 
 
-def test_load_samples_refuses_and_counts_what_has_nothing_to_learn_from(tokenizer: Any, tmp_path: Path) -> None:
+def test_write_samples_refuses_and_counts_what_has_nothing_to_learn_from(tokenizer: Any, tmp_path: Path) -> None:
     rows = [
         example(reference="Good."),
         example(reference=None),
         example(reference=" \u200f "),
         example(title="T" * 300, reference="Good."),  # the target alone is over the budget
     ]
-    renderer = PromptRenderer(tokenizer, PromptConfig(max_prompt_tokens=400))
-    samples, counts = load_samples(written(tmp_path, rows), renderer, max_response_tokens=100)
+    samples, counts = load(written(tmp_path / "a", rows), tokenizer, max_prompt_tokens=400)
     assert (len(samples), counts.refused) == (1, 3)
 
 
-def test_load_samples_long_review_is_cut_without_an_end_token(tokenizer: Any, tmp_path: Path) -> None:
-    renderer = PromptRenderer(tokenizer, PromptConfig())
-    (sample,), counts = load_samples(written(tmp_path, [example(reference="word " * 50)]), renderer, max_response_tokens=9)
+def test_write_samples_long_review_is_cut_without_an_end_token(tokenizer: Any, tmp_path: Path) -> None:
+    rows = [example(reference="word " * 50)]
+    (sample,), counts = load(written(tmp_path / "a", rows), tokenizer, max_response_tokens=9)
     assert len(sample.token_ids) - sample.prompt_tokens == 9
     assert tokenizer.eos_token_id not in sample.token_ids
     assert counts.reviews_cut == 1
 
 
-def test_load_samples_none_left_is_an_error(tokenizer: Any, tmp_path: Path) -> None:
+def test_write_samples_none_left_is_an_error(tokenizer: Any, tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match="no training sample: 1 example"):
-        load_samples(
-            written(tmp_path, [example(reference="")]), PromptRenderer(tokenizer, PromptConfig()), max_response_tokens=9
-        )
+        load(written(tmp_path / "a", [example(reference="")]), tokenizer)
 
 
-@pytest.mark.parametrize(
-    ("size", "workers", "batch", "accumulation"), [(10, 2, 1, 2), (7, 3, 2, 1), (1, 2, 1, 1), (16, 1, 4, 2)]
-)
-def test_worker_batches_together_see_every_sample_once(size: int, workers: int, batch: int, accumulation: int) -> None:
-    samples = [Sample(str(number), [number], 0) for number in range(size)]
-    steps = [
-        list(
-            worker_batches(
-                samples, batch_size=batch, accumulation=accumulation, rank=rank, world_size=workers, seed=3, epoch=1
-            )
-        )
-        for rank in range(workers)
-    ]
-    assert len({len(mine) for mine in steps}) == 1  # all workers take part in every step
-    seen = [sample.example_id for mine in steps for step in mine for micro in step for sample in micro]
-    assert sorted(seen, key=int) == [str(number) for number in range(size)]
-    assert all(len(step) <= accumulation and len(micro) <= batch for mine in steps for step in mine for micro in step)
+def test_write_samples_holds_out_whole_users_always_the_same(tokenizer: Any, tmp_path: Path) -> None:
+    rows = [example(example_id=f"e{n}", user_id=f"u{n % 40}", reference="Good.") for n in range(120)]
+    trained, counts = load(written(tmp_path / "a", rows), tokenizer, validation_fraction=0.3)
+    held_out = SampleFile(tmp_path / "samples", validation=True)
+    assert counts.samples == len(trained)
+    assert counts.validation == len(held_out)
+    assert counts.samples + counts.validation == 120
+    users = {one.user_id for one in held_out}
+    assert 4 < len(users) < 24
+    assert not users & {one.user_id for one in trained}
+    fewer, _ = load(written(tmp_path / "b", rows[:60]), tokenizer, validation_fraction=0.3)
+    assert not users & {one.user_id for one in fewer}
 
 
-def test_worker_batches_epochs_differ_and_repeat() -> None:
-    samples = [Sample(str(number), [number], 0) for number in range(50)]
+def test_sample_file_reads_many_batches_in_order(tokenizer: Any, tmp_path: Path) -> None:
+    rows = [example(example_id=f"e{n}", user_id=f"u{n // 3}", reference="Good.") for n in range(2300)]
+    samples, _ = load(written(tmp_path / "a", rows), tokenizer)
+    assert [one.example_id for one in samples] == [f"e{n}" for n in range(2300)]
+    assert samples[1999].example_id == "e1999"
+    assert [one.example_id for one in samples[998:1002]] == ["e998", "e999", "e1000", "e1001"]
+    assert samples.users().tolist() == [n // 3 for n in range(2300)]
 
-    def order(epoch: int) -> list[str]:
-        steps = worker_batches(samples, batch_size=1, accumulation=1, rank=0, world_size=1, seed=0, epoch=epoch)
-        return [step[0][0].example_id for step in steps]
 
-    assert order(0) == order(0) != order(1)
-
-
-def test_collate_pads_right_and_marks_responses_only() -> None:
-    batch = collate([Sample("a", [1, 2, 3, 4], 2), Sample("b", [5, 6], 1)], pad_token_id=9)
-    assert batch.input_ids_BT.tolist() == [[1, 2, 3, 4], [5, 6, 9, 9]]
-    assert batch.attention_mask_BT.tolist() == [[1, 1, 1, 1], [1, 1, 0, 0]]
-    assert batch.loss_mask_BT.tolist() == [[False, False, True, True], [False, True, False, False]]
+def test_sample_file_that_is_none_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "samples").write_bytes(b"ARROW1 nonsense")
+    with pytest.raises(TrainingError, match="cannot be read"):
+        SampleFile(tmp_path / "samples")

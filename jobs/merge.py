@@ -1,0 +1,54 @@
+"""Base + adapter -> one Hugging Face model, for engines that are to run at the base's speed.
+
+    python jobs/merge.py --base-model meta-llama/Meta-Llama-3-8B --adapter out/run/adapter --merged out/run/merged
+
+Reads the adapter's folder and the base, writes a complete model folder in place of an earlier one. Needs memory for the
+base, and no GPU.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from pydantic import Field
+
+if __package__ in (None, ""):  # run as a file: `python jobs/merge.py`
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from jobs.entry import run
+from reviewllm.config import JobConfig
+from reviewllm.errors import ConfigError
+from reviewllm.progress import step
+from reviewllm.sft.adapter import check_base, local_model_folder, merge_adapter
+
+
+class MergeJob(JobConfig):
+    """Merge an adapter into its base."""
+
+    base_model: str = Field(description="base: a Hugging Face folder or hub name")
+    adapter: Path = Field(Path("out/run/adapter"), description="folder of the adapter")
+    merged: Path | None = Field(None, description="where the model goes; default: merged, beside the adapter")
+
+
+def main(config: MergeJob) -> Path:
+    """Merge; returns the model's folder.
+
+    Raises:
+        AdapterError: adapter and base do not belong together.
+        ConfigError: something else than a merged model is where it should go.
+    """
+    merged = config.merged or config.adapter.with_name(config.adapter.name.replace("adapter", "merged", 1))
+    if merged == config.adapter or (merged.exists() and not (merged / "config.json").is_file()):
+        raise ConfigError(f"--merged {merged}: is there and is no merged model; name a folder that may be made or replaced")
+    base = local_model_folder(config.base_model)
+    check_base(config.adapter, base)
+    with step("merge") as running:
+        merge_adapter(base, config.adapter, merged)
+        size = sum(file.stat().st_size for file in merged.glob("*.safetensors"))
+        running.result = f"{config.base_model} + {config.adapter} -> {merged} ({size / 1e9:.2f} GB)"
+    return merged
+
+
+if __name__ == "__main__":
+    run(main, MergeJob)

@@ -1,0 +1,179 @@
+"""The base with LoRA, held whole by every worker (DDP) or shared out among them (FSDP2), and its trainable state."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from reviewllm.errors import ConfigError
+from reviewllm.sft.attention import TREE_ATTENTION, tree_attention
+from reviewllm.sft.config import SFTConfig, TrainingConfig
+
+if TYPE_CHECKING:
+    import torch
+
+    Tensors = dict[str, torch.Tensor]
+
+
+def load_base(folder: str, *, dtype: str, device: Any) -> Any:
+    """Load a base on the CPU, with the attention that packed sequences need: FlexAttention for a GPU, ours for a CPU.
+
+    Args:
+        folder: a Hugging Face model folder.
+        dtype: "float32", "bfloat16" or "auto" (bfloat16 on GPUs that have it, else float32).
+        device: where the model will run.
+    """
+    import torch
+    from transformers import AttentionInterface, AutoModelForCausalLM
+
+    AttentionInterface.register(TREE_ATTENTION, tree_attention)
+    on_gpu = torch.device(device).type == "cuda"
+    if dtype == "auto":
+        dtype = "bfloat16" if on_gpu and torch.cuda.is_bf16_supported() else "float32"
+    return AutoModelForCausalLM.from_pretrained(
+        folder,
+        dtype=getattr(torch, dtype),
+        attn_implementation="flex_attention" if on_gpu else TREE_ATTENTION,
+        trust_remote_code=False,
+        use_safetensors=True,
+    )
+
+
+def add_lora(base: Any, sft: SFTConfig) -> Any:
+    """Freeze a base and add LoRA weights (float32), the same ones for the same seed."""
+    import torch
+    from peft import LoraConfig, get_peft_model
+
+    torch.manual_seed(sft.seed)
+    lora = LoraConfig(
+        r=sft.lora_r,
+        lora_alpha=sft.lora_alpha,
+        lora_dropout=sft.lora_dropout,
+        target_modules=sft.target_modules,
+        task_type="CAUSAL_LM",
+    )
+    return get_peft_model(base, lora).train()
+
+
+def check_target_modules(folder: Path, target_modules: list[str]) -> None:
+    """Refuse modules that the base does not have, before any worker loads it.
+
+    Raises:
+        ConfigError: names the unknown ones and those that exist.
+    """
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    with torch.device("meta"):
+        base = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(folder, trust_remote_code=False))
+    output = base.get_output_embeddings()
+    linear = {
+        name.rpartition(".")[2]: None
+        for name, module in base.named_modules()
+        if isinstance(module, torch.nn.Linear) and module is not output
+    }
+    unknown = [name for name in target_modules if name not in linear]
+    if unknown or not target_modules:
+        raise ConfigError(
+            f"--target-modules {' '.join(unknown) or '(none)'}: the base {folder.name} has no such linear layer; it has "
+            f"{', '.join(linear)}"
+        )
+
+
+def distribute(model: Any, training: TrainingConfig, *, device: Any, world_size: int) -> Any:
+    """Move a LoRA model to its device and make its gradients those of all workers together.
+
+    With "fsdp" every decoder layer is a unit of FSDP2: its frozen weights one group, its LoRA weights, which have another
+    type, a second. Returns what the training loop calls; `model` stays what is saved.
+    """
+    import torch
+
+    if training.gradient_checkpointing:
+        model.gradient_checkpointing_enable({"use_reentrant": False})
+    if world_size == 1 or training.strategy == "ddp":
+        model.to(device)
+        if world_size == 1:
+            return model
+        on_gpu = torch.device(device).type == "cuda"
+        return torch.nn.parallel.DistributedDataParallel(model, device_ids=[device] if on_gpu else None)
+    from torch.distributed.device_mesh import init_device_mesh
+    from torch.distributed.fsdp import fully_shard
+
+    mesh = init_device_mesh(torch.device(device).type, (world_size,))
+    for layer in _decoder_layers(model):
+        fully_shard([part for name, part in layer.named_modules() if _is_lora_linear(name, part)], mesh=mesh)
+        fully_shard(layer, mesh=mesh)
+    fully_shard(model.get_base_model(), mesh=mesh)  # not PEFT's wrapper, around which `generate` goes
+    return model
+
+
+def _decoder_layers(model: Any) -> Any:
+    backbone = model.get_base_model()
+    return getattr(backbone, backbone.base_model_prefix).layers
+
+
+def _is_lora_linear(name: str, module: Any) -> bool:
+    import torch
+
+    return isinstance(module, torch.nn.Linear) and (".lora_A." in name or ".lora_B." in name)
+
+
+@contextlib.contextmanager
+def gradients_kept_local(parallel: Any, *, local: bool) -> Iterator[None]:
+    """Do not exchange the gradients of this backward pass, since more will be added to them before the step."""
+    import torch
+
+    if isinstance(parallel, torch.nn.parallel.DistributedDataParallel):
+        with parallel.no_sync() if local else contextlib.nullcontext():
+            yield
+        return
+    base = parallel.get_base_model()
+    if hasattr(base, "set_requires_gradient_sync"):  # FSDP2
+        base.set_requires_gradient_sync(not local)
+    yield
+
+
+def trainable(model: Any) -> dict[str, Any]:
+    """The LoRA weights by the names that PEFT's files have."""
+    return {name.replace(".default", ""): weight for name, weight in model.named_parameters() if weight.requires_grad}
+
+
+def whole(tensor: Any) -> torch.Tensor:
+    """A tensor on the CPU, gathered from all workers where it is shared out (all of them must call this)."""
+    tensor = tensor.full_tensor() if hasattr(tensor, "full_tensor") else tensor
+    return tensor.detach().cpu().contiguous()  # type: ignore[no-any-return]
+
+
+def shared_like(tensor: torch.Tensor, like: Any) -> Any:
+    """A whole tensor on the device of `like`, shared out among the workers as `like` is."""
+    from torch.distributed.tensor import DTensor, distribute_tensor
+
+    if isinstance(like, DTensor):
+        return distribute_tensor(tensor.to(like.device), like.device_mesh, like.placements)
+    return tensor.to(like.device)
+
+
+def optimizer_tensors(model: Any, optimizer: Any) -> Tensors:
+    """The optimizer's state by weight and kind, whole (all workers must call this)."""
+    return {
+        f"{name}:{kind}": whole(tensor)
+        for name, weight in trainable(model).items()
+        for kind, tensor in optimizer.state[weight].items()
+    }
+
+
+def load_trainable(model: Any, optimizer: Any, adapter: Tensors, state: Tensors) -> None:
+    """Put the weights and the optimizer's state of a checkpoint in place."""
+    import torch
+
+    with torch.no_grad():
+        for name, weight in trainable(model).items():
+            weight.copy_(shared_like(adapter[name], weight))
+            kinds = [key.rpartition(":")[2] for key in state if key.startswith(f"{name}:")]
+            optimizer.state[weight] = {
+                # Adam keeps its count of steps on the CPU, whole.
+                kind: tensor if (tensor := state[f"{name}:{kind}"]).ndim == 0 else shared_like(tensor, weight)
+                for kind in kinds
+            }

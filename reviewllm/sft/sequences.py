@@ -1,0 +1,106 @@
+"""Samples -> packed sequences: what samples share at their start is run once, and no sample sees another.
+
+Samples in order are laid out as a prefix tree. Each one adds only the tokens after the prefix that it shares with the
+sample before it, so the samples of one user, whose histories grow by appending, become branches (new item, rating,
+response) off one trunk (instruction, history). Any samples may be packed so: those that share nothing just lie side by
+side. Two facts per token say all that attention and positions need (token j is seen by token i if j <= i < until[j]).
+
+    sample 1   a b c | x x          tokens   a b c x x d y y
+    sample 2   a b c d | y y        depth    0 1 2 3 4 3 4 5
+                                    until    8 8 8 5 5 8 8 8
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from reviewllm.sft.samples import Sample
+
+    Ints = NDArray[np.int64]
+
+
+class Segment(NamedTuple):
+    """The tokens `start:end` that one sample added, and the places of the tokens before them on its path (ascending)."""
+
+    start: int
+    end: int
+    before: Ints
+
+
+class PackedSequence(NamedTuple):
+    """L tokens of one or more samples, with R response tokens that are predicted.
+
+    input_ids: [L]. position_ids: [L], the depth of each token in its own sample. until: [L], token j is seen by the tokens
+    i with j <= i < until[j]. predicts: [R], the places whose output predicts a response token. labels: [R], those tokens.
+    segments: what each sample added, in order. example_ids: of the samples.
+    """
+
+    input_ids: Ints
+    position_ids: Ints
+    until: Ints
+    predicts: Ints
+    labels: Ints
+    segments: list[Segment]
+    example_ids: list[str]
+
+
+_NONE = np.empty(0, dtype=np.int64)
+# One token that predicts nothing: a forward pass without samples, with a loss of 0 and gradients of 0.
+EMPTY = PackedSequence(
+    np.zeros(1, np.int64), np.zeros(1, np.int64), np.ones(1, np.int64), _NONE, _NONE, [Segment(0, 1, _NONE)], []
+)
+
+
+def added_tokens(samples: Sequence[Sample]) -> Ints:
+    """Tokens that each sample adds when all are packed in this order: its length less the prefix shared with the one before."""
+    lengths = [len(sample.token_ids) for sample in samples]
+    shared = [0, *(shared_prefix(one.token_ids, two.token_ids) for one, two in itertools.pairwise(samples))]
+    return np.array(lengths, dtype=np.int64) - np.array(shared[: len(lengths)], dtype=np.int64)
+
+
+def pack(samples: Sequence[Sample]) -> PackedSequence:
+    """Lay samples out as one prefix tree, in their order."""
+    ids: list[Ints] = []
+    depths: list[Ints] = []
+    predicts: list[Ints] = []
+    segments: list[Segment] = []
+    until = np.empty(int(added_tokens(samples).sum()), dtype=np.int64)
+    path = np.empty(0, dtype=np.int64)  # where the tokens of the last sample lie
+    last = np.empty(0, dtype=np.int32)
+    length = 0
+    for sample in samples:
+        shared = shared_prefix(last, sample.token_ids)
+        until[path[shared:]] = length
+        added = len(sample.token_ids) - shared
+        if added:
+            segments.append(Segment(length, length + added, path[:shared]))
+        path = np.concatenate([path[:shared], np.arange(length, length + added)])
+        ids.append(sample.token_ids[shared:].astype(np.int64))
+        depths.append(np.arange(shared, shared + added))
+        predicts.append(path[sample.prompt_tokens - 1 : -1])
+        last = sample.token_ids
+        length += added
+    until[path] = length
+    return PackedSequence(
+        input_ids=np.concatenate(ids),
+        position_ids=np.concatenate(depths),
+        until=until,
+        predicts=np.concatenate(predicts),
+        labels=np.concatenate([sample.token_ids[sample.prompt_tokens :] for sample in samples]).astype(np.int64),
+        segments=segments,
+        example_ids=[sample.example_id for sample in samples],
+    )
+
+
+def shared_prefix(one: NDArray[np.integer], other: NDArray[np.integer]) -> int:
+    """Number of tokens that two samples have in common at their start."""
+    size = min(len(one), len(other))
+    differs = np.flatnonzero(one[:size] != other[:size])
+    return int(differs[0]) if len(differs) else size

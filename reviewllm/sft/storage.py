@@ -1,0 +1,199 @@
+"""Folders on a storage path: a local or network folder, or an object store, through pyarrow's file systems.
+
+A folder is put whole: on a file system with rename it is written aside, flushed and renamed. An object store has no
+rename, so there the file that lists all the others is written last. Either way a folder without a complete list is
+not there: `names` does not show it, and nothing reads it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import uuid
+from pathlib import Path
+from typing import Any
+
+from pyarrow import fs
+
+from reviewllm.errors import ConfigError, StorageError
+
+CONTENTS = "contents.json"  # name -> sha256 of every other file of a folder
+
+
+def below(where: str, name: str) -> str:
+    """Path or URI of a folder below another; what follows a `?` stays at the end.
+
+    >>> below("s3://bucket/runs?region=eu-west-1", "adapter")
+    's3://bucket/runs/adapter?region=eu-west-1'
+    """
+    path, mark, query = where.partition("?")
+    return f"{path.rstrip('/')}/{name}{mark}{query}"
+
+
+class Storage:
+    """A folder of folders at a path or URI."""
+
+    def __init__(self, where: str) -> None:
+        """Take a path, or a URI that pyarrow knows: s3://bucket/prefix?region=...; credentials come from the environment.
+
+        Raises:
+            ConfigError: it is no such thing, or it holds a password.
+        """
+        if "@" in where.partition("://")[2].partition("/")[0] or "secret" in where.partition("?")[2].lower():
+            raise ConfigError(
+                "--storage-path: holds credentials, which would end in logs and files; give them by environment variables "
+                "(AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY) or by the machine's role"
+            )
+        self.where = where.split("?")[0]
+        self.uri = where if "://" in where else str(Path(where).resolve())
+        self.root: str
+        try:
+            if "://" in where:
+                self.filesystem, self.root = fs.FileSystem.from_uri(where)
+            else:
+                self.filesystem, self.root = fs.LocalFileSystem(), self.uri
+        except (OSError, ValueError) as error:
+            raise ConfigError(f"--storage-path {self.where}: no storage can be reached there: {error}") from error
+        self.local = Path(self.root) if isinstance(self.filesystem, fs.LocalFileSystem) else None
+
+    def check_writable(self) -> None:
+        """Write and remove a small folder.
+
+        Raises:
+            ConfigError: that does not work.
+        """
+        name = f".probe-{uuid.uuid4().hex[:8]}"
+        try:
+            self.filesystem.create_dir(self.root, recursive=True)
+            with self.filesystem.open_output_stream(f"{self.root}/{name}") as stream:
+                stream.write(b"reviewllm")
+            self.filesystem.delete_file(f"{self.root}/{name}")
+        except OSError as error:
+            raise ConfigError(
+                f"--storage-path {self.where}: cannot be written: {error}; name a folder or bucket that this job may write"
+            ) from error
+
+    def names(self) -> list[str]:
+        """The complete folders, sorted."""
+        found = self.filesystem.get_file_info(fs.FileSelector(self.root, allow_not_found=True))
+        folders = sorted(info.base_name for info in found if info.type == fs.FileType.Directory)
+        return [name for name in folders if not name.startswith(".") and self._contents(name) is not None]
+
+    def put(self, folder: Path, name: str) -> None:
+        """Put a local folder there whole, as `name`, in place of an earlier one.
+
+        Raises:
+            StorageError: it cannot be written, as on a full disk; what was there before is untouched.
+        """
+        try:
+            contents = {file.name: _sha256(file) for file in sorted(folder.iterdir()) if file.name != CONTENTS}
+            (folder / CONTENTS).write_text(json.dumps(contents, indent=1) + "\n", encoding="utf-8")
+            if self.local:
+                self._put_local(folder, self.local / name)
+            else:
+                self.delete(name)
+                for file in [*contents, CONTENTS]:
+                    self._upload(folder / file, f"{self.root}/{name}/{file}")
+        except OSError as error:
+            raise StorageError(f"{self.where}/{name}: cannot be written: {error}") from error
+
+    def get(self, name: str, folder: Path) -> Path:
+        """A local folder with the files of `name`, checked against their list: `folder`, filled here.
+
+        Raises:
+            StorageError: a file is missing or is not what was written.
+        """
+        contents = self._contents(name)
+        if contents is None:
+            raise StorageError(f"{self.where}/{name}: is not there, or not complete")
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            for file, sha256 in contents.items():
+                fs.copy_files(f"{self.root}/{name}/{file}", str(folder / file), self.filesystem, fs.LocalFileSystem())
+                if _sha256(folder / file) != sha256:
+                    raise StorageError(
+                        f"{self.where}/{name}/{file}: is not what was written (sha256 differs); remove the folder {name}, "
+                        "and the run goes on from an earlier one"
+                    )
+        except OSError as error:
+            raise StorageError(f"{self.where}/{name}: cannot be read: {error}") from error
+        return folder
+
+    def read(self, name: str, file: str) -> bytes:
+        """One file of a complete folder.
+
+        Raises:
+            StorageError: it cannot be read.
+        """
+        try:
+            with self.filesystem.open_input_stream(f"{self.root}/{name}/{file}") as stream:
+                return stream.read()  # type: ignore[no-any-return]
+        except OSError as error:
+            raise StorageError(f"{self.where}/{name}/{file}: cannot be read: {error}") from error
+
+    def delete(self, name: str) -> None:
+        """Remove a folder; nothing happens where there is none. Its list goes first, so it is never half there."""
+        if self.local:
+            aside = self.local / f".{name}.{uuid.uuid4().hex[:8]}.old"
+            try:
+                os.rename(self.local / name, aside)
+            except FileNotFoundError:
+                return
+            shutil.rmtree(aside, ignore_errors=True)
+        elif self.filesystem.get_file_info(f"{self.root}/{name}/{CONTENTS}").type != fs.FileType.NotFound:
+            self.filesystem.delete_file(f"{self.root}/{name}/{CONTENTS}")
+            self.filesystem.delete_dir(f"{self.root}/{name}")
+
+    def delete_ray_folders(self) -> None:
+        """Remove the folders that Ray Train keeps for itself; the run does not depend on them."""
+        found = self.filesystem.get_file_info(fs.FileSelector(self.root, allow_not_found=True))
+        for info in found:
+            if info.type == fs.FileType.Directory and info.base_name.startswith(".ray-"):
+                self.filesystem.delete_dir(info.path)
+
+    def clear(self) -> None:
+        """Remove what interrupted writers left aside."""
+        for left in self.local.glob(".*.tmp") if self.local else ():
+            shutil.rmtree(left, ignore_errors=True)
+
+    def _contents(self, name: str) -> dict[str, Any] | None:
+        try:
+            with self.filesystem.open_input_stream(f"{self.root}/{name}/{CONTENTS}") as stream:
+                contents: dict[str, Any] = json.loads(stream.read())
+        except (OSError, ValueError):
+            return None
+        return contents
+
+    def _put_local(self, folder: Path, target: Path) -> None:
+        aside = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.tmp")
+        try:
+            aside.mkdir(parents=True)
+            for file in folder.iterdir():
+                shutil.copyfile(file, aside / file.name)
+                _flush(aside / file.name)
+            _flush(aside)
+            self.delete(target.name)
+            os.rename(aside, target)
+            _flush(target.parent)
+        finally:
+            shutil.rmtree(aside, ignore_errors=True)
+
+    def _upload(self, file: Path, target: str) -> None:
+        with open(file, "rb") as source, self.filesystem.open_output_stream(target) as stream:
+            while chunk := source.read(8 << 20):
+                stream.write(chunk)
+
+
+def _flush(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _sha256(file: Path) -> str:
+    with open(file, "rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

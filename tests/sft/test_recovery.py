@@ -1,0 +1,207 @@
+"""A training that is killed, at any point, ends bit for bit as one that never was."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pyarrow as pa
+import pytest
+from conftest import WORDS, entry, example
+
+from reviewllm.sft.adapter import CURVE_FILE
+from reviewllm.tables import EXAMPLES, write_table
+from reviewllm.tiny_base import TinyBaseConfig, make_tiny_base
+
+PROJECT = Path(__file__).resolve().parents[2]
+STEPS, SAVE_STEPS = 18, 3
+DEADLINE_S = 240  # of one training; a loaded machine needs a third of it
+
+
+@pytest.fixture(scope="module")
+def trial(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a base whose steps take a few tenths of a second, and with examples of 20 users."""
+    folder = tmp_path_factory.mktemp("trial")
+    config = TinyBaseConfig(base_vocabulary=300, base_hidden=64, base_layers=3, base_steps=0)
+    make_tiny_base([WORDS], folder / "base", config, context=1024)
+    history = [entry(number, title=f"Rake {number}", review=WORDS[number % 3] * 3) for number in range(12)]
+    rows = [
+        example(
+            example_id=f"e{user}-{bought}",
+            user_id=f"u{user}",
+            history=history[user % 3 : bought],
+            reference=WORDS[(user + bought) % 3],
+        )
+        for user in range(20)
+        for bought in range(6, 12)
+    ]
+    write_table(pa.Table.from_pylist(rows, schema=EXAMPLES.schema), folder / "examples" / "shard.parquet", EXAMPLES)
+    return folder
+
+
+class Training:
+    """A training as its own process, with its own Ray, that can lose workers or its driver."""
+
+    def __init__(self, trial: Path, out: Path, workers: int) -> None:
+        self.checkpoints = out / "checkpoints" / "adapter"
+        self.log = out / "log.txt"
+        out.mkdir(parents=True, exist_ok=True)
+        options = {
+            "base-model": trial / "base",
+            "examples": trial / "examples",
+            "out": out,
+            "num-workers": workers,
+            "per-device-train-batch-size": 8 // workers,
+            "gradient-accumulation-steps": 1,
+            "num-train-epochs": 3,
+            "max-steps": STEPS,
+            "save-steps": SAVE_STEPS,
+            "max-failures": 20,
+            "learning-rate": 1e-3,
+            "warmup-steps": 4,
+            "lr-scheduler-type": "cosine",
+            "lora-dropout": 0.1,
+            "validation-fraction": 0.2,
+            "eval-steps": 6,
+            "max-prompt-tokens": 900,
+            "max-response-tokens": 60,
+            "max-sequence-tokens": 1024,
+        }
+        flags = [text for name, value in options.items() for text in (f"--{name}", str(value))]
+        with open(self.log, "ab") as log:
+            self.driver = psutil.Popen(
+                [sys.executable, "jobs/train.py", *flags, "--no-track"], cwd=PROJECT, stdout=log, stderr=log
+            )
+
+    def workers(self) -> list[psutil.Process]:
+        """The processes of Ray Train's workers, in no order."""
+        found = []
+        for process in self.driver.children(recursive=True):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                if "RayTrainWorker" in process.name() or "RayTrainWorker" in " ".join(process.cmdline()):
+                    found.append(process)
+        return found
+
+    def wait_until(self, happened: Callable[[], bool]) -> None:
+        """Look very often; fails with the log where the training ends or hangs before."""
+        end = time.monotonic() + DEADLINE_S
+        while not happened():
+            assert self.driver.poll() is None, self.log.read_text()
+            assert time.monotonic() < end, self.log.read_text()
+            time.sleep(0.0005)
+
+    def writing(self) -> bool:
+        """Is a checkpoint being written?"""
+        with os.scandir(self.checkpoints) if self.checkpoints.is_dir() else contextlib.nullcontext([]) as names:
+            return any(name.name.startswith(".checkpoint-") and name.name.endswith(".tmp") for name in names)
+
+    def last_step(self) -> int:
+        """The step of the last checkpoint that is there; 0 without one."""
+        return max((int(path.name[-8:]) for path in self.checkpoints.glob("checkpoint-*")), default=0)
+
+    def end(self) -> int:
+        """Wait for the end; the exit status."""
+        return self.driver.wait(DEADLINE_S)
+
+    def kill_everything(self) -> None:
+        """SIGKILL the driver and all that it started: what a lost head node leaves."""
+        with contextlib.suppress(psutil.NoSuchProcess):
+            processes = [*self.driver.children(recursive=True), self.driver]
+            for process in processes:
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    process.kill()
+            psutil.wait_procs(processes, timeout=20)
+
+
+@pytest.fixture
+def started() -> Iterator[list[Training]]:
+    """The trainings of a test; what still runs at its end is ended."""
+    trainings: list[Training] = []
+    yield trainings
+    for training in trainings:
+        training.kill_everything()
+
+
+def curve(out: Path) -> list[dict[str, float]]:
+    return [json.loads(line) for line in (out / "adapter" / CURVE_FILE).read_text().splitlines()]
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_training_killed_at_several_points_ends_as_one_that_was_not(
+    trial: Path, tmp_path: Path, started: list[Training], workers: int
+) -> None:
+    undisturbed = Training(trial, tmp_path / "undisturbed", workers)
+    started.append(undisturbed)
+    assert undisturbed.end() == 0, undisturbed.log.read_text()
+
+    out = tmp_path / "killed"
+    training = Training(trial, out, workers)
+    started.append(training)
+    kills = {"in mid-step": 0, "while a checkpoint is written": 0, "before the first checkpoint": 0}
+
+    training.wait_until(lambda: len(training.workers()) == workers and training.checkpoints.is_dir())
+    time.sleep(1)
+    training.workers()[0].kill()
+    kills["before the first checkpoint"] += training.last_step() == 0
+
+    for place, step in ((0, SAVE_STEPS), (-1, 2 * SAVE_STEPS)):  # another worker each time, where there are two
+        training.wait_until(lambda step=step: training.last_step() >= step and bool(training.workers()))  # type: ignore[misc]
+        time.sleep(0.3)
+        training.workers()[place].kill()
+        kills["in mid-step"] += 1
+
+    victims = training.workers()
+    while not kills["while a checkpoint is written"]:
+        training.wait_until(lambda: len(training.workers()) == workers)
+        victims = training.workers()
+        training.wait_until(training.writing)
+        for victim in victims:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                victim.kill()
+        # What was aside when its writer was killed is still there: it really was in the middle of writing.
+        kills["while a checkpoint is written"] += training.writing()
+    training.wait_until(lambda: len(training.workers()) == workers)
+    training.kill_everything()  # the driver with all of its Ray
+    assert not (out / "adapter").exists()
+
+    again = Training(trial, out, workers)
+    started.append(again)
+    assert again.end() == 0, again.log.read_text()
+    assert all(kills.values()), kills
+    resumed = [int(step) for step in re.findall(r"goes on after step (\d+)", again.log.read_text())]
+    assert len(resumed) >= 3
+    assert resumed == sorted(resumed)
+    assert all(step % SAVE_STEPS == 0 for step in resumed)
+    assert [row["step"] for row in curve(out)] == list(range(1, STEPS + 1))
+    assert curve(out) == curve(tmp_path / "undisturbed")
+    weights = "adapter/adapter_model.safetensors"
+    assert (out / weights).read_bytes() == (tmp_path / "undisturbed" / weights).read_bytes()
+    assert not [path for path in (out / "checkpoints" / "adapter").iterdir() if path.name.startswith(".")]
+
+
+def test_second_start_of_a_finished_training_trains_nothing(trial: Path, tmp_path: Path, started: list[Training]) -> None:
+    started.append(Training(trial, tmp_path, 1))
+    assert started[0].end() == 0
+    weights = tmp_path / "adapter" / "adapter_model.safetensors"
+    before = weights.read_bytes()
+    weights.unlink()
+    started.append(Training(trial, tmp_path, 1))
+    assert started[1].end() == 0
+    assert weights.read_bytes() == before
+
+
+def test_ctrl_c_ends_a_training_with_status_130(trial: Path, tmp_path: Path, started: list[Training]) -> None:
+    training = Training(trial, tmp_path, 1)
+    started.append(training)
+    training.wait_until(lambda: training.last_step() > 0)
+    training.driver.send_signal(signal.SIGINT)
+    assert training.end() == 130
+    assert "interrupted" in training.log.read_text()
