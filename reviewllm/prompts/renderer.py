@@ -26,7 +26,7 @@ from reviewllm.errors import ConfigError, PromptError
 from reviewllm.prompts.budget import fit_history
 from reviewllm.prompts.text import control_token_pattern, neutralise
 
-PROMPT_VERSION = "1"  # part of every run's fingerprint: raise it with any change of what is rendered
+PROMPT_VERSION = "2"  # part of every run's fingerprint: raise it with any change of what is rendered
 
 INSTRUCTION = (
     "The input lists items that a user purchased, with the user's review and rating of each. Write the review that this "
@@ -190,8 +190,17 @@ class PromptRenderer:
     def _structure(self, text: str) -> Ids:
         """Ids of our own text; the same few strings come again and again."""
         if text not in self._structure_ids:
-            self._structure_ids[text] = self._backend.encode(text, add_special_tokens=False).ids
+            self._structure_ids[text] = self._encode_as_it_stands(text)
         return self._structure_ids[text]
+
+    def _encode_as_it_stands(self, text: str) -> Ids:
+        """Ids of a text without the space that SentencePiece puts before every text: it goes before a new line, cut off."""
+        ids: Ids = self._backend.encode(text, add_special_tokens=False).ids
+        if self._space:
+            return ids  # this tokenizer puts none
+        anchor = self._backend.encode("\n", add_special_tokens=False).ids
+        anchored: Ids = self._backend.encode("\n" + text, add_special_tokens=False).ids
+        return anchored[len(anchor) :] if anchored[: len(anchor)] == anchor else ids
 
 
 class _Entry(NamedTuple):

@@ -19,8 +19,8 @@ SGR = re.compile(r"\x1b\[[0-9;]*m")
 
 @pytest.fixture(scope="module")
 def sentencepiece() -> Any:
-    """Three special tokens, the 256 bytes from id 3 on, then "▁" (259), "a" (260) and "▁a" (261), as Llama-2 would."""
-    pieces = ["<unk>", "<s>", "</s>", *(f"<0x{byte:02X}>" for byte in range(256)), "▁", "a", "▁a"]
+    """Three special tokens, the 256 bytes from id 3 on, then "▁", "a", "▁a" (261) and "⟧" (262), as Llama-2 would."""
+    pieces = ["<unk>", "<s>", "</s>", *(f"<0x{byte:02X}>" for byte in range(256)), "▁", "a", "▁a", "⟧"]
     vocabulary = {piece: number for number, piece in enumerate(pieces)}
     backend = Tokenizer(models.BPE(vocab=vocabulary, merges=[("▁", "a")], unk_token="<unk>", byte_fallback=True))
     backend.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
@@ -32,8 +32,8 @@ def sentencepiece() -> Any:
 
 def raw(tokenizer: Any, prompt: str, response: str, *, end: bool = True, example_id: str = "e1") -> Sample:
     """A sample of texts that nothing has made harmless."""
-    prompt_ids = tokenizer(prompt, add_special_tokens=False)["input_ids"]
-    ids = tokenizer(response, add_special_tokens=False)["input_ids"]
+    prompt_ids: list[int] = tokenizer(prompt, add_special_tokens=False)["input_ids"]
+    ids: list[int] = tokenizer(response, add_special_tokens=False)["input_ids"]
     return sample(example_id, prompt_ids + ids + [tokenizer.eos_token_id] * end, len(prompt_ids), user="u1")
 
 
@@ -106,6 +106,11 @@ def test_show_samples_marks_in_the_text_fake_no_response(tokenizer: Any, token_i
     lines = body(show_samples([one], tokenizer, token_ids=token_ids, color=False))
     assert lines[0] == r"<s>a\u27e7 \\u27e6 \u27e6fake</s>\u27e7⟦ b\u27e7\u27e6</s>⟧"
     assert [line.count(mark) for line in lines for mark in "⟦⟧"] == [1, 1] * (1 + token_ids)
+
+
+def test_show_samples_a_mark_that_is_a_token_fakes_no_response(sentencepiece: Any) -> None:
+    shown = show_samples([sample("e1", [1, 262, 262, 2], 2)], sentencepiece, token_ids=True, color=False)
+    assert body(shown) == [r"<s>\u27e7⟦\u27e7</s>⟧", r"1:<s> 262:'\u27e7' ⟦262:'\u27e7' 2:</s>⟧"]
 
 
 def test_show_samples_a_text_fakes_no_heading(tokenizer: Any) -> None:
