@@ -98,6 +98,7 @@ def main(config: DemoJob) -> None:
                     per_device_train_batch_size=4,
                     gradient_accumulation_steps=1,
                     max_prompt_tokens=config.max_prompt_tokens,
+                    on_existing_run="restart",
                 )
             )
         tables = evaluate.evaluate(

@@ -122,10 +122,10 @@ def run_identity(
     fewer nodes than it began with.
     """
     fields = {
-        "base (sha256)": base_digest,
-        "samples (sha256)": samples_digest,
+        "base sha256": base_digest,
+        "samples sha256": samples_digest,
         "prompt version": PROMPT_VERSION,
-        "instruction (sha256)": hashlib.sha256(prompt.instruction().encode()).hexdigest(),
+        "instruction sha256": hashlib.sha256(prompt.instruction().encode()).hexdigest(),
         "samples of a step": samples_per_step(sft, training),
         "dtype": training.dtype,
         **prompt.model_dump(exclude={"instruction_file"}),
@@ -167,7 +167,7 @@ def train_adapter(run: Run, out: Path, *, hear: Hear | None = None) -> AdapterDe
     state = read_state(run.storage, FINAL)
     description = AdapterDescription(
         base_model=run.sft.base_model,
-        base_digest=run.identity["base (sha256)"],
+        base_digest=run.identity["base sha256"],
         examples_digest=run.examples_digest,
         samples_digest=run.samples_digest,
         with_rating=run.prompt.rating,

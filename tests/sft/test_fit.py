@@ -124,11 +124,11 @@ def test_prepare_run_checkpoint_of_other_data_or_base_is_refused(examples: Path,
     other = make_tiny_base(
         [["Other words, so another tokenizer and other weights."]], tmp_path / "other", size, context=1024
     )
-    with pytest.raises(ConfigError, match=r"base \(sha256\): \w{64} there, \w{64} now"):
+    with pytest.raises(ConfigError, match=r"base sha256: \w{64} there, \w{64} now"):
         prepare(examples, other, max_steps=1)
     rows = [example(example_id=f"e{n}", user_id=f"u{n}", history=[entry(n)], reference="Bad.") for n in range(5)]
     write_table(pa.Table.from_pylist(rows, schema=EXAMPLES.schema), examples / "a.parquet", EXAMPLES)
-    with pytest.raises(ConfigError, match=r"samples \(sha256\): \w{64} there, \w{64} now"):
+    with pytest.raises(ConfigError, match=r"samples sha256: \w{64} there, \w{64} now"):
         prepare(examples, random_base, max_steps=1)
     storage = Storage(str(examples.parent / "run"))
     assert checkpoints(storage)  # refused, and nothing lost

@@ -152,7 +152,8 @@ def test_training_on_two_nodes_survives_the_loss_of_one(nodes: Nodes, tmp_path: 
         kill_tree(hit)
     assert "goes on after step" in log.read_text()
     curves = [
-        [json.loads(line) for line in (tmp_path / name / "adapter" / CURVE_FILE).open()] for name in ("undisturbed", "hit")
+        [json.loads(line) for line in (tmp_path / name / "adapter" / CURVE_FILE).read_text().splitlines()]
+        for name in ("undisturbed", "hit")
     ]
     assert len(curves[0]) == 16
     assert curves[0] == curves[1]
