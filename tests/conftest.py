@@ -5,13 +5,19 @@ from __future__ import annotations
 import datetime as dt
 import os
 import socket
-from collections.abc import Callable
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pytest
+from pyarrow import fs
 
 from reviewllm.sft.samples import SAMPLES, Sample, SampleFile
 from reviewllm.tiny_base import TinyBaseConfig, make_tiny_base, train_tokenizer
@@ -98,3 +104,39 @@ def shared_data() -> Callable[[str], Path]:
         return path
 
     return find
+
+
+# What the job's environment would hold.
+S3_ENVIRONMENT = {"AWS_ACCESS_KEY_ID": "k", "AWS_SECRET_ACCESS_KEY": "s", "AWS_EC2_METADATA_DISABLED": "true"}
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[str]:
+    """A URI of an empty bucket on a real S3 server on loopback."""
+    address = f"127.0.0.1:{free_port()}"
+    before = {name: os.environ.get(name) for name in S3_ENVIRONMENT}
+    os.environ.update(S3_ENVIRONMENT)
+    host, port = address.split(":")
+    server = subprocess.Popen(
+        [sys.executable, "-m", "moto.server", "-H", host, "-p", port], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    try:
+        for _ in range(150):
+            try:
+                urllib.request.urlopen(f"http://{address}/", timeout=2)
+                break
+            except urllib.error.HTTPError:
+                break
+            except OSError:
+                time.sleep(0.2)
+        where = f"s3://bucket/runs?endpoint_override={address}&scheme=http&region=us-east-1"
+        fs.FileSystem.from_uri(f"{where}&allow_bucket_creation=true")[0].create_dir("bucket")
+        yield where
+    finally:
+        server.terminate()
+        server.wait(timeout=20)
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value

@@ -17,11 +17,12 @@ import pyarrow as pa
 import pytest
 from conftest import entry, example
 
-from jobs import backfill, evaluate, prepare, report, train
+from jobs import backfill, evaluate, merge, prepare, report, train
 from reviewllm.cluster import ClusterConfig, ray_session
 from reviewllm.errors import AdapterError, ConfigError, LeakageError, PublishError, SchemaError
 from reviewllm.prompts.renderer import Prompt, PromptConfig, PromptRenderer, load_tokenizer
 from reviewllm.sft.adapter import CURVE_FILE, read_description
+from reviewllm.sft.storage import Storage, below
 from reviewllm.tables import EXAMPLES, GENERATIONS, INTERACTIONS, METRICS, REJECTED, read_table, write_table
 from reviewllm.tiny_base import TinyBaseConfig, make_tiny_base, user_documents
 
@@ -113,12 +114,14 @@ def test_train_writes_an_adapter_that_tells_what_it_is(trained: Flow) -> None:
     assert not list(trained.out.glob(".adapter*"))
 
 
-def test_train_is_the_same_with_one_worker_with_two_and_with_a_shared_base(trained: Flow, tmp_path: Path) -> None:
+def test_train_is_the_same_with_one_worker_with_two_and_with_a_shared_base(
+    trained: Flow, tmp_path: Path, s3_server: str
+) -> None:
     """Two workers of batch 2 see the same steps as one of batch 4, whether each holds the base (DDP) or half of it (FSDP2)."""
 
-    def losses(workers: int, strategy: str) -> list[float]:
+    def losses(workers: int, strategy: str, **more: Any) -> list[float]:
         out = tmp_path / f"{workers}-{strategy}"
-        train.main(
+        descriptions = train.main(
             train.TrainJob(
                 **PROMPT,
                 base_model=str(trained.base),
@@ -132,14 +135,33 @@ def test_train_is_the_same_with_one_worker_with_two_and_with_a_shared_base(train
                 strategy=strategy,
                 gradient_checkpointing=strategy == "fsdp",
                 track=False,
+                **more,
             )
         )
-        assert read_description(out / "adapter").training.strategy == strategy
-        return loss_curve(out / "adapter")
+        assert descriptions[0].training.strategy == strategy
+        return loss_curve(out / ("adapter-seed0" if "repeats" in more else "adapter"))
 
-    alone = losses(1, "ddp")
+    alone = losses(1, "ddp", repeats=2)
     assert losses(2, "ddp") == pytest.approx(alone, abs=1e-4)
-    assert losses(2, "fsdp") == pytest.approx(alone, abs=1e-4)
+    assert losses(2, "fsdp", storage_path=s3_server) == pytest.approx(alone, abs=1e-4)
+    assert not (tmp_path / "2-fsdp" / "checkpoints").exists()  # they are on S3
+    assert Storage(below(s3_server, "adapter")).names() == ["checkpoint-00000005", "final", "samples"]
+    repeats = [read_description(tmp_path / "1-ddp" / f"adapter-seed{seed}") for seed in (0, 1)]
+    assert [one.sft.seed for one in repeats] == [0, 1]
+    assert repeats[0].last_loss != repeats[1].last_loss
+    assert not (tmp_path / "1-ddp" / "adapter").exists()
+
+
+def test_merge_writes_a_model_and_refuses_another_base(trained: Flow, random_base: Path) -> None:
+    job = merge.MergeJob(base_model=str(trained.base), adapter=trained.out / "adapter")
+    merged = merge.main(job)
+    assert merged == trained.out / "merged"
+    assert {"config.json", "model.safetensors", "tokenizer.json"} <= {path.name for path in merged.iterdir()}
+    with pytest.raises(AdapterError, match="was trained on base"):
+        merge.main(job.model_copy(update={"base_model": str(random_base)}))
+    with pytest.raises(ConfigError, match="is no merged model"):
+        merge.main(job.model_copy(update={"merged": trained.out / "examples"}))
+    shutil.rmtree(merged)
 
 
 def test_train_bad_input_stops_with_a_reason(prepared: Flow, ray_cluster: None, tmp_path: Path) -> None:

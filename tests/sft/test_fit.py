@@ -8,14 +8,17 @@ from typing import Any
 import pyarrow as pa
 import pytest
 from conftest import entry, example
+from peft import PeftModel
+from transformers import AutoModelForCausalLM
 
 from reviewllm.errors import ConfigError, SchemaError, TrainingError
 from reviewllm.prompts.renderer import PromptConfig
+from reviewllm.sft.adapter import check_base
 from reviewllm.sft.checkpoint import checkpoints
 from reviewllm.sft.config import LoopConfig, SFTConfig, TrainingConfig
-from reviewllm.sft.fit import Run, prepare_run, run_identity
+from reviewllm.sft.fit import Run, prepare_run, run_identity, train_adapter
 from reviewllm.sft.loop import Worker, train
-from reviewllm.sft.storage import Storage
+from reviewllm.sft.storage import Storage, below
 from reviewllm.tables import EXAMPLES, write_table
 from reviewllm.tiny_base import TinyBaseConfig, make_tiny_base
 
@@ -37,6 +40,25 @@ def prepare(
         training=TrainingConfig(**{"num_workers": 1, "save_steps": 1, **(training or {})}),
         prompt=prompt or PromptConfig(max_prompt_tokens=400),
     )
+
+
+def test_train_adapter_of_a_run_on_s3_that_is_finished(
+    examples: Path, random_base: Path, s3_server: str, tmp_path: Path
+) -> None:
+    run = prepare_run(
+        examples=examples,
+        run=below(s3_server, "fit"),
+        sft=SFTConfig(base_model=str(random_base)),
+        training=TrainingConfig(num_workers=1, save_steps=1, save_total_limit=1),
+        prompt=PromptConfig(max_prompt_tokens=400),
+    )
+    trained(run)
+    assert run.storage.names() == ["checkpoint-00000003", "final", "samples"]
+    description = train_adapter(run, tmp_path / "adapter")  # no worker is started: there is nothing left to train
+    assert description.optimizer_steps == 3
+    assert check_base(tmp_path / "adapter", random_base) == description
+    model = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(random_base), tmp_path / "adapter")
+    assert model.peft_config["default"].r == 8
 
 
 def trained(run: Run) -> None:

@@ -4,55 +4,12 @@ from __future__ import annotations
 
 import os
 import resource
-import subprocess
-import sys
-import time
-import urllib.error
-import urllib.request
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import free_port
-from pyarrow import fs
 
 from reviewllm.errors import ConfigError, StorageError
 from reviewllm.sft.storage import CONTENTS, Storage, below
-
-# What the job's environment would hold.
-S3_ENVIRONMENT = {"AWS_ACCESS_KEY_ID": "k", "AWS_SECRET_ACCESS_KEY": "s", "AWS_EC2_METADATA_DISABLED": "true"}
-
-
-@pytest.fixture(scope="module")
-def s3_server() -> Iterator[str]:
-    """A URI of an empty bucket on a real S3 server on loopback."""
-    address = f"127.0.0.1:{free_port()}"
-    before = {name: os.environ.get(name) for name in S3_ENVIRONMENT}
-    os.environ.update(S3_ENVIRONMENT)
-    host, port = address.split(":")
-    server = subprocess.Popen(
-        [sys.executable, "-m", "moto.server", "-H", host, "-p", port], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
-    try:
-        for _ in range(150):
-            try:
-                urllib.request.urlopen(f"http://{address}/", timeout=2)
-                break
-            except urllib.error.HTTPError:
-                break
-            except OSError:
-                time.sleep(0.2)
-        where = f"s3://bucket/runs?endpoint_override={address}&scheme=http&region=us-east-1"
-        fs.FileSystem.from_uri(f"{where}&allow_bucket_creation=true")[0].create_dir("bucket")
-        yield where
-    finally:
-        server.terminate()
-        server.wait(timeout=20)
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
 
 
 @pytest.fixture(params=["folder", "s3"])
