@@ -107,9 +107,9 @@ def require_resources(*, cpus: float, gpus: float, flags: str) -> None:
 
 
 def own_error(error: BaseException, otherwise: type[ReviewLLMError]) -> ReviewLLMError:
-    """The error of ours that a worker raised, out of the text that Ray wrapped around it; else `otherwise` with that text.
+    """The error of ours that a worker raised, out of the text that Ray wrapped around it; else `otherwise` with what it says.
 
-    Ray keeps the chain of causes as text only, so the class is found by its name.
+    Ray keeps the chain of causes as text only, so the class is found by its name. Of a traceback the last error is said.
     """
     found = re.findall(r"reviewllm\.errors\.(\w+): (.+)", str(error))
     if found:
@@ -117,7 +117,8 @@ def own_error(error: BaseException, otherwise: type[ReviewLLMError]) -> ReviewLL
         kind = getattr(errors, name, None)
         if isinstance(kind, type) and issubclass(kind, ReviewLLMError):
             return kind(message)
-    return otherwise(f"{error}\n(the workers' logs are in {log_folder()})")
+    said = re.findall(r"^\s*([\w.]+(?:Error|Exception): .+)$", str(error), flags=re.MULTILINE)
+    return otherwise(f"{said[-1] if said else error}\n(the workers' logs are in {log_folder()})")
 
 
 def log_folder() -> str:

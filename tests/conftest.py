@@ -24,6 +24,8 @@ from reviewllm.tiny_base import TinyBaseConfig, make_tiny_base, train_tokenizer
 
 # The tests reach no hub, and leave usage statistics of Ray and vLLM off.
 os.environ.update(HF_HUB_OFFLINE="1", RAY_USAGE_STATS_ENABLED="0", VLLM_NO_USAGE_STATS="1")
+# Credentials of the S3 server that the tests start; here, so that a Ray that is started first has them too.
+os.environ.update(AWS_ACCESS_KEY_ID="k", AWS_SECRET_ACCESS_KEY="s", AWS_EC2_METADATA_DISABLED="true")
 
 SHARED = Path(__file__).resolve().parents[1].parent / "shared"
 WORDS = ["A fine rake. I love the grip.", "Broken lamp, never again.", "The price of the kettle is good.", "(1) 5.0 stars"]
@@ -106,16 +108,10 @@ def shared_data() -> Callable[[str], Path]:
     return find
 
 
-# What the job's environment would hold.
-S3_ENVIRONMENT = {"AWS_ACCESS_KEY_ID": "k", "AWS_SECRET_ACCESS_KEY": "s", "AWS_EC2_METADATA_DISABLED": "true"}
-
-
 @pytest.fixture(scope="session")
 def s3_server() -> Iterator[str]:
     """A URI of an empty bucket on a real S3 server on loopback."""
     address = f"127.0.0.1:{free_port()}"
-    before = {name: os.environ.get(name) for name in S3_ENVIRONMENT}
-    os.environ.update(S3_ENVIRONMENT)
     host, port = address.split(":")
     server = subprocess.Popen(
         [sys.executable, "-m", "moto.server", "-H", host, "-p", port], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
@@ -135,8 +131,3 @@ def s3_server() -> Iterator[str]:
     finally:
         server.terminate()
         server.wait(timeout=20)
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+import signal
 import tempfile
 import threading
 import uuid
@@ -206,6 +207,7 @@ def refuse_to_overwrite(out: Path) -> None:
 
 
 def _run_workers(run: Run, hear: Hear | None) -> None:
+    import ray.exceptions
     import ray.train
     from ray.train.torch import TorchTrainer
     from ray.train.v2.api.exceptions import TrainingFailedError
@@ -242,8 +244,9 @@ def _run_workers(run: Run, hear: Hear | None) -> None:
             ),
         )
         try:
-            trainer.fit()
-        except TrainingFailedError as error:
+            with _ctrl_c_as_usual():
+                trainer.fit()
+        except (TrainingFailedError, ray.exceptions.RayError) as error:
             raise own_error(error, TrainingError) from error
         finally:
             run.storage.delete_ray_folders()
@@ -253,6 +256,21 @@ def _run_workers(run: Run, hear: Hear | None) -> None:
         raise getattr(errors, kind)(message)
     if FINAL not in run.storage.names():
         raise TrainingError("training ended without an adapter; see the workers' logs in Ray's session folder")
+
+
+@contextmanager
+def _ctrl_c_as_usual() -> Iterator[None]:
+    """Ctrl-C raises KeyboardInterrupt: Ray Train answers it by aborting the run and SystemExit, and keeps doing so later."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    except SystemExit as end:
+        raise KeyboardInterrupt from end
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 class _Board:
@@ -280,8 +298,11 @@ class _Board:
 def _board(hear: Hear | None) -> Iterator[Any]:
     """An actor that workers tell their steps; `hear` gets them twice a second, in order, and the last ones at the end."""
     import ray
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-    board = ray.remote(num_cpus=0)(_Board).remote()
+    # On the driver's own node: with another node, one that is lost, the whole run would be.
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+    board = ray.remote(num_cpus=0, scheduling_strategy=here)(_Board).remote()
     done = threading.Event()
 
     def pass_on() -> None:

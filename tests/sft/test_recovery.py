@@ -23,6 +23,7 @@ from reviewllm.tiny_base import TinyBaseConfig, make_tiny_base
 
 PROJECT = Path(__file__).resolve().parents[2]
 STEPS, SAVE_STEPS = 18, 3
+WEIGHTS = "adapter/adapter_model.safetensors"
 DEADLINE_S = 240  # of one training; a loaded machine needs a third of it
 
 
@@ -107,6 +108,13 @@ class Training:
         """The step of the last checkpoint that is there; 0 without one."""
         return max((int(path.name[-8:]) for path in self.checkpoints.glob("checkpoint-*")), default=0)
 
+    def resumed(self) -> list[int]:
+        """The steps after which this training and those before it in the same folder have gone on."""
+        steps = [int(step) for step in re.findall(r"goes on after step (\d+)", self.log.read_text())]
+        assert steps == sorted(steps)
+        assert all(step % SAVE_STEPS == 0 for step in steps)
+        return steps
+
     def end(self) -> int:
         """Wait for the end; the exit status."""
         return self.driver.wait(DEADLINE_S)
@@ -134,74 +142,83 @@ def curve(out: Path) -> list[dict[str, float]]:
     return [json.loads(line) for line in (out / "adapter" / CURVE_FILE).read_text().splitlines()]
 
 
-@pytest.mark.parametrize("workers", [1, 2])
-def test_training_killed_at_several_points_ends_as_one_that_was_not(
-    trial: Path, tmp_path: Path, started: list[Training], workers: int
-) -> None:
-    undisturbed = Training(trial, tmp_path / "undisturbed", workers)
-    started.append(undisturbed)
-    assert undisturbed.end() == 0, undisturbed.log.read_text()
+def undisturbed(trial: Path, out: Path, workers: int, started: list[Training]) -> Path:
+    """The folder of a training that nothing happened to."""
+    started.append(Training(trial, out, workers))
+    assert started[-1].end() == 0, started[-1].log.read_text()
+    return out
 
-    out = tmp_path / "killed"
-    training = Training(trial, out, workers)
-    started.append(training)
-    kills = {"in mid-step": 0, "while a checkpoint is written": 0, "before the first checkpoint": 0}
 
-    training.wait_until(lambda: len(training.workers()) == workers and training.checkpoints.is_dir())
-    time.sleep(1)
-    training.workers()[0].kill()
-    kills["before the first checkpoint"] += training.last_step() == 0
+def assert_same(out: Path, expected: Path) -> None:
+    """Curve and adapter are equal to the bit, and nothing is left aside."""
+    assert [row["step"] for row in curve(out)] == list(range(1, STEPS + 1))
+    assert curve(out) == curve(expected)
+    assert (out / WEIGHTS).read_bytes() == (expected / WEIGHTS).read_bytes()
+    assert not [path for path in (out / "checkpoints" / "adapter").iterdir() if path.name.startswith(".")]
 
-    for place, step in ((0, SAVE_STEPS), (-1, 2 * SAVE_STEPS)):  # another worker each time, where there are two
-        training.wait_until(lambda step=step: training.last_step() >= step and bool(training.workers()))  # type: ignore[misc]
-        time.sleep(0.3)
-        training.workers()[place].kill()
-        kills["in mid-step"] += 1
 
-    victims = training.workers()
-    while not kills["while a checkpoint is written"]:
+def kill_while_writing(training: Training, workers: int) -> None:
+    """SIGKILL all workers in the middle of a checkpoint; what is left aside shows that it was the middle."""
+    hit = False
+    while not hit:
         training.wait_until(lambda: len(training.workers()) == workers)
         victims = training.workers()
         training.wait_until(training.writing)
         for victim in victims:
             with contextlib.suppress(psutil.NoSuchProcess):
                 victim.kill()
-        # What was aside when its writer was killed is still there: it really was in the middle of writing.
-        kills["while a checkpoint is written"] += training.writing()
-    training.wait_until(lambda: len(training.workers()) == workers)
+        hit = training.writing()
+
+
+def test_two_workers_killed_one_after_the_other_end_as_if_nothing_had_happened(
+    trial: Path, tmp_path: Path, started: list[Training]
+) -> None:
+    expected = undisturbed(trial, tmp_path / "undisturbed", 2, started)
+    out = tmp_path / "killed"
+    training = Training(trial, out, 2)
+    started.append(training)
+    training.wait_until(lambda: len(training.workers()) == 2 and training.checkpoints.is_dir())
+    time.sleep(1)
+    training.workers()[0].kill()
+    assert training.last_step() == 0  # before the first checkpoint
+    for place, step in ((0, SAVE_STEPS), (-1, 2 * SAVE_STEPS)):  # another one each time, in mid-step
+        training.wait_until(lambda step=step: training.last_step() >= step and bool(training.workers()))  # type: ignore[misc]
+        time.sleep(0.3)
+        training.workers()[place].kill()
+    kill_while_writing(training, 2)
+    assert training.end() == 0, training.log.read_text()
+    assert len(training.resumed()) >= 3
+    assert_same(out, expected)
+
+
+def test_one_worker_interrupted_killed_and_without_its_driver_ends_as_if_nothing_had_happened(
+    trial: Path, tmp_path: Path, started: list[Training]
+) -> None:
+    expected = undisturbed(trial, tmp_path / "undisturbed", 1, started)
+    out = tmp_path / "killed"
+    training = Training(trial, out, 1)
+    started.append(training)
+    training.wait_until(lambda: training.last_step() > 0)
+    training.driver.send_signal(signal.SIGINT)  # Ctrl-C
+    assert training.end() == 130
+    assert "the same command goes on" in training.log.read_text()
+
+    training = Training(trial, out, 1)
+    started.append(training)
+    kill_while_writing(training, 1)
+    training.wait_until(lambda: len(training.workers()) == 1)
     training.kill_everything()  # the driver with all of its Ray
     assert not (out / "adapter").exists()
 
-    again = Training(trial, out, workers)
+    again = Training(trial, out, 1)
     started.append(again)
     assert again.end() == 0, again.log.read_text()
-    assert all(kills.values()), kills
-    resumed = [int(step) for step in re.findall(r"goes on after step (\d+)", again.log.read_text())]
-    assert len(resumed) >= 3
-    assert resumed == sorted(resumed)
-    assert all(step % SAVE_STEPS == 0 for step in resumed)
-    assert [row["step"] for row in curve(out)] == list(range(1, STEPS + 1))
-    assert curve(out) == curve(tmp_path / "undisturbed")
-    weights = "adapter/adapter_model.safetensors"
-    assert (out / weights).read_bytes() == (tmp_path / "undisturbed" / weights).read_bytes()
-    assert not [path for path in (out / "checkpoints" / "adapter").iterdir() if path.name.startswith(".")]
+    assert len(again.resumed()) >= 2
+    assert_same(out, expected)
 
-
-def test_second_start_of_a_finished_training_trains_nothing(trial: Path, tmp_path: Path, started: list[Training]) -> None:
-    started.append(Training(trial, tmp_path, 1))
-    assert started[0].end() == 0
-    weights = tmp_path / "adapter" / "adapter_model.safetensors"
-    before = weights.read_bytes()
-    weights.unlink()
-    started.append(Training(trial, tmp_path, 1))
-    assert started[1].end() == 0
-    assert weights.read_bytes() == before
-
-
-def test_ctrl_c_ends_a_training_with_status_130(trial: Path, tmp_path: Path, started: list[Training]) -> None:
-    training = Training(trial, tmp_path, 1)
-    started.append(training)
-    training.wait_until(lambda: training.last_step() > 0)
-    training.driver.send_signal(signal.SIGINT)
-    assert training.end() == 130
-    assert "interrupted" in training.log.read_text()
+    (out / WEIGHTS).unlink()  # a start of a finished training trains nothing, and puts its adapter in place again
+    once_more = Training(trial, out, 1)
+    started.append(once_more)
+    assert once_more.end() == 0
+    assert once_more.resumed() == again.resumed()
+    assert_same(out, expected)
