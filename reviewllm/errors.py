@@ -9,7 +9,9 @@
     ├── LeakageError               a target, a reference or an evaluation user is where it must not be
     ├── PromptError                a prompt cannot be rendered within its token budget
     ├── TrainingError              training cannot start or has to stop
-    ├── StorageError               a checkpoint cannot be written or read
+    │   └── NotANumberError        loss or gradient is not a number
+    ├── StorageError               what a run keeps cannot be written or read
+    │   └── CheckpointError        a checkpoint cannot be written
     ├── AdapterError               an adapter and a base do not belong together, or an adapter is incomplete
     ├── EngineError                the engine that generates cannot start or has died
     └── PublishError               a night cannot be published
@@ -54,8 +56,16 @@ class TrainingError(ReviewLLMError):
     """Training cannot start or has to stop."""
 
 
+class NotANumberError(TrainingError):
+    """Loss or gradient is not a number; all workers raise it at the same step."""
+
+
 class StorageError(ReviewLLMError):
-    """A checkpoint cannot be written or read."""
+    """What a run keeps cannot be written or read."""
+
+
+class CheckpointError(StorageError):
+    """A checkpoint cannot be written; all workers raise it at the same step."""
 
 
 class AdapterError(ReviewLLMError):

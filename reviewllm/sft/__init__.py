@@ -13,7 +13,7 @@ attention.py   who sees whom in a packed sequence
 loss.py        next-token loss on the response only, computed at response positions only
 step.py        one optimizer step, one validation
 checkpoint.py  from which a run goes on bit for bit
-tracking.py    metrics to MLflow and TensorBoard
+tracking.py    metrics to MLflow, and by tensorboard.py to TensorBoard
 canary.py      fixed prompts that tell whether an adapter acts
 adapter.py     the adapter folder: completing, describing, checking, merging
 """

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from reviewllm.config import StageConfig
-from reviewllm.errors import ConfigError, StorageError
+from reviewllm.errors import CheckpointError, ConfigError, StorageError
 from reviewllm.sft.adapter import Canary
 from reviewllm.sft.model import load_trainable, optimizer_tensors, trainable, whole
 from reviewllm.sft.storage import Storage
@@ -97,7 +97,7 @@ def save_checkpoint(storage: Storage, name: str, model: Any, state: TrainingStat
     """Write a checkpoint; every worker must call it, the first one writes.
 
     Raises:
-        StorageError: on all workers alike, when it cannot be written; earlier checkpoints are untouched.
+        CheckpointError: on all workers alike, when it cannot be written; earlier checkpoints are untouched.
     """
     adapter = {key: whole(weight) for key, weight in trainable(model).items()}
     tensors = optimizer_tensors(model, optimizer)
@@ -113,7 +113,7 @@ def save_checkpoint(storage: Storage, name: str, model: Any, state: TrainingStat
             failure = str(error)
     failure = _from_first_worker(failure)
     if failure:
-        raise StorageError(
+        raise CheckpointError(
             f"the checkpoint after step {state.step} could not be written: {failure}. The earlier ones are untouched: make "
             "room and start the same command again to go on from there"
         )
@@ -147,7 +147,7 @@ def save_final(
     """Write what a run ended with; every worker must call it, the first one writes.
 
     Raises:
-        StorageError: on all workers alike, when it cannot be written.
+        CheckpointError: on all workers alike, when it cannot be written.
     """
     failure = ""
     if rank == 0:
@@ -162,7 +162,7 @@ def save_final(
             failure = str(error)
     failure = _from_first_worker(failure)
     if failure:
-        raise StorageError(f"the adapter could not be written: {failure}. Make room and start the same command again")
+        raise CheckpointError(f"the adapter could not be written: {failure}. Make room and start the same command again")
 
 
 def read_canaries(storage: Storage) -> list[dict[str, Any]]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from reviewllm.errors import ReviewLLMError, TrainingError
+from reviewllm.errors import CheckpointError, NotANumberError
 from reviewllm.sft.canary import record_canaries
 from reviewllm.sft.checkpoint import (
     SAMPLES_FOLDER,
@@ -50,8 +50,8 @@ def train_worker(config: dict[str, Any]) -> None:
     """Train on this worker's share; rank 0 writes the checkpoints and, in the end, the final folder of the run.
 
     A failure that all workers meet alike (the loss is not a number, a checkpoint cannot be written) would only come again
-    after a restart: it is told to the board, and the worker ends without an error of its own. A lost worker or node is
-    Ray Train's to notice; the workers that it starts next go on from the last complete checkpoint.
+    after a restart: it is told to the board, and the worker ends without an error of its own. Any other failure, and a lost
+    worker or node, is Ray Train's: the workers that it starts next go on from the last complete checkpoint.
 
     Args:
         config: a `LoopConfig`, as `model_dump` gives it, and `board`, the actor that hears of every step.
@@ -64,7 +64,7 @@ def train_worker(config: dict[str, Any]) -> None:
     worker = Worker(context.get_world_rank(), context.get_world_size(), ray.train.torch.get_device())
     try:
         train(loop, worker, tell=lambda message: config["board"].tell.remote(message) if worker.rank == 0 else None)
-    except ReviewLLMError as error:
+    except (NotANumberError, CheckpointError) as error:
         if worker.rank == 0:
             ray.get(config["board"].fail.remote(f"{type(error).__name__}: {error}"))
 
@@ -146,8 +146,10 @@ class _Run:
             done = optimizer_step(
                 self.parallel, self.optimizer, part, max_grad_norm=self.loop.sft.max_grad_norm, **self._where
             )
-        except TrainingError as error:
-            raise TrainingError(f"step {step + 1} of {self.schedule.steps}: {error}. The last checkpoint is kept") from error
+        except NotANumberError as error:
+            raise NotANumberError(
+                f"step {step + 1} of {self.schedule.steps}: {error}. The last checkpoint is kept"
+            ) from error
         self.scheduler.step()
         return {
             "step": step + 1,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from reviewllm.errors import TrainingError
+from reviewllm.errors import NotANumberError
 from reviewllm.sft.loss import response_loss
 from reviewllm.sft.model import gradients_kept_local, trainable
 
@@ -56,7 +56,7 @@ def optimizer_step(
     all workers, so how samples are packed and shared out changes nothing but rounding.
 
     Raises:
-        TrainingError: loss or gradient is not a number; on all workers alike, with the ids of the examples, before the
+        NotANumberError: loss or gradient is not a number; on all workers alike, with the ids of the examples, before the
             weights are touched.
     """
     import torch
@@ -73,7 +73,7 @@ def optimizer_step(
     norm = torch.nn.utils.clip_grad_norm_(weights, max_grad_norm or math.inf)
     grad_norm = float(norm.full_tensor() if hasattr(norm, "full_tensor") else norm)
     if not (math.isfinite(total) and math.isfinite(grad_norm)):
-        raise TrainingError(_not_a_number(share.sequences, losses, total, world_size))
+        raise NotANumberError(_not_a_number(share.sequences, losses, total, world_size))
     optimizer.step()
     optimizer.zero_grad(set_to_none=True)
     return StepResult(total / share.response_tokens, grad_norm)

@@ -12,17 +12,17 @@ import logging
 import os
 import re
 import sqlite3
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from pydantic import ConfigDict, Field, field_serializer, field_validator
 
 from reviewllm.config import StageConfig
 from reviewllm.errors import ConfigError
+from reviewllm.sft.tensorboard import Row, Status, TensorBoard, split, warn
 
 RUN_ID_TAG = "reviewllm.run_id"
 _METRICS_A_CALL = 500  # MLflow refuses more than 1000; a server took 2 s for those, and the timeout is 10 s
@@ -30,9 +30,6 @@ _PARAMETERS_A_CALL = 100  # MLflow refuses more
 _PARAMETER_CHARS = 6000  # MLflow refuses longer ones
 _SECONDS_BETWEEN_TRIES = 60.0  # a server that is away costs a training at most two timeouts a minute
 _MAX_WAITING = 100_000  # metrics kept while a server is away: about 14,000 steps of seven metrics
-
-Row = Mapping[str, float | None]
-Status = Literal["FINISHED", "FAILED", "KILLED"]
 
 
 class TrackingConfig(StageConfig):
@@ -76,7 +73,7 @@ def redact(text: str) -> str:
 class Tracker:
     """Takes rows of metrics while a training runs; made by `tracking`. For one thread at a time."""
 
-    def __init__(self, *sinks: _MLflow | _TensorBoard) -> None:
+    def __init__(self, *sinks: _MLflow | TensorBoard) -> None:
         """Write to `sinks`; to nothing where there are none."""
         self._sinks = sinks
 
@@ -124,7 +121,7 @@ def tracking(
         name: value if isinstance(value, (bool, int, float)) else redact(str(value)) for name, value in parameters.items()
     }
     folder = re.sub(r"[^\w.-]+", "-", run_name) + "-" + run_id[:8]  # two trainings of one name stay apart
-    board = _TensorBoard((config.tensorboard_dir or out / "tensorboard") / folder, shown)
+    board = TensorBoard((config.tensorboard_dir or out / "tensorboard") / folder, shown)
     tracker = Tracker(board, _MLflow(config, out, run_name, run_id, shown))
     status: Status = "FAILED"
     try:
@@ -170,7 +167,7 @@ class _MLflow:
         now_ms = int(time.time() * 1000)
         self._waiting += [
             Metric(name, value, now_ms, step)
-            for step, metrics in map(_split, rows)
+            for step, metrics in map(split, rows)
             for name, value in metrics.items()
             if step > self._last_steps.get(name, 0)
         ]
@@ -200,75 +197,9 @@ class _MLflow:
         except _mlflow_errors() as error:
             if not self._warned:
                 self._warned = True
-                _warn(
-                    f"MLflow at {self._where} is lost; the training goes on, TensorBoard has its metrics: {_reason(error)}"
-                )
+                warn(f"MLflow at {self._where} is lost; the training goes on, TensorBoard has its metrics: {_reason(error)}")
             return False
         return True
-
-
-class _TensorBoard:
-    """One folder of event files, a new file for every start.
-
-    Events are written and synced at once: tensorboardX's SummaryWriter would keep up to two minutes of them in a queue
-    that a kill loses, and block for good once its thread has met a full disk.
-    """
-
-    def __init__(self, folder: Path, parameters: Mapping[str, Any]) -> None:
-        self._folder = folder
-        self._parameters = parameters
-        self._events: Any = None
-        self._lost = False
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise ConfigError(f"--tensorboard-dir {folder}: cannot be made ({error}); choose another") from error
-
-    def log(self, rows: Sequence[Row]) -> None:
-        if self._lost or not rows:
-            return
-        try:
-            self._write(rows)
-        except OSError as error:
-            self._lost = True
-            _warn(f"TensorBoard's folder {self._folder} cannot be written; the training goes on: {error}")
-
-    def close(self, status: Status) -> None:
-        if self._events is not None and not self._lost:
-            self._events.close()
-
-    def _write(self, rows: Sequence[Row]) -> None:
-        from tensorboardX.proto.event_pb2 import Event
-        from tensorboardX.proto.summary_pb2 import Summary
-
-        if self._events is None:
-            self._open(min(_split(row)[0] for row in rows))
-        for step, metrics in map(_split, rows):
-            values = [Summary.Value(tag=name, simple_value=value) for name, value in metrics.items()]
-            self._events.write_event(Event(wall_time=time.time(), step=step, summary=Summary(value=values)))
-        self._events.flush()
-
-    def _open(self, first_step: int) -> None:
-        from tensorboardX.event_file_writer import EventsWriter
-        from tensorboardX.proto.event_pb2 import Event, SessionLog
-        from tensorboardX.summary import hparams
-
-        continued = any(self._folder.iterdir())
-        # File names have seconds only, and a file of the same name would be overwritten.
-        self._events = EventsWriter(str(self._folder / "events"), f".{time.time_ns()}")
-        if continued:  # what SummaryWriter's purge_step writes: TensorBoard drops this step and the later ones
-            start = SessionLog(status=SessionLog.START)
-            self._events.write_event(Event(wall_time=time.time(), step=first_step, session_log=start))
-        else:
-            for summary in hparams(self._parameters, {"loss": 0.0, "validation_loss": 0.0})[:2]:
-                self._events.write_event(Event(wall_time=time.time(), summary=summary))
-
-
-def _split(row: Row) -> tuple[int, dict[str, float]]:
-    """The step of a row, and its metrics without those that are None."""
-    step = row["step"]
-    assert step is not None, row
-    return int(step), {name: float(value) for name, value in row.items() if name != "step" and value is not None}
 
 
 def _experiment(client: Any, name: str, artifacts: str | None) -> str:
@@ -383,7 +314,3 @@ def _mlflow_errors() -> tuple[type[Exception], ...]:
 def _reason(error: Exception) -> str:
     """The beginning of an error's message, on one line."""
     return redact(" ".join(str(error).split()))[:300]
-
-
-def _warn(message: str) -> None:
-    print(f"warning: {message}", file=sys.stderr, flush=True)
