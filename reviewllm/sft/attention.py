@@ -82,16 +82,17 @@ def tree_attention(
     """
     import torch
     from torch.nn.functional import scaled_dot_product_attention
-    from transformers.integrations.sdpa_attention import repeat_kv, sdpa_attention_forward
+    from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
     if tree is None:
         return sdpa_attention_forward(module, query, key, value, attention_mask, dropout=dropout, scaling=scaling)  # type: ignore[no-any-return]
-    groups = query.shape[1] // key.shape[1]
     # One gather and one split for all segments: sliced apart, each slice's backward would fill a whole tensor with zeros.
-    keys = torch.split(repeat_kv(key.index_select(2, tree.keys), groups), tree.seen, dim=2)
-    values = torch.split(repeat_kv(value.index_select(2, tree.keys), groups), tree.seen, dim=2)
+    keys = torch.split(key.index_select(2, tree.keys), tree.seen, dim=2)
+    values = torch.split(value.index_select(2, tree.keys), tree.seen, dim=2)
     outputs = [
-        scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=mask is None, scale=scaling, dropout_p=dropout)
+        scaled_dot_product_attention(
+            q, k, v, attn_mask=mask, is_causal=mask is None, scale=scaling, dropout_p=dropout, enable_gqa=True
+        )
         for q, k, v, mask in zip(torch.split(query, tree.queries, dim=2), keys, values, tree.masks, strict=True)
     ]
     return torch.cat(outputs, dim=2).transpose(1, 2).contiguous(), None

@@ -35,7 +35,12 @@ class SFTConfig(StageConfig):
     one_pass_per_user: bool = Field(
         True, description="a user's samples follow each other, so that packing runs their common history once"
     )
-    max_sequence_tokens: int = Field(4096, ge=64, description="tokens of a packed forward pass: bounds a worker's memory")
+    max_sequence_tokens: int | None = Field(
+        None,
+        ge=64,
+        description="tokens of a packed forward pass: bounds a worker's memory, and what a pass can share; a longer sample has a "
+        "pass of its own; default: twice the longest possible sample",
+    )
     num_train_epochs: int = Field(1, ge=1, description="passes over the training examples")
     max_steps: int | None = Field(None, ge=1, description="stop after this many optimizer steps")
     max_response_tokens: int = Field(512, ge=2, description="longer reviews are cut, without an end token")
@@ -99,6 +104,13 @@ class LoopConfig(StageConfig):
     run: str
     identity: dict[str, str]
     end_token: int
+
+
+def with_sequence_tokens(sft: SFTConfig, *, max_prompt_tokens: int) -> SFTConfig:
+    """Fill in the default of `max_sequence_tokens`: less than two long samples in a pass would share little."""
+    if sft.max_sequence_tokens is not None:
+        return sft
+    return sft.model_copy(update={"max_sequence_tokens": 2 * (max_prompt_tokens + sft.max_response_tokens)})
 
 
 def samples_per_step(sft: SFTConfig, training: TrainingConfig) -> int:

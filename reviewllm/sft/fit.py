@@ -28,7 +28,7 @@ from reviewllm.sft.adapter import (
     model_digest,
 )
 from reviewllm.sft.checkpoint import FINAL, SAMPLES_FOLDER, check_identity, read_canaries, read_state, restart
-from reviewllm.sft.config import LoopConfig, SFTConfig, TrainingConfig, samples_per_step
+from reviewllm.sft.config import LoopConfig, SFTConfig, TrainingConfig, samples_per_step, with_sequence_tokens
 from reviewllm.sft.loop import SAMPLES_FILE, train_worker
 from reviewllm.sft.model import check_target_modules
 from reviewllm.sft.samples import SampleCounts, write_samples
@@ -85,6 +85,7 @@ def prepare_run(*, examples: Path, run: str, sft: SFTConfig, training: TrainingC
         SchemaError: there are no training examples.
         TrainingError: none of them can be trained on.
     """
+    sft = with_sequence_tokens(sft, max_prompt_tokens=prompt.max_prompt_tokens)
     shards = table_files(examples, EXAMPLES)
     base = local_model_folder(sft.base_model)
     check_context(base, prompt.max_prompt_tokens + sft.max_response_tokens)

@@ -119,7 +119,7 @@ class _Run:
         self.parallel = distribute(self.model, loop.training, device=worker.device, world_size=worker.world_size)
         self.optimizer, self.scheduler = make_optimizer(self.model, loop.sft, steps=self.schedule.steps)
         # FlexAttention's kernels are compiled anew for each length.
-        pad_to = loop.sft.max_sequence_tokens if worker.device.type == "cuda" else 0
+        pad_to = loop.sft.max_sequence_tokens or 0 if worker.device.type == "cuda" else 0
         self._where: dict[str, Any] = {"device": worker.device, "world_size": worker.world_size, "pad_to": pad_to}
         self.tokens = 0  # of the last step, over all workers
 

@@ -84,6 +84,7 @@ def epoch_order(users: Ints, *, seed: int, epoch: int) -> Ints:
 
 def share(samples: Sequence[Sample], *, rank: int, world_size: int, sft: SFTConfig) -> WorkerShare:
     """Cut samples into one consecutive part for each worker, of about equal numbers of tokens, and pack this worker's."""
+    assert sft.max_sequence_tokens is not None  # `with_sequence_tokens` has filled it in
     max_tokens = sft.max_sequence_tokens if sft.packing else 0
     added = added_tokens(samples)
     cuts = _even_cuts(added, world_size)

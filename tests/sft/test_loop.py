@@ -34,6 +34,7 @@ def make_loop(folder: Path, base: Path, *, training: dict[str, Any] | None = Non
     ]
     sample_file(folder / "samples" / SAMPLES_FILE, samples)
     given = {"learning_rate": 1e-2, "num_train_epochs": 3, "per_device_train_batch_size": 6, "warmup_steps": 2, **options}
+    given.setdefault("max_sequence_tokens", 4096)
     return LoopConfig(
         sft=SFTConfig(base_model="x", gradient_accumulation_steps=1, lr_scheduler_type="linear", **given),
         training=TrainingConfig(**{"num_workers": 1, "save_steps": 2, "save_total_limit": 9, **(training or {})}),

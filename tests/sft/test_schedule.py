@@ -21,7 +21,7 @@ def schedule(folder: Path, sizes: list[int], *, per_step: int, workers: int = 1,
         for user, size in enumerate(sizes)
         for number in range(size)
     ]
-    sft = SFTConfig(base_model="x", **options)
+    sft = SFTConfig(**{"base_model": "x", "max_sequence_tokens": 4096, **options})
     return Schedule(sample_file(folder / "samples", samples), sft, samples_per_step=per_step, world_size=workers)
 
 
@@ -71,8 +71,10 @@ def test_epoch_order_keeps_users_together_in_their_own_order() -> None:
 
 def test_share_one_pass_per_user_is_one_sequence_and_without_packing_one_each() -> None:
     samples = [sample(str(n), [1, *range(10, 20 + n), 5, 2], 11 + n) for n in range(4)]
-    packed = share(samples, rank=0, world_size=1, sft=SFTConfig(base_model="x")).sequences
-    alone = share(samples, rank=0, world_size=1, sft=SFTConfig(base_model="x", packing=False)).sequences
+    packed = share(samples, rank=0, world_size=1, sft=SFTConfig(base_model="x", max_sequence_tokens=4096)).sequences
+    alone = share(
+        samples, rank=0, world_size=1, sft=SFTConfig(base_model="x", packing=False, max_sequence_tokens=4096)
+    ).sequences
     assert [len(one.example_ids) for one in packed] == [4]
     assert [len(one.example_ids) for one in alone] == [1, 1, 1, 1]
 
@@ -87,8 +89,14 @@ def test_share_keeps_sequences_within_the_tokens_of_a_pass() -> None:
 
 def test_share_workers_have_about_equal_tokens_and_fewer_samples_than_workers_is_no_harm() -> None:
     samples = [sample(str(n), np.random.default_rng(n).integers(3, 99, 10 + 5 * n).tolist(), 5) for n in range(16)]
-    parts = [share(samples, rank=rank, world_size=4, sft=SFTConfig(base_model="x")).sequences for rank in range(4)]
+    parts = [
+        share(samples, rank=rank, world_size=4, sft=SFTConfig(base_model="x", max_sequence_tokens=4096)).sequences
+        for rank in range(4)
+    ]
     tokens = [sum(len(one.input_ids) for one in part if one.example_ids) for part in parts]
     assert max(tokens) < 1.4 * min(tokens)
-    few = [share(samples[:1], rank=rank, world_size=4, sft=SFTConfig(base_model="x")).sequences for rank in range(4)]
+    few = [
+        share(samples[:1], rank=rank, world_size=4, sft=SFTConfig(base_model="x", max_sequence_tokens=4096)).sequences
+        for rank in range(4)
+    ]
     assert sorted(len(one.example_ids) for part in few for one in part) == [0, 0, 0, 1]
