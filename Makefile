@@ -1,5 +1,6 @@
 # make install   into .venv: pinned, CPU           make demo   the main job on embedded defaults
 # make test      install, then the tests           make check  linter, formatter and type checker
+# make bench-sft   speed and memory of the trainer beside transformers' Trainer and TRL's (benchmarks/README.md)
 #
 # PYTHON        the interpreter, 3.11              OUT, REVIEWS, ITEMS, BASE_MODEL, SEED   passed to the demo
 # TORCH_INDEX   PyTorch's own wheel index for CPU builds, where pip does not find torch 2.13.0+cpu by itself
@@ -15,10 +16,10 @@ PIP = .venv/bin/python -m pip --disable-pip-version-check
 list = $(foreach path,$(2),$(1) "$(path)")
 
 .DEFAULT_GOAL := help
-.PHONY: help install dev demo test check clean
+.PHONY: help install dev demo test check bench-sft clean
 
 help:
-	@sed -n '1,5s/^# \{0,1\}//p' Makefile
+	@sed -n '1,6s/^# \{0,1\}//p' Makefile
 
 .venv/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || { \
@@ -54,5 +55,17 @@ check: .venv/.installed-dev
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
 
+# TRL lives in an environment of its own that sees .venv's packages through a .pth file, so .venv stays as pinned.
+.venv-benchmark/.installed: requirements/benchmark.txt .venv/.installed
+	@.venv/bin/python -m venv --without-pip .venv-benchmark
+	@.venv/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))' > \
+	  "$$(.venv-benchmark/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/main-environment.pth"
+	@$(PIP) --python .venv-benchmark install --no-deps -r requirements/benchmark.txt > .venv-benchmark/install.log 2>&1 || { \
+	  tail -n 15 .venv-benchmark/install.log >&2; exit 1; }
+	@touch $@
+
+bench-sft: .venv-benchmark/.installed
+	.venv-benchmark/bin/python benchmarks/sft.py --json out/bench-sft.json
+
 clean:
-	rm -rf .venv out build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .venv-benchmark out build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -25,5 +25,8 @@ def run(main: Callable[[Config], object], job: type[Config]) -> None:
         print(f"\n{type(error).__name__}: {error}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
-        print("\ninterrupted; the same command goes on with a backfill or a training, the other jobs begin again", file=sys.stderr)
+        print(
+            "\ninterrupted; the same command goes on with a backfill or a training, the other jobs begin again",
+            file=sys.stderr,
+        )
         sys.exit(130)

@@ -1,0 +1,359 @@
+"""Speed and memory of the trainer beside transformers' Trainer and TRL's SFTTrainer: same samples, same start, same steps.
+
+    make bench-sft                                      both scenarios, 5 repetitions, 15 to 20 minutes on 2 idle cores
+    .venv-benchmark/bin/python benchmarks/sft.py --quick    a smoke test of a minute
+
+Every repetition of every trainer is a process of its own, in turns (ours, Trainer, TRL, ours, ...); figures are medians.
+A run is one optimizer step to warm up and `--steps` timed ones. All trainers start from one base and one set of LoRA weights
+(B is drawn at random instead of 0, so that the first loss already depends on LoRA) and see the same samples in each
+optimizer step, so their losses must agree step by step.
+
+long-prompt   a Llama body of 4 layers (hidden 256, tied embeddings, float32, random weights) under a vocabulary of
+              128,256; prompts of 1,500 random tokens, responses of 60; 2 samples a step; nothing to share.
+all-targets   every review of Amazon's Musical Instruments 2014 as a target, whole users, histories up to 8,192 tokens;
+              32 samples a step.
+
+What was chosen in favour of the others: no gradient checkpointing; `--peer-batch-size` 1 with gradient accumulation (no
+padding; larger batches, for which each step's samples are sorted by length, have not been compared yet); TRL scores only
+the positions that have a label, which in TRL 1.16.0 only its GPU kernels do: as published it scores all positions on a
+CPU, and that is measured too, once.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+from pydantic import Field
+
+if __package__ in (None, ""):  # run as a file
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from benchmarks.sft_trainers import CONTENDERS, OURS, TRL_AS_PUBLISHED, Task
+from jobs.entry import run
+from reviewllm.config import JobConfig
+from reviewllm.errors import ConfigError
+from reviewllm.sft.samples import SAMPLES, Sample, SampleFile
+from reviewllm.sft.sequences import added_tokens
+
+if TYPE_CHECKING:
+    from reviewllm.prompts.renderer import PromptRenderer
+
+Figures = dict[str, Any]
+
+LONG_PROMPT, ALL_TARGETS = "long-prompt", "all-targets"
+ROOT = Path(__file__).resolve().parents[1]
+
+VOCABULARY = 128_256  # Llama-3's
+LLAMA_3_8B = {
+    "hidden_size": 4096,
+    "intermediate_size": 14336,
+    "num_hidden_layers": 32,
+    "num_attention_heads": 32,
+    "num_key_value_heads": 8,
+}
+SMALL_BODY = {
+    "hidden_size": 256,
+    "intermediate_size": 688,
+    "num_hidden_layers": 4,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+}
+
+
+class Goal(NamedTuple):
+    """A figure of the summary, and what it should be."""
+
+    figure: str
+    bound: float
+    at_least: bool
+
+    def met(self, value: float) -> bool:
+        """Whether a value reaches the goal."""
+        return value >= self.bound if self.at_least else value <= self.bound
+
+
+GOALS = (
+    Goal("tokens_per_s_vs_hf_trainer", 1.5, at_least=True),
+    Goal("peak_memory_vs_hf_trainer", 0.5, at_least=False),
+    Goal("tokens_per_s_vs_trl", 1.0, at_least=True),
+    Goal("samples_per_s_all_targets_vs_best_peer", 5.0, at_least=True),
+    Goal("max_loss_difference", 1e-4, at_least=False),
+)
+
+
+class BenchmarkJob(JobConfig):
+    """Compare the trainer with transformers' Trainer and TRL's SFTTrainer."""
+
+    scenario: Literal["both", "long-prompt", "all-targets"] = Field("both", description="what is measured")
+    repetitions: int = Field(5, ge=1, description="runs of each trainer, in turns; figures are medians")
+    steps: int | None = Field(None, ge=1, description="timed optimizer steps; default 3 (long-prompt), 1 (all-targets)")
+    quick: bool = Field(False, description="one repetition of tiny sizes: does it run?")
+    gpu: bool = Field(False, description="Llama-3-8B's shape with random bfloat16 weights on a GPU")
+    threads: int = Field(2, ge=1, description="CPU threads of every trainer")
+    peer_batch_size: int = Field(
+        1, ge=1, description="samples of the others' forward passes, sorted by length within a step"
+    )
+    max_sequence_tokens: int = Field(16_384, ge=64, description="our --max-sequence-tokens")
+    reviews: Path = Field(
+        ROOT / "../shared/data/amazon_2014/reviews_Musical_Instruments_5.json.gz", description="reviews of all-targets"
+    )
+    base: Path = Field(ROOT / "../shared/models/tiny-reviews", description="base of all-targets")
+    max_prompt_tokens: int = Field(8192, ge=64, description="of all-targets; Llama-3's context")
+    seed: int = Field(0, ge=0, description="of weights, tokens and users")
+    json_file: Path | None = Field(None, alias="json", description="write all figures here")
+
+
+def main(config: BenchmarkJob) -> None:
+    """Measure, print the table and write the figures."""
+    names = [name for name in (LONG_PROMPT, ALL_TARGETS) if config.scenario in ("both", name)]
+    with tempfile.TemporaryDirectory(prefix="bench-sft-") as folder:
+        scenarios = {name: measure(name, config, Path(folder)) for name in names}
+    summary = summarise(scenarios)
+    for name, figures in scenarios.items():
+        print_scenario(name, figures)
+    print_goals(summary)
+    if config.json_file is not None:
+        config.json_file.parent.mkdir(parents=True, exist_ok=True)
+        report = {**summary, "config": config.model_dump(mode="json"), "scenarios": scenarios}
+        config.json_file.write_text(json.dumps(report, indent=1), encoding="utf-8")
+
+
+# --- what is measured -----------------------------------------------------------------------------------------------
+
+
+def measure(scenario: str, config: BenchmarkJob, folder: Path) -> Figures:
+    """Run every trainer `repetitions` times in turns; returns each one's runs and medians, and what was trained on."""
+    folder = folder / scenario
+    folder.mkdir()
+    task = (long_prompt if scenario == LONG_PROMPT else all_targets)(config, folder)
+    runs: dict[str, list[Figures]] = {}
+    for repetition in range(1 if config.quick else config.repetitions):
+        once = () if repetition or config.gpu else (TRL_AS_PUBLISHED,)
+        for contender in (*CONTENDERS, *once):
+            found = in_own_process(task.model_copy(update={"contender": contender}), folder / "task.json", config.threads)
+            runs.setdefault(contender, []).append(found)
+            print(f"{scenario} {repetition + 1}: {contender} {found['tokens_per_s']:.0f} tokens/s", file=sys.stderr)
+    return {"data": describe(task), "runs": runs, "median": {name: medians(found) for name, found in runs.items()}}
+
+
+def long_prompt(config: BenchmarkJob, folder: Path) -> Task:
+    """Random weights and random tokens: no sample shares more than chance with another."""
+    steps, per_step = config.steps or (1 if config.quick else 3), 2
+    save_random_base(folder / "base", config)
+    prompt, response = (150, 6) if config.quick else (1500, 60)
+    rng = np.random.default_rng(config.seed)
+    samples = [
+        Sample(f"example-{n}", f"user-{n}", rng.integers(3, VOCABULARY, prompt + response, dtype=np.int32), prompt)
+        for n in range((steps + 1) * per_step)
+    ]
+    write_sample_file(samples, folder / "samples.arrow")
+    return make_task(LONG_PROMPT, config, folder, per_step=per_step, steps=steps)
+
+
+def all_targets(config: BenchmarkJob, folder: Path) -> Task:
+    """Whole users of the review file, drawn at random until there are enough samples for all steps."""
+    from jobs.prepare import PrepareJob
+    from jobs.prepare import main as prepare
+    from reviewllm.prompts.renderer import PromptConfig, PromptRenderer, load_tokenizer
+
+    steps, per_step = config.steps or 1, 8 if config.quick else 32
+    max_prompt_tokens = 256 if config.quick else config.max_prompt_tokens
+    if not config.reviews.exists():
+        raise ConfigError(f"--reviews {config.reviews}: no such file; name Amazon's 2014 reviews of Musical Instruments")
+    prepare(PrepareJob(reviews=[config.reviews], out=folder / "run", targets="all", seed=config.seed))
+    renderer = PromptRenderer(load_tokenizer(str(config.base)), PromptConfig(max_prompt_tokens=max_prompt_tokens))
+    write_sample_file(
+        whole_users(folder, renderer, count=(steps + 1) * per_step, seed=config.seed), folder / "samples.arrow"
+    )
+    if config.gpu:
+        save_random_base(folder / "base", config)
+    else:
+        save_longer_context(config.base, folder / "base", max_prompt_tokens + 512)
+    return make_task(ALL_TARGETS, config, folder, per_step=per_step, steps=steps)
+
+
+def make_task(scenario: str, config: BenchmarkJob, folder: Path, *, per_step: int, steps: int) -> Task:
+    """The task of a scenario whose base and samples lie in `folder`."""
+    return Task(
+        contender=OURS,
+        scenario=scenario,
+        base=folder / "base",
+        samples=folder / "samples.arrow",
+        samples_per_step=per_step,
+        steps=steps,
+        peer_batch_size=min(config.peer_batch_size, per_step),
+        max_sequence_tokens=config.max_sequence_tokens,
+        threads=config.threads,
+        gpu=config.gpu,
+        seed=config.seed,
+    )
+
+
+def whole_users(folder: Path, renderer: PromptRenderer, *, count: int, seed: int) -> list[Sample]:
+    """At least `count` samples: all those of users drawn at random."""
+    from reviewllm.sft.samples import write_samples
+
+    write_samples(
+        folder / "run" / "examples" / "train", folder / "all.arrow", renderer, max_response_tokens=512, validation_fraction=0
+    )
+    samples = SampleFile(folder / "all.arrow")
+    users = samples.users()
+    order = np.random.default_rng(seed).permutation(int(users.max()) + 1)
+    enough = int(np.searchsorted(np.cumsum(np.bincount(users)[order]), count)) + 1
+    return [samples[int(place)] for place in np.flatnonzero(np.isin(users, order[:enough]))]
+
+
+def write_sample_file(samples: Sequence[Sample], file: Path) -> None:
+    """Write samples into a sample file, as `reviewllm.sft.samples.write_samples` does."""
+    columns = {
+        "example_id": [sample.example_id for sample in samples],
+        "user_id": [sample.user_id for sample in samples],
+        "validation": [False] * len(samples),
+        "prompt_tokens": [sample.prompt_tokens for sample in samples],
+        "token_ids": [sample.token_ids for sample in samples],
+    }
+    with pa.OSFile(str(file), "wb") as sink, pa.ipc.new_file(sink, SAMPLES) as writer:
+        writer.write_batch(pa.RecordBatch.from_pydict(columns, schema=SAMPLES))
+
+
+def save_random_base(folder: Path, config: BenchmarkJob) -> None:
+    """A Llama with random weights: a small float32 body, or with --gpu the shape of Llama-3-8B in bfloat16."""
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    torch.manual_seed(config.seed)
+    shape = LlamaConfig(
+        vocab_size=VOCABULARY,
+        max_position_embeddings=16384,
+        tie_word_embeddings=not config.gpu,
+        bos_token_id=1,
+        eos_token_id=2,
+        pad_token_id=0,
+        **(LLAMA_3_8B if config.gpu else SMALL_BODY),
+    )
+    shape.dtype = torch.bfloat16 if config.gpu else torch.float32
+    with torch.device("cuda" if config.gpu else "cpu"):
+        LlamaForCausalLM._from_config(shape, dtype=shape.dtype).save_pretrained(folder)
+
+
+def save_longer_context(base: Path, folder: Path, tokens: int) -> None:
+    """A copy of a base with at least `tokens` positions; with rotary positions no weight depends on their number."""
+    folder.mkdir()
+    for file in base.iterdir():
+        if file.name != "config.json":
+            (folder / file.name).symlink_to(file.resolve())
+    shape = json.loads((base / "config.json").read_text(encoding="utf-8"))
+    shape["max_position_embeddings"] = max(tokens, shape["max_position_embeddings"])
+    (folder / "config.json").write_text(json.dumps(shape), encoding="utf-8")
+
+
+def describe(task: Task) -> Figures:
+    """What the timed steps train on: tokens as the others run them, and those that our packing is left with."""
+    schedule = task.schedule()
+    steps = [schedule.samples(step) for step in range(1, task.steps + 1)]
+    lengths = np.array([len(sample.token_ids) for step in steps for sample in step])
+    passes = [sequence for step in range(1, task.steps + 1) for sequence in schedule.share(step, 0).sequences]
+    return {
+        "samples": len(lengths),
+        "users": len({sample.user_id for step in steps for sample in step}),
+        "tokens": int(lengths.sum()),
+        "mean_tokens": float(lengths.mean()),
+        "max_tokens": int(lengths.max()),
+        "response_tokens": sum(len(sample.token_ids) - sample.prompt_tokens for step in steps for sample in step),
+        "tokens_run_when_shared": sum(len(sequence.input_ids) for sequence in passes if sequence),
+        "tokens_if_steps_were_one_pass": int(sum(added_tokens(step).sum() for step in steps)),
+        "forward_passes": len(passes),
+    }
+
+
+def in_own_process(task: Task, file: Path, threads: int) -> Figures:
+    """Run a task in a fresh process, so that its peak memory is its own."""
+    file.write_text(task.model_dump_json(), encoding="utf-8")
+    environment = {
+        **os.environ,
+        "OMP_NUM_THREADS": str(threads),
+        "TOKENIZERS_PARALLELISM": "false",
+        "HF_HUB_OFFLINE": "1",
+        "HF_DATASETS_OFFLINE": "1",
+        "HF_HOME": str(file.parent / "home"),
+        "WANDB_DISABLED": "true",
+    }
+    command = [sys.executable, str(Path(__file__).with_name("sft_trainers.py").resolve()), str(file)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise ConfigError(f"{task.contender} failed in {task.scenario}:\n{done.stderr[-4000:]}")
+    return json.loads(file.with_suffix(".figures").read_text(encoding="utf-8"))  # type: ignore[no-any-return]
+
+
+def medians(runs: list[Figures]) -> Figures:
+    """The median of every number over the runs."""
+    numbers = [name for name, value in runs[0].items() if isinstance(value, float)]
+    return {name: statistics.median(run[name] for run in runs) for name in numbers}
+
+
+# --- what comes of it -----------------------------------------------------------------------------------------------
+
+
+def summarise(scenarios: dict[str, Figures]) -> dict[str, float]:
+    """The figures that have goals, of the scenarios that were measured."""
+    found: dict[str, float] = {}
+    if LONG_PROMPT in scenarios:
+        ours, hf, trl = (scenarios[LONG_PROMPT]["median"][name] for name in CONTENDERS)
+        found["tokens_per_s_vs_hf_trainer"] = ours["tokens_per_s"] / hf["tokens_per_s"]
+        found["peak_memory_vs_hf_trainer"] = ours["peak_memory_mib"] / hf["peak_memory_mib"]
+        found["peak_memory_over_loaded_vs_hf_trainer"] = ours["peak_over_loaded_mib"] / hf["peak_over_loaded_mib"]
+        found["tokens_per_s_vs_trl"] = ours["tokens_per_s"] / trl["tokens_per_s"]
+    if ALL_TARGETS in scenarios:
+        ours, *peers = (scenarios[ALL_TARGETS]["median"][name] for name in CONTENDERS)
+        best = max(peer["samples_per_s"] for peer in peers)
+        found["samples_per_s_all_targets_vs_best_peer"] = ours["samples_per_s"] / best
+    found["max_loss_difference"] = max(map(loss_difference, scenarios.values()))
+    return found
+
+
+def loss_difference(figures: Figures) -> float:
+    """The largest difference between any two runs' losses of the same step."""
+    losses = np.array([run["losses"] for runs in figures["runs"].values() for run in runs])
+    return float(np.ptp(losses, axis=0).max())
+
+
+def print_scenario(name: str, figures: Figures) -> None:
+    """Print a scenario's table; ratios are ours to theirs."""
+    data, median = figures["data"], figures["median"]
+    print(
+        f"\n{name}: {data['samples']} samples of {data['users']} users, {data['tokens']} tokens (mean {data['mean_tokens']:.0f}, "
+        f"longest {data['max_tokens']}), of which packing runs {data['tokens_run_when_shared']} in {data['forward_passes']} passes"
+    )
+    columns = ("tokens_per_s", "samples_per_s", "peak_memory_mib", "peak_over_loaded_mib")
+    print(f"{'':18}{'tokens/s':>16}{'samples/s':>16}{'peak MiB':>16}{'over model MiB':>16}  final loss")
+    for contender, found in median.items():
+        cells = [f"{found[column]:,.{1 if column == 'samples_per_s' else 0}f}" for column in columns]
+        if contender != OURS:
+            ratios = [median[OURS][column] / found[column] for column in columns]
+            cells = [f"{cell} ({ratio:.2f}x)" for cell, ratio in zip(cells, ratios, strict=True)]
+        share = found.get("share_of_peak_flops")
+        tail = f"  {share:.1%} of peak FLOP/s" if share else ""
+        print(f"{contender:18}" + "".join(f"{cell:>16}" for cell in cells) + f"  {found['final_loss']:.6f}{tail}")
+
+
+def print_goals(summary: dict[str, float]) -> None:
+    """Print each goal's figure, and whether it was met."""
+    print()
+    for goal in GOALS:
+        if goal.figure in summary:
+            sign, verdict = "at least" if goal.at_least else "at most", "met" if goal.met(summary[goal.figure]) else "MISSED"
+            print(f"{goal.figure:42}{summary[goal.figure]:12.4g}   {sign} {goal.bound:g}: {verdict}")
+
+
+if __name__ == "__main__":
+    run(main, BenchmarkJob)

@@ -1,0 +1,321 @@
+"""One run of one trainer of benchmarks/sft.py, in a process of its own: python benchmarks/sft_trainers.py TASK.json"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+if __package__ in (None, ""):  # run as a file
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from reviewllm.config import StageConfig
+from reviewllm.errors import ConfigError
+from reviewllm.sft.config import SFTConfig
+from reviewllm.sft.samples import Sample, SampleFile
+from reviewllm.sft.schedule import Schedule
+
+OURS, HF, TRL, TRL_AS_PUBLISHED = "reviewllm", "transformers", "trl", "trl as published"
+CONTENDERS = (OURS, HF, TRL)
+
+# Dense bf16 tensor-core peaks of the vendor's data sheets, FLOP/s.
+PEAK_FLOPS = {"A100": 312e12, "H100 PCIe": 756e12, "H100": 989e12, "H200": 989e12, "B200": 2250e12}
+
+
+class Task(StageConfig):
+    """One run of one trainer, as its process is told."""
+
+    contender: str
+    scenario: str
+    base: Path
+    samples: Path
+    samples_per_step: int
+    steps: int
+    peer_batch_size: int
+    max_sequence_tokens: int
+    threads: int
+    gpu: bool
+    seed: int
+
+    @property
+    def sft(self) -> SFTConfig:
+        """The training that all trainers run: the paper's, with a learning rate that shows in the loss within few steps."""
+        return SFTConfig(
+            base_model=str(self.base),
+            learning_rate=1e-4,
+            max_sequence_tokens=self.max_sequence_tokens,
+            max_steps=self.steps + 1,
+            seed=self.seed,
+        )
+
+    def schedule(self) -> Schedule:
+        """Our own schedule; the others take their samples from it."""
+        return Schedule(SampleFile(self.samples), self.sft, samples_per_step=self.samples_per_step, world_size=1)
+
+
+def run_task(file: Path) -> None:
+    """Run the task in `file`; writes its figures beside it."""
+    import torch
+
+    task = Task.model_validate_json(file.read_text(encoding="utf-8"))
+    torch.set_num_threads(task.threads)
+    clock = Clock(task)
+    losses = (train_ours if task.contender == OURS else train_peer)(task, clock)
+    file.with_suffix(".figures").write_text(json.dumps(clock.figures(losses)), encoding="utf-8")
+
+
+class Clock:
+    """Takes the times of the steps and the memory of this process."""
+
+    def __init__(self, task: Task) -> None:
+        """Count what the timed steps hold."""
+        self._task = task
+        schedule = task.schedule()
+        steps = [schedule.samples(step) for step in range(1, task.steps + 1)]
+        self._samples = sum(map(len, steps))
+        self._lengths = np.array([len(sample.token_ids) for step in steps for sample in step], dtype=np.float64)
+        self._response = sum(len(sample.token_ids) - sample.prompt_tokens for step in steps for sample in step)
+        self._ends: list[float] = []
+        self._loaded = 0
+        self._flops = 0.0
+
+    def loaded(self, model: Any) -> None:
+        """The model is in place: count memory from here."""
+        import torch
+
+        self._flops = self._useful_flops(model)
+        if self._task.gpu:
+            torch.cuda.synchronize()
+            torch.cuda.reset_peak_memory_stats()
+            self._loaded = torch.cuda.memory_allocated()
+            return
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # Linux: the peak (VmHWM) counts anew
+        self._loaded = _status("VmRSS")
+
+    def step_ended(self) -> None:
+        """An optimizer step is done."""
+        import torch
+
+        if self._task.gpu:
+            torch.cuda.synchronize()
+        self._ends.append(time.perf_counter())
+
+    def figures(self, losses: list[float]) -> dict[str, Any]:
+        """Speed over the timed steps, peak memory since the model was loaded, and the loss of every step.
+
+        tokens_per_s counts every sample's tokens, however many of them a trainer had to run.
+        """
+        import torch
+
+        assert len(self._ends) == len(losses) == self._task.steps + 1, (len(self._ends), losses)
+        seconds = self._ends[-1] - self._ends[0]  # the first step was the warm-up
+        peak = torch.cuda.max_memory_allocated() if self._task.gpu else _status("VmHWM")
+        return {
+            "seconds": seconds,
+            "step_seconds": [after - before for before, after in itertools.pairwise(self._ends)],
+            "samples_per_s": self._samples / seconds,
+            "tokens_per_s": float(self._lengths.sum()) / seconds,
+            "peak_memory_mib": peak / 2**20,
+            "peak_over_loaded_mib": (peak - self._loaded) / 2**20,
+            "share_of_peak_flops": self._share_of_peak(seconds),
+            "final_loss": losses[-1],
+            "losses": losses,
+        }
+
+    def _useful_flops(self, model: Any) -> float:
+        """FLOPs that the timed steps need when every sample is run for itself.
+
+        2 a weight and token forwards, 2 more for the gradient of the activations (the base's own weights have none); the
+        output layer counts at response tokens alone; attention 4 x hidden x pairs forwards and twice that backwards.
+        """
+        shape = model.config
+        body = sum(weight.numel() for name, weight in model.named_parameters() if "layers." in name)
+        output = shape.vocab_size * shape.hidden_size
+        pairs = float((self._lengths * (self._lengths + 1) / 2).sum())
+        attended = shape.num_hidden_layers * 4 * shape.hidden_size * pairs
+        return float(4 * (body * float(self._lengths.sum()) + output * self._response) + 3 * attended)
+
+    def _share_of_peak(self, seconds: float) -> float | None:
+        """Useful FLOP/s as a share of the device's peak, where that is known."""
+        import torch
+
+        if not self._task.gpu:
+            return None
+        device = torch.cuda.get_device_name()
+        peak = next((flops for name, flops in PEAK_FLOPS.items() if name in device), None)
+        return self._flops / seconds / peak if peak else None
+
+
+def _status(field: str) -> int:
+    """A memory figure of this process (bytes), from the kernel."""
+    for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
+        if line.startswith(f"{field}:"):
+            return int(line.split()[1]) * 1024
+    raise ConfigError(f"the kernel does not tell {field}; peak memory can be measured on Linux alone")
+
+
+def with_lora(base: Any, task: Task) -> Any:
+    """LoRA from the seed, with B drawn too: at 0 it would hide what LoRA does in the first step."""
+    import torch
+
+    from reviewllm.sft.model import add_lora, trainable
+
+    model = add_lora(base, task.sft)
+    generator = torch.Generator().manual_seed(task.seed + 1)
+    with torch.no_grad():
+        for name, weight in trainable(model).items():
+            if "lora_B" in name:
+                weight.copy_(torch.randn(weight.shape, generator=generator) * 0.01)
+    return model
+
+
+def train_ours(task: Task, clock: Clock) -> list[float]:
+    """Train as a worker of `reviewllm.sft.loop` does; returns the loss of every step."""
+    import torch
+
+    from reviewllm.sft.model import load_base
+    from reviewllm.sft.step import make_optimizer, optimizer_step
+
+    sft, schedule = task.sft, task.schedule()
+    device = torch.device("cuda" if task.gpu else "cpu")
+    model = with_lora(load_base(str(task.base), dtype="bfloat16" if task.gpu else "float32", device=device), task).to(device)
+    optimizer, scheduler = make_optimizer(model, sft, steps=schedule.steps)
+    clock.loaded(model)
+    losses = []
+    for step in range(schedule.steps):
+        part = schedule.share(step, 0)
+        pad_to = sft.max_sequence_tokens if task.gpu else 0
+        done = optimizer_step(model, optimizer, part, max_grad_norm=sft.max_grad_norm, device=device, pad_to=pad_to)
+        scheduler.step()
+        losses.append(done.loss)
+        clock.step_ended()
+    return losses
+
+
+def train_peer(task: Task, clock: Clock) -> list[float]:
+    """Train with transformers' Trainer or TRL's SFTTrainer, on our order of the samples; returns the loss of every step."""
+    import torch
+    from transformers import AutoModelForCausalLM, TrainerCallback
+
+    losses: list[float] = []
+
+    class Watch(TrainerCallback):  # type: ignore[misc]
+        def on_train_begin(self, *_: Any, model: Any, **__: Any) -> None:
+            clock.loaded(model)
+
+        def on_step_end(self, *_: Any, **__: Any) -> None:
+            clock.step_ended()
+
+        def on_log(self, *_: Any, logs: dict[str, float], **__: Any) -> None:
+            if "loss" in logs:
+                losses.append(logs["loss"])
+
+    dtype = torch.bfloat16 if task.gpu else torch.float32
+    model = with_lora(AutoModelForCausalLM.from_pretrained(task.base, dtype=dtype, attn_implementation="sdpa"), task)
+    model.config.use_cache = False
+    make = transformers_trainer if task.contender == HF else trl_trainer
+    with tempfile.TemporaryDirectory() as out:
+        trainer = make(task, model, peer_samples(task), peer_arguments(task, out))
+        trainer.add_callback(Watch())
+        trainer.train()
+    return losses
+
+
+def peer_samples(task: Task) -> list[Sample]:
+    """The samples of all steps in order; forward passes of several get samples of about the same length."""
+    schedule = task.schedule()
+    steps = [schedule.samples(step) for step in range(schedule.steps)]
+    if task.peer_batch_size > 1:
+        steps = [sorted(samples, key=lambda sample: len(sample.token_ids)) for samples in steps]
+    return [sample for samples in steps for sample in samples]
+
+
+def peer_arguments(task: Task, out: str) -> dict[str, Any]:
+    """Our settings in transformers' names; what else they do besides training is off."""
+    sft = task.sft
+    return {
+        "output_dir": out,
+        "per_device_train_batch_size": task.peer_batch_size,
+        "gradient_accumulation_steps": -(-task.samples_per_step // task.peer_batch_size),
+        "max_steps": task.steps + 1,
+        "learning_rate": sft.learning_rate,
+        "lr_scheduler_type": "constant",
+        "weight_decay": 0.0,  # AdamW without it is Adam
+        "max_grad_norm": sft.max_grad_norm,
+        "train_sampling_strategy": "sequential",
+        "gradient_checkpointing": False,
+        "bf16": task.gpu,
+        "use_cpu": not task.gpu,
+        "dataloader_pin_memory": task.gpu,
+        "logging_steps": 1,
+        "logging_nan_inf_filter": False,
+        "save_strategy": "no",
+        "report_to": "none",
+        "disable_tqdm": True,
+        "seed": sft.seed,
+    }
+
+
+def transformers_trainer(task: Task, model: Any, samples: list[Sample], arguments: dict[str, Any]) -> Any:
+    """transformers' Trainer, with labels of -100 on prompt and padding."""
+    import torch
+    from torch.nn.utils.rnn import pad_sequence
+    from transformers import Trainer, TrainingArguments
+
+    def collate(batch: list[Sample]) -> dict[str, torch.Tensor]:
+        ids = [torch.from_numpy(sample.token_ids.astype(np.int64)) for sample in batch]
+        labels = [torch.from_numpy(response_labels(sample)) for sample in batch]
+        return {
+            "input_ids": pad_sequence(ids, batch_first=True),
+            "attention_mask": pad_sequence([torch.ones_like(one) for one in ids], batch_first=True),
+            "labels": pad_sequence(labels, batch_first=True, padding_value=-100),
+        }
+
+    arguments |= {"remove_unused_columns": False}
+    return Trainer(model=model, args=TrainingArguments(**arguments), data_collator=collate, train_dataset=samples)
+
+
+def trl_trainer(task: Task, model: Any, samples: list[Sample], arguments: dict[str, Any]) -> Any:
+    """TRL's SFTTrainer with completion-only loss, on tokenised samples."""
+    import trl.trainer.utils  # installed for this benchmark alone
+    from datasets import Dataset
+    from tokenizers import Tokenizer, models
+    from transformers import PreTrainedTokenizerFast
+    from trl import SFTConfig as TRLConfig
+    from trl import SFTTrainer
+
+    if task.contender == TRL and not task.gpu:
+        # What TRL calls "compact", scoring the positions with a label alone, hangs on this question alone; its kernels ask
+        # the function of their own module, and stay PyTorch's.
+        trl.trainer.utils._use_triton = lambda device: True
+    columns = {
+        "input_ids": [sample.token_ids.tolist() for sample in samples],
+        "labels": [response_labels(sample).tolist() for sample in samples],
+    }
+    # SFTTrainer wants a tokenizer, and of this one only the padding id, for the samples are tokenised.
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=Tokenizer(models.WordLevel({"<pad>": 0}, "<pad>")), pad_token="<pad>"
+    )
+    return SFTTrainer(
+        model=model,
+        args=TRLConfig(**arguments, max_length=None, dataset_kwargs={"skip_prepare_dataset": True}),
+        train_dataset=Dataset.from_dict(columns),
+        processing_class=tokenizer,
+    )
+
+
+def response_labels(sample: Sample) -> Any:
+    """The sample's ids with -100 on the prompt."""
+    labels = sample.token_ids.astype(np.int64)
+    labels[: sample.prompt_tokens] = -100
+    return labels
+
+
+if __name__ == "__main__":
+    run_task(Path(sys.argv[1]))
