@@ -190,8 +190,7 @@ def train_ours(task: Task, clock: Clock) -> list[float]:
     losses = []
     for step in range(schedule.steps):
         part = schedule.share(step, 0)
-        pad_to = sft.max_sequence_tokens if task.gpu else 0
-        done = optimizer_step(model, optimizer, part, max_grad_norm=sft.max_grad_norm, device=device, pad_to=pad_to)
+        done = optimizer_step(model, optimizer, part, max_grad_norm=sft.max_grad_norm, device=device)
         scheduler.step()
         losses.append(done.loss)
         clock.step_ended()

@@ -18,9 +18,8 @@ if __package__ in (None, ""):  # run as a file: `python jobs/merge.py`
 
 from jobs.entry import run
 from reviewllm.config import JobConfig
-from reviewllm.errors import ConfigError
 from reviewllm.progress import step
-from reviewllm.sft.adapter import check_base, local_model_folder, merge_adapter
+from reviewllm.sft.adapter import check_base, check_merge_target, local_model_folder, merge_adapter, merged_folder
 
 
 class MergeJob(JobConfig):
@@ -38,11 +37,10 @@ def main(config: MergeJob) -> Path:
         AdapterError: adapter and base do not belong together.
         ConfigError: something else than a merged model is where it should go.
     """
-    merged = config.merged or config.adapter.with_name(config.adapter.name.replace("adapter", "merged", 1))
-    if merged == config.adapter or (merged.exists() and not (merged / "config.json").is_file()):
-        raise ConfigError(f"--merged {merged}: is there and is no merged model; name a folder that may be made or replaced")
+    merged = config.merged or merged_folder(config.adapter)
     base = local_model_folder(config.base_model)
     check_base(config.adapter, base)
+    check_merge_target(merged, base=base, adapter=config.adapter)
     with step("merge") as running:
         merge_adapter(base, config.adapter, merged)
         size = sum(file.stat().st_size for file in merged.glob("*.safetensors"))

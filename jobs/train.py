@@ -29,7 +29,13 @@ from reviewllm.cluster import ClusterConfig, ray_session
 from reviewllm.config import JobConfig, part, save
 from reviewllm.progress import Step, step
 from reviewllm.prompts.renderer import PromptConfig, PromptRenderer, load_tokenizer
-from reviewllm.sft.adapter import AdapterDescription, local_model_folder, merge_adapter
+from reviewllm.sft.adapter import (
+    AdapterDescription,
+    check_merge_target,
+    local_model_folder,
+    merge_adapter,
+    merged_folder,
+)
 from reviewllm.sft.config import SFTConfig, TrainingConfig
 from reviewllm.sft.fit import prepare_run, refuse_to_overwrite, train_adapter
 from reviewllm.sft.inspection import show_counts, show_samples
@@ -73,7 +79,9 @@ def _repeat(config: TrainJob, seed: int) -> TrainJob:
     """The configuration of one of several repeats: its own seed and its own names."""
     adapter = config.adapter_folder()
     named = {"run_name": f"{config.run_name}-seed{seed}"} if config.run_name else {}
-    return config.model_copy(update={"seed": seed, "adapter": adapter.with_name(f"{adapter.name}-seed{seed}"), **named})
+    return config.model_copy(
+        update={"repeats": 1, "seed": seed, "adapter": adapter.with_name(f"{adapter.name}-seed{seed}"), **named}
+    )
 
 
 def _train(config: TrainJob) -> AdapterDescription:
@@ -81,6 +89,8 @@ def _train(config: TrainJob) -> AdapterDescription:
     name = adapter.name.replace("adapter", "train", 1)
     run_name = config.run_name or adapter.name
     refuse_to_overwrite(adapter)
+    if config.merged:
+        check_merge_target(merged_folder(adapter), base=local_model_folder(config.base_model), adapter=adapter)
     with step(name) as running, ray_session(part(config, ClusterConfig)):
         prepared = prepare_run(
             examples=config.examples_folder(),
@@ -96,8 +106,7 @@ def _train(config: TrainJob) -> AdapterDescription:
             description = train_adapter(prepared, adapter, hear=_Follower(running, tracker).hear)
         save(config, config.out / "config" / f"{name}.yaml")
         if config.merged:
-            merged = adapter.with_name(adapter.name.replace("adapter", "merged", 1))
-            merge_adapter(local_model_folder(config.base_model), adapter, merged)
+            merge_adapter(local_model_folder(config.base_model), adapter, merged_folder(adapter))
         counts = prepared.counts
         record_step(
             config.out,

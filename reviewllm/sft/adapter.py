@@ -21,6 +21,7 @@ from reviewllm.tables import replace_folder
 
 DESCRIPTION_FILE = "reviewllm.json"
 CURVE_FILE = "curve.jsonl"  # one row per optimizer step
+_MERGED_MARK = "MERGED"  # tells a merged model, which may be replaced, from a base
 _PEFT_CONFIG = "adapter_config.json"
 _SAMPLED_BYTES = 1 << 20
 _READ_WHOLE_BYTES = 64 << 20
@@ -243,6 +244,29 @@ def check_fits(adapter: Path, base: Path, prompt: PromptConfig) -> AdapterDescri
     return description
 
 
+def merged_folder(adapter: Path) -> Path:
+    """Where the merged model of an adapter goes unless told otherwise.
+
+    >>> merged_folder(Path("out/adapter-no-rating")), merged_folder(Path("out/mine"))
+    (PosixPath('out/merged-no-rating'), PosixPath('out/mine-merged'))
+    """
+    name = adapter.name
+    return adapter.with_name(name.replace("adapter", "merged", 1) if "adapter" in name else f"{name}-merged")
+
+
+def check_merge_target(folder: Path, *, base: Path, adapter: Path) -> None:
+    """Refuse to put a merged model where anything else than an earlier merged model is.
+
+    Raises:
+        ConfigError: names the folder.
+    """
+    is_input = folder.resolve() in (base.resolve(), adapter.resolve())
+    if is_input or (folder.exists() and not (folder / _MERGED_MARK).is_file()):
+        raise ConfigError(
+            f"{folder}: is there and is no merged model of reviewllm; name a folder that may be made or replaced"
+        )
+
+
 def merge_adapter(base: Path, adapter: Path, folder: Path) -> Path:
     """Write base plus adapter as one Hugging Face model to `folder`, aside and renamed, in place of an earlier one.
 
@@ -258,6 +282,7 @@ def merge_adapter(base: Path, adapter: Path, folder: Path) -> Path:
     try:
         merged.save_pretrained(aside, safe_serialization=True)
         AutoTokenizer.from_pretrained(base, trust_remote_code=False).save_pretrained(aside)
+        (aside / _MERGED_MARK).write_text("Base and adapter, merged by reviewllm.\n", encoding="utf-8")
         replace_folder(aside, folder)
     finally:
         shutil.rmtree(aside, ignore_errors=True)

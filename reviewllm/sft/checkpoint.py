@@ -80,17 +80,25 @@ def check_identity(storage: Storage, identity: Mapping[str, str]) -> None:
         ConfigError: each field that differs, with both values.
     """
     for name in [*checkpoints(storage), *({FINAL} & set(storage.names()))]:
-        there = read_state(storage, name).identity
-        differing = [
-            f"{field}: {there.get(field, 'absent')} there, {identity.get(field, 'absent')} now"
-            for field in dict.fromkeys([*there, *identity])
-            if there.get(field) != identity.get(field)
-        ]
-        if differing:
-            raise ConfigError(
-                f"{storage.where}/{name} belongs to another training: {'; '.join(differing)}. Train under another "
-                "--run-name, or with --on-existing-run restart, which removes the earlier checkpoints"
-            )
+        check_same(read_state(storage, name), identity, where=f"{storage.where}/{name}")
+
+
+def check_same(state: TrainingState, identity: Mapping[str, str], *, where: str) -> None:
+    """Refuse a state of another training.
+
+    Raises:
+        ConfigError: each field that differs, with both values.
+    """
+    differing = [
+        f"{field}: {state.identity.get(field, 'absent')} there, {identity.get(field, 'absent')} now"
+        for field in dict.fromkeys([*state.identity, *identity])
+        if state.identity.get(field) != identity.get(field)
+    ]
+    if differing:
+        raise ConfigError(
+            f"{where} belongs to another training: {'; '.join(differing)}. Train under another --run-name, or with "
+            "--on-existing-run restart, which removes the earlier checkpoints"
+        )
 
 
 def save_checkpoint(storage: Storage, name: str, model: Any, state: TrainingState, *, optimizer: Any, rank: int) -> None:
@@ -205,12 +213,19 @@ def last_checkpoint(storage: Storage, *, rank: int) -> str | None:
     return _from_first_worker(found)  # type: ignore[no-any-return]
 
 
-def prune(storage: Storage, keep: int, *, best_step: int | None) -> None:
-    """Remove all but the newest `keep` checkpoints and the best one."""
-    best = None if best_step is None else checkpoint_name(best_step)
-    for name in checkpoints(storage)[:-keep]:
-        if name != best:
-            storage.delete(name)
+def prune(storage: Storage, keep: int, *, state: TrainingState) -> None:
+    """Remove all but the newest `keep` checkpoints up to this state, and the best one.
+
+    Later ones, damaged and passed over, are left to be replaced when their step comes. What cannot be removed is said,
+    and kept.
+    """
+    best = None if state.best_step is None else checkpoint_name(state.best_step)
+    try:
+        for name in [name for name in checkpoints(storage) if name <= checkpoint_name(state.step)][:-keep]:
+            if name != best:
+                storage.delete(name)
+    except (OSError, StorageError) as error:
+        print(f"an old checkpoint could not be removed: {error}", flush=True)
 
 
 def restart(storage: Storage) -> None:

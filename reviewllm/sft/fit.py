@@ -27,7 +27,7 @@ from reviewllm.sft.adapter import (
     local_model_folder,
     model_digest,
 )
-from reviewllm.sft.checkpoint import FINAL, SAMPLES_FOLDER, check_identity, read_canaries, read_state, restart
+from reviewllm.sft.checkpoint import FINAL, SAMPLES_FOLDER, check_identity, check_same, read_canaries, read_state, restart
 from reviewllm.sft.config import LoopConfig, SFTConfig, TrainingConfig, samples_per_step, with_sequence_tokens
 from reviewllm.sft.loop import SAMPLES_FILE, train_worker
 from reviewllm.sft.model import check_target_modules
@@ -167,6 +167,7 @@ def train_adapter(run: Run, out: Path, *, hear: Hear | None = None) -> AdapterDe
     if FINAL not in run.storage.names():
         _run_workers(run, hear)
     state = read_state(run.storage, FINAL)
+    check_same(state, run.identity, where=f"{run.storage.where}/{FINAL}")
     description = AdapterDescription(
         base_model=run.sft.base_model,
         base_digest=run.identity["base sha256"],
@@ -227,6 +228,7 @@ def _run_workers(run: Run, hear: Hear | None) -> None:
         identity=run.identity,
         end_token=run.tokenizer.eos_token_id,
     )
+    ray_folder = f".ray-{uuid.uuid4().hex[:8]}"
     with _board(hear) as board:
         trainer = TorchTrainer(
             train_worker,
@@ -238,7 +240,7 @@ def _run_workers(run: Run, hear: Hear | None) -> None:
                 placement_strategy=training.placement_strategy,
             ),
             run_config=ray.train.RunConfig(
-                name=f".ray-{uuid.uuid4().hex[:8]}",
+                name=ray_folder,
                 storage_path=run.storage.root,
                 storage_filesystem=run.storage.filesystem,
                 failure_config=ray.train.FailureConfig(max_failures=training.max_failures),
@@ -250,7 +252,7 @@ def _run_workers(run: Run, hear: Hear | None) -> None:
         except (TrainingFailedError, ray.exceptions.RayError) as error:
             raise own_error(error, TrainingError) from error
         finally:
-            run.storage.delete_ray_folders()
+            run.storage.delete_ray_folder(ray_folder)
         failure = ray.get(board.failure.remote())
     if failure is not None:
         kind, _, message = failure.partition(": ")
@@ -321,6 +323,6 @@ def _board(hear: Hear | None) -> Iterator[Any]:
         yield board
     finally:
         done.set()
-        thread.join(timeout=10)
+        thread.join()
         pass_on()
         ray.kill(board)

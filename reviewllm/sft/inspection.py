@@ -60,7 +60,7 @@ def _show(sample: Sample, tokenizer: Any, *, token_ids: bool, color: bool) -> st
     response = ids[sample.prompt_tokens :]
     end = "with the end token" if tokenizer.eos_token_id in response else "without an end token"
     heading = (
-        f"example {_visible(sample.example_id)}, user {_visible(sample.user_id)}: {sample.prompt_tokens} prompt tokens, "
+        f"example {visible(sample.example_id)}, user {visible(sample.user_id)}: {sample.prompt_tokens} prompt tokens, "
         f"{len(response)} response tokens in the loss, {end}"
     )
     parts = [_two_parts(*map(_visible_lines, _texts(ids, sample.prompt_tokens, tokenizer)), color=color)]
@@ -97,7 +97,7 @@ def _pieces(ids: Iterable[int], tokenizer: Any) -> dict[int, str]:
         # Behind itself a token keeps the space that a decoder drops at the start.
         text = _decode([number, number], tokenizer)[len(_decode([number], tokenizer)) :]
         bare = number in special or not text or "\ufffd" in text  # U+FFFD stands for bytes that are no character
-        name = _visible(str(tokenizer.convert_ids_to_tokens(number))) if bare else _marks_escaped(repr(text))
+        name = visible(str(tokenizer.convert_ids_to_tokens(number))) if bare else _marks_escaped(repr(text))
         pieces[number] = f"{number}:{name}"
     return pieces
 
@@ -119,10 +119,10 @@ def _painted(text: str, sgr: str) -> str:
 
 
 def _visible_lines(text: str) -> str:
-    return "\n".join(map(_visible, text.split("\n")))
+    return "\n".join(map(visible, text.split("\n")))
 
 
-def _visible(text: str) -> str:
+def visible(text: str) -> str:
     """One line on which nothing acts on a terminal or passes for a mark of ours."""
     return "".join(char if _harmless(char) else char.encode("unicode_escape").decode("ascii") for char in text)
 

@@ -15,10 +15,12 @@ from reviewllm.sft.canary import record_canaries
 from reviewllm.sft.checkpoint import (
     SAMPLES_FOLDER,
     TrainingState,
+    check_same,
     checkpoint_name,
     last_checkpoint,
     load_checkpoint,
     prune,
+    read_state,
     save_checkpoint,
     save_final,
 )
@@ -118,9 +120,7 @@ class _Run:
         self.model = add_lora(load_base(loop.base, dtype=loop.training.dtype, device=worker.device), loop.sft)
         self.parallel = distribute(self.model, loop.training, device=worker.device, world_size=worker.world_size)
         self.optimizer, self.scheduler = make_optimizer(self.model, loop.sft, steps=self.schedule.steps)
-        # FlexAttention's kernels are compiled anew for each length.
-        pad_to = loop.sft.max_sequence_tokens or 0 if worker.device.type == "cuda" else 0
-        self._where: dict[str, Any] = {"device": worker.device, "world_size": worker.world_size, "pad_to": pad_to}
+        self._where: dict[str, Any] = {"device": worker.device, "world_size": worker.world_size}
         self.tokens = 0  # of the last step, over all workers
 
     def resume(self) -> TrainingState:
@@ -128,6 +128,7 @@ class _Run:
         last = last_checkpoint(self.storage, rank=self.worker.rank)
         if last is None:
             return TrainingState(identity=self.loop.identity)
+        check_same(read_state(self.storage, last), self.loop.identity, where=f"{self.storage.where}/{last}")
         state = load_checkpoint(self.storage, last, self.model, self.optimizer)
         self.scheduler.load_state_dict(state.scheduler)
         for group, rate in zip(self.optimizer.param_groups, self.scheduler.get_last_lr(), strict=True):
@@ -169,7 +170,7 @@ class _Run:
         name = checkpoint_name(state.step)
         save_checkpoint(self.storage, name, self.model, state, optimizer=self.optimizer, rank=self.worker.rank)
         if self.worker.rank == 0:
-            prune(self.storage, self.loop.training.save_total_limit, best_step=state.best_step)
+            prune(self.storage, self.loop.training.save_total_limit, state=state)
 
     def finish(self, state: TrainingState) -> None:
         """Write the adapter that the run ended with (the best one), and what base and adapter write after a few prompts."""

@@ -12,7 +12,10 @@ if TYPE_CHECKING:
     from reviewllm.sft.sequences import PackedSequence
 
 
-def response_loss(model: Any, sequence: PackedSequence, *, device: Any, pad_to: int = 0) -> torch.Tensor:
+_LENGTHS = 512  # on a GPU lengths are multiples of this: FlexAttention's kernels are compiled for each new one
+
+
+def response_loss(model: Any, sequence: PackedSequence, *, device: Any) -> torch.Tensor:
     """Sum of -log p(w_i | w_<i) over the response tokens of a packed sequence.
 
     The output layer runs only at the places that predict a response token: with a prompt of 1,500 tokens, a response of 60
@@ -22,30 +25,30 @@ def response_loss(model: Any, sequence: PackedSequence, *, device: Any, pad_to: 
         model: a causal language model of transformers, with the attention that `model.load_base` chose.
         sequence: what to run.
         device: where the model is.
-        pad_to: pad shorter sequences to this length, for kernels that are compiled anew for each length.
     """
     import torch
     from torch.nn.functional import cross_entropy
 
-    inputs = _inputs(sequence, device, pad_to)
+    inputs = _inputs(sequence, device)
     predicts = torch.from_numpy(sequence.predicts).to(device)
     logits_RV = model(**inputs, logits_to_keep=predicts, use_cache=False).logits[0]
     loss: torch.Tensor = cross_entropy(logits_RV.float(), torch.from_numpy(sequence.labels).to(device), reduction="sum")
     return loss
 
 
-def _inputs(sequence: PackedSequence, device: Any, pad_to: int) -> dict[str, Any]:
+def _inputs(sequence: PackedSequence, device: Any) -> dict[str, Any]:
     """The model's arguments: ids and positions [1, L], and who sees whom."""
     import numpy as np
     import torch
 
     length = len(sequence.input_ids)
-    padding = max(0, pad_to - length)
+    on_gpu = torch.device(device).type == "cuda"
+    padding = -length % _LENGTHS if on_gpu else 0
     on_device = {
         name: torch.from_numpy(np.pad(array, (0, padding)))[None].to(device)
         for name, array in (("input_ids", sequence.input_ids), ("position_ids", sequence.position_ids))
     }
-    if torch.device(device).type != "cuda":
+    if not on_gpu:
         return {**on_device, "tree": tree_mask(sequence, device)}
     # A token of padding sees itself and is seen by no other.
     until = np.concatenate([sequence.until, np.arange(length, length + padding) + 1])

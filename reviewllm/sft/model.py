@@ -66,8 +66,11 @@ def check_target_modules(folder: Path, target_modules: list[str]) -> None:
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM
 
-    with torch.device("meta"):
-        base = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(folder, trust_remote_code=False))
+    try:
+        with torch.device("meta"):
+            base = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(folder, trust_remote_code=False))
+    except (OSError, ValueError, KeyError) as error:
+        raise ConfigError(f"--base-model {folder}: transformers knows no such causal language model: {error}") from error
     output = base.get_output_embeddings()
     linear = {
         name.rpartition(".")[2]: None

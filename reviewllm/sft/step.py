@@ -6,6 +6,7 @@ import math
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from reviewllm.errors import NotANumberError
+from reviewllm.sft.inspection import visible
 from reviewllm.sft.loss import response_loss
 from reviewllm.sft.model import gradients_kept_local, trainable
 
@@ -48,7 +49,6 @@ def optimizer_step(
     max_grad_norm: float,
     device: Any,
     world_size: int = 1,
-    pad_to: int = 0,
 ) -> StepResult:
     """Train on one step's samples: this worker's share of them, in as many forward passes as it has sequences.
 
@@ -65,7 +65,7 @@ def optimizer_step(
     losses: list[torch.Tensor] = []
     for place, sequence in enumerate(share.sequences, start=1):
         with gradients_kept_local(parallel, local=place < len(share.sequences)):
-            loss = response_loss(parallel, sequence, device=device, pad_to=pad_to)
+            loss = response_loss(parallel, sequence, device=device)
             # DDP and FSDP average gradients over the workers; times world_size turns that into a sum.
             (loss * (world_size / share.response_tokens)).backward()  # type: ignore[no-untyped-call]
         losses.append(loss.detach())
@@ -79,15 +79,22 @@ def optimizer_step(
     return StepResult(total / share.response_tokens, grad_norm)
 
 
-def validation_loss(parallel: Any, share: WorkerShare, *, device: Any, world_size: int = 1, pad_to: int = 0) -> float:
-    """Mean loss (nats) of the response tokens of the validation samples, without dropout."""
+def validation_loss(parallel: Any, share: WorkerShare, *, device: Any, world_size: int = 1) -> float:
+    """Mean loss (nats) of the response tokens of the validation samples, without dropout.
+
+    Raises:
+        NotANumberError: it is not a number; on all workers alike.
+    """
     import torch
 
     parallel.eval()
     with torch.no_grad():
-        losses = [response_loss(parallel, sequence, device=device, pad_to=pad_to) for sequence in share.sequences]
+        losses = [response_loss(parallel, sequence, device=device) for sequence in share.sequences]
     parallel.train()
-    return float(_sum_over_workers(torch.stack(losses).sum(), world_size)) / share.response_tokens
+    total = float(_sum_over_workers(torch.stack(losses).sum(), world_size))
+    if not math.isfinite(total):
+        raise NotANumberError(_not_a_number(share.sequences, losses, total, world_size))
+    return total / share.response_tokens
 
 
 def _not_a_number(sequences: list[PackedSequence], losses: list[torch.Tensor], total: float, world_size: int) -> str:
@@ -98,7 +105,7 @@ def _not_a_number(sequences: list[PackedSequence], losses: list[torch.Tensor], t
         example
         for sequence, loss in zip(sequences, losses, strict=True)
         if not math.isfinite(float(loss))
-        for example in sequence.example_ids
+        for example in map(visible, sequence.example_ids)
     ]
     if world_size > 1:
         gathered: list[list[str]] = [[] for _ in range(world_size)]

@@ -7,6 +7,7 @@ not there: `names` does not show it, and nothing reads it.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -18,6 +19,7 @@ from typing import Any
 from pyarrow import fs
 
 from reviewllm.errors import ConfigError, StorageError
+from reviewllm.tables import replace_folder
 
 CONTENTS = "contents.json"  # name -> sha256 of every other file of a folder
 
@@ -41,7 +43,8 @@ class Storage:
         Raises:
             ConfigError: it is no such thing, or it holds a password.
         """
-        if "@" in where.partition("://")[2].partition("/")[0] or "secret" in where.partition("?")[2].lower():
+        address, _, options = where.partition("?")
+        if ("://" in address and "@" in address) or "secret" in options.lower():
             raise ConfigError(
                 "--storage-path: holds credentials, which would end in logs and files; give them by environment variables "
                 "(AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY) or by the machine's role"
@@ -85,7 +88,7 @@ class Storage:
         """Put a local folder there whole, as `name`, in place of an earlier one.
 
         Raises:
-            StorageError: it cannot be written, as on a full disk; what was there before is untouched.
+            StorageError: it cannot be written, as on a full disk; on a file system what was there before is untouched.
         """
         try:
             contents = {file.name: _sha256(file) for file in sorted(folder.iterdir()) if file.name != CONTENTS}
@@ -146,24 +149,25 @@ class Storage:
             self.filesystem.delete_file(f"{self.root}/{name}/{CONTENTS}")
             self.filesystem.delete_dir(f"{self.root}/{name}")
 
-    def delete_ray_folders(self) -> None:
-        """Remove the folders that Ray Train keeps for itself; the run does not depend on them."""
-        found = self.filesystem.get_file_info(fs.FileSelector(self.root, allow_not_found=True))
-        for info in found:
-            if info.type == fs.FileType.Directory and info.base_name.startswith(".ray-"):
-                self.filesystem.delete_dir(info.path)
+    def delete_ray_folder(self, name: str) -> None:
+        """Remove the folder that Ray Train kept for itself; the run does not depend on it."""
+        with contextlib.suppress(OSError):
+            self.filesystem.delete_dir(f"{self.root}/{name}")
 
     def clear(self) -> None:
         """Remove what interrupted writers left aside."""
-        for left in self.local.glob(".*.tmp") if self.local else ():
-            shutil.rmtree(left, ignore_errors=True)
+        if self.local:
+            for left in (*self.local.glob(".*.tmp"), *self.local.glob(".*.old")):
+                shutil.rmtree(left, ignore_errors=True)
 
     def _contents(self, name: str) -> dict[str, Any] | None:
         try:
             with self.filesystem.open_input_stream(f"{self.root}/{name}/{CONTENTS}") as stream:
                 contents: dict[str, Any] = json.loads(stream.read())
-        except (OSError, ValueError):
+        except (FileNotFoundError, ValueError):
             return None
+        except OSError as error:  # not readable is not the same as not there: a run would begin again from step 0
+            raise StorageError(f"{self.where}/{name}/{CONTENTS}: cannot be read: {error}") from error
         return contents
 
     def _put_local(self, folder: Path, target: Path) -> None:
@@ -174,8 +178,7 @@ class Storage:
                 shutil.copyfile(file, aside / file.name)
                 _flush(aside / file.name)
             _flush(aside)
-            self.delete(target.name)
-            os.rename(aside, target)
+            replace_folder(aside, target)
             _flush(target.parent)
         finally:
             shutil.rmtree(aside, ignore_errors=True)

@@ -165,12 +165,11 @@ class _MLflow:
         from mlflow.entities import Metric
 
         now_ms = int(time.time() * 1000)
-        self._waiting += [
-            Metric(name, value, now_ms, step)
-            for step, metrics in map(split, rows)
-            for name, value in metrics.items()
-            if step > self._last_steps.get(name, 0)
-        ]
+        for step, metrics in map(split, rows):
+            for name, value in metrics.items():
+                if step > self._last_steps.get(name, 0):  # workers that were restarted tell some steps again
+                    self._last_steps[name] = step
+                    self._waiting.append(Metric(name, value, now_ms, step))
         del self._waiting[:-_MAX_WAITING]
         if time.monotonic() >= self._next_try:
             self._send()

@@ -159,8 +159,10 @@ def test_merge_writes_a_model_and_refuses_another_base(trained: Flow, random_bas
     assert {"config.json", "model.safetensors", "tokenizer.json"} <= {path.name for path in merged.iterdir()}
     with pytest.raises(AdapterError, match="was trained on base"):
         merge.main(job.model_copy(update={"base_model": str(random_base)}))
-    with pytest.raises(ConfigError, match="is no merged model"):
-        merge.main(job.model_copy(update={"merged": trained.out / "examples"}))
+    for other in ("examples", "adapter", "base"):
+        with pytest.raises(ConfigError, match="is no merged model"):
+            merge.main(job.model_copy(update={"merged": trained.out / other}))
+    assert merge.main(job) == merged  # in place of the earlier one
     shutil.rmtree(merged)
 
 

@@ -15,7 +15,7 @@ import pytest
 import torch
 from conftest import sample, sample_file
 
-from reviewllm.errors import StorageError, TrainingError
+from reviewllm.errors import ConfigError, NotANumberError, StorageError, TrainingError
 from reviewllm.sft.checkpoint import FINAL, checkpoint_name, checkpoints, read_state
 from reviewllm.sft.config import LoopConfig, SFTConfig, TrainingConfig
 from reviewllm.sft.loop import SAMPLES_FILE, Worker, train
@@ -197,3 +197,34 @@ def test_checkpoint_holds_peft_s_files_and_no_pickle(random_base: Path, tmp_path
         model = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(random_base), folder)
         assert json.loads((folder / "adapter_config.json").read_text())["inference_mode"]
         assert any(float(w.abs().max()) > 0 for name, w in model.named_parameters() if "lora_B" in name)
+
+
+def test_train_never_goes_on_from_another_training(random_base: Path, tmp_path: Path) -> None:
+    loop = make_loop(tmp_path, random_base)
+    train(loop, ALONE, tell=lambda message: None)
+    with pytest.raises(ConfigError, match="checkpoint-00000009 belongs to another training: seed: 0 there, 1 now"):
+        train(loop.model_copy(update={"identity": {"seed": "1"}}), ALONE, tell=lambda message: None)
+
+
+def test_train_damaged_later_checkpoint_does_not_crowd_out_new_ones(random_base: Path, tmp_path: Path) -> None:
+    loop = make_loop(tmp_path, random_base, training={"save_total_limit": 1})
+    train(loop, ALONE, tell=lambda message: None)
+    shutil.rmtree(tmp_path / FINAL)
+    file = tmp_path / checkpoint_name(9) / "optimizer.safetensors"
+    file.write_bytes(b"damaged")
+    seen: list[list[str]] = []
+
+    def tell(message: dict[str, Any]) -> None:
+        seen.append(checkpoints(Storage(str(tmp_path))))
+
+    train(loop, ALONE, tell=tell)
+    assert [checkpoint_name(4), checkpoint_name(9)] in seen  # the new one is kept beside the damaged one
+    assert checkpoints(Storage(str(tmp_path))) == [checkpoint_name(9)]
+
+
+def test_train_validation_loss_that_is_not_a_number_stops(random_base: Path, tmp_path: Path) -> None:
+    loop = make_loop(tmp_path, random_base, eval_steps=1, learning_rate=1e30, warmup_steps=0, max_grad_norm=0, max_steps=1)
+    hold_out(tmp_path, range(12, 17))
+    with pytest.raises(NotANumberError, match="the loss is not a number; it comes from the examples"):
+        train(loop, ALONE, tell=lambda message: None)
+    assert checkpoints(Storage(str(tmp_path))) == []

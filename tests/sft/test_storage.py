@@ -102,8 +102,17 @@ def test_storage_that_cannot_be_written_is_refused(s3_server: str, tmp_path: Pat
         Storage("ftp://host/folder")
 
 
-@pytest.mark.parametrize("where", ["s3://key:word@bucket/a", "s3://bucket/a?secret_key=word"])
+@pytest.mark.parametrize("where", ["s3://key:word@bucket/a", "s3://key:wo/word@bucket/a", "s3://bucket/a?secret_key=word"])
 def test_storage_with_credentials_is_refused_without_repeating_them(where: str) -> None:
     with pytest.raises(ConfigError, match="holds credentials") as error:
         Storage(where)
     assert "word" not in str(error.value)
+
+
+def test_storage_that_cannot_be_read_is_not_taken_for_empty(folder: Path, tmp_path: Path) -> None:
+    storage = Storage(str(tmp_path / "storage"))
+    storage.put(folder, "one")
+    (tmp_path / "storage" / "one" / CONTENTS).unlink()
+    (tmp_path / "storage" / "one" / CONTENTS).mkdir()  # a read error that root meets too
+    with pytest.raises(StorageError, match=r"one/contents\.json: cannot be read"):
+        storage.names()
