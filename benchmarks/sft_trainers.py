@@ -51,6 +51,7 @@ class Task(StageConfig):
             learning_rate=1e-4,
             max_sequence_tokens=self.max_sequence_tokens,
             max_steps=self.steps + 1,
+            one_pass_per_user=True,
             seed=self.seed,
         )
 

@@ -33,7 +33,9 @@ class SFTConfig(StageConfig):
     )
     packing: bool = Field(True, description="several samples in one forward pass, none of which sees another")
     one_pass_per_user: bool = Field(
-        True, description="a user's samples follow each other, so that packing runs their common history once"
+        False,
+        description="a user's samples follow each other, so that packing runs their common history once; for steps of many "
+        "users only: a step of one or two users learns worse",
     )
     max_sequence_tokens: int | None = Field(
         None,

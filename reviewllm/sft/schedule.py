@@ -76,10 +76,10 @@ def epoch_order(users: Ints, *, seed: int, epoch: int) -> Ints:
     """The places of all samples in the order of an epoch: users shuffled, a user's samples in their own order.
 
     >>> epoch_order(np.array([0, 0, 1, 2, 2]), seed=0, epoch=0).tolist()
-    [2, 3, 4, 0, 1]
+    [3, 4, 0, 1, 2]
     """
-    place_of_user = np.random.default_rng([seed, epoch]).permutation(int(users.max(initial=-1)) + 1)
-    return np.argsort(place_of_user[users], kind="stable")
+    order = np.random.default_rng([seed, epoch]).permutation(int(users.max(initial=-1)) + 1)
+    return np.argsort(np.argsort(order)[users], kind="stable")
 
 
 def share(samples: Sequence[Sample], *, rank: int, world_size: int, sft: SFTConfig) -> WorkerShare:

@@ -26,7 +26,7 @@ def schedule(folder: Path, sizes: list[int], *, per_step: int, workers: int = 1,
 
 
 @pytest.mark.parametrize("workers", [1, 2, 3])
-@pytest.mark.parametrize("options", [{}, {"packing": False}, {"one_pass_per_user": False}, {"max_sequence_tokens": 64}])
+@pytest.mark.parametrize("options", [{}, {"packing": False}, {"one_pass_per_user": True}, {"max_sequence_tokens": 64}])
 def test_schedule_all_workers_together_run_every_sample_once_an_epoch(
     tmp_path: Path, workers: int, options: dict[str, Any]
 ) -> None:
