@@ -27,6 +27,7 @@ if __package__ in (None, ""):  # run as a file: `python jobs/train.py`
 from jobs.entry import run
 from reviewllm.cluster import ClusterConfig, ray_session
 from reviewllm.config import JobConfig, part, save
+from reviewllm.place import below
 from reviewllm.progress import Step, step
 from reviewllm.prompts.renderer import PromptConfig, PromptRenderer, load_tokenizer
 from reviewllm.sft.adapter import (
@@ -40,7 +41,6 @@ from reviewllm.sft.config import SFTConfig, TrainingConfig
 from reviewllm.sft.fit import prepare_run, refuse_to_overwrite, train_adapter
 from reviewllm.sft.inspection import show_counts, show_samples
 from reviewllm.sft.samples import SampleFile, write_samples
-from reviewllm.sft.storage import below
 from reviewllm.sft.tracking import Tracker, TrackingConfig, tracking
 from reviewllm.summary import record_step
 

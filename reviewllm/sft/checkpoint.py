@@ -68,7 +68,7 @@ def read_state(storage: Storage, name: str) -> TrainingState:
         StorageError: it cannot be read.
     """
     try:
-        return TrainingState.model_validate_json(storage.read(name, _STATE))
+        return TrainingState.model_validate_json(storage.read(f"{name}/{_STATE}"))
     except ValueError as error:
         raise StorageError(f"{storage.where}/{name}/{_STATE}: cannot be read: {error}; remove the folder {name}") from error
 
@@ -179,7 +179,7 @@ def read_canaries(storage: Storage) -> list[dict[str, Any]]:
     Raises:
         StorageError: they cannot be read.
     """
-    return json.loads(storage.read(FINAL, CANARIES_FILE))  # type: ignore[no-any-return]
+    return json.loads(storage.read(f"{FINAL}/{CANARIES_FILE}"))  # type: ignore[no-any-return]
 
 
 def load_checkpoint(storage: Storage, name: str, model: Any, optimizer: Any) -> TrainingState:
@@ -223,7 +223,7 @@ def prune(storage: Storage, keep: int, *, state: TrainingState) -> None:
     try:
         for name in [name for name in checkpoints(storage) if name <= checkpoint_name(state.step)][:-keep]:
             if name != best:
-                storage.delete(name)
+                storage.remove(name)
     except (OSError, StorageError) as error:
         print(f"an old checkpoint could not be removed: {error}", flush=True)
 
@@ -232,7 +232,7 @@ def restart(storage: Storage) -> None:
     """Remove what an earlier training left under this name."""
     for name in storage.names():
         if name.startswith(_PREFIX) or name == FINAL:
-            storage.delete(name)
+            storage.remove(name)
 
 
 def _from_first_worker(value: Any) -> Any:

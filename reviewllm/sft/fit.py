@@ -32,7 +32,7 @@ from reviewllm.sft.config import LoopConfig, SFTConfig, TrainingConfig, samples_
 from reviewllm.sft.loop import SAMPLES_FILE, train_worker
 from reviewllm.sft.model import check_target_modules
 from reviewllm.sft.samples import SampleCounts, write_samples
-from reviewllm.sft.storage import Storage
+from reviewllm.sft.storage import RAY_PREFIX, Storage
 from reviewllm.tables import EXAMPLES, replace_folder, table_files
 
 if TYPE_CHECKING:
@@ -228,7 +228,6 @@ def _run_workers(run: Run, hear: Hear | None) -> None:
         identity=run.identity,
         end_token=run.tokenizer.eos_token_id,
     )
-    ray_folder = f".ray-{uuid.uuid4().hex[:8]}"
     with _board(hear) as board:
         trainer = TorchTrainer(
             train_worker,
@@ -240,7 +239,7 @@ def _run_workers(run: Run, hear: Hear | None) -> None:
                 placement_strategy=training.placement_strategy,
             ),
             run_config=ray.train.RunConfig(
-                name=ray_folder,
+                name=f"{RAY_PREFIX}{uuid.uuid4().hex[:8]}",
                 storage_path=run.storage.root,
                 storage_filesystem=run.storage.filesystem,
                 failure_config=ray.train.FailureConfig(max_failures=training.max_failures),
@@ -252,7 +251,7 @@ def _run_workers(run: Run, hear: Hear | None) -> None:
         except (TrainingFailedError, ray.exceptions.RayError) as error:
             raise own_error(error, TrainingError) from error
         finally:
-            run.storage.delete_ray_folder(ray_folder)
+            run.storage.delete_ray_folders()
         failure = ray.get(board.failure.remote())
     if failure is not None:
         kind, _, message = failure.partition(": ")

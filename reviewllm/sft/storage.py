@@ -18,65 +18,17 @@ from typing import Any
 
 from pyarrow import fs
 
-from reviewllm.errors import ConfigError, StorageError
+from reviewllm.errors import StorageError
+from reviewllm.failpoints import reached
+from reviewllm.place import Place
 from reviewllm.tables import replace_folder
 
 CONTENTS = "contents.json"  # name -> sha256 of every other file of a folder
+RAY_PREFIX = ".ray-"  # of the folders that Ray Train keeps beside ours
 
 
-def below(where: str, name: str) -> str:
-    """Path or URI of a folder below another; what follows a `?` stays at the end.
-
-    >>> below("s3://bucket/runs?region=eu-west-1", "adapter")
-    's3://bucket/runs/adapter?region=eu-west-1'
-    """
-    path, mark, query = where.partition("?")
-    return f"{path.rstrip('/')}/{name}{mark}{query}"
-
-
-class Storage:
+class Storage(Place):
     """A folder of folders at a path or URI."""
-
-    def __init__(self, where: str) -> None:
-        """Take a path, or a URI that pyarrow knows: s3://bucket/prefix?region=...; credentials come from the environment.
-
-        Raises:
-            ConfigError: it is no such thing, or it holds a password.
-        """
-        address, _, options = where.partition("?")
-        if ("://" in address and "@" in address) or "secret" in options.lower():
-            raise ConfigError(
-                "--storage-path: holds credentials, which would end in logs and files; give them by environment variables "
-                "(AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY) or by the machine's role"
-            )
-        self.where = where.split("?")[0]
-        self.uri = where if "://" in where else str(Path(where).resolve())
-        self.root: str
-        try:
-            if "://" in where:
-                self.filesystem, self.root = fs.FileSystem.from_uri(where)
-            else:
-                self.filesystem, self.root = fs.LocalFileSystem(), self.uri
-        except (OSError, ValueError) as error:
-            raise ConfigError(f"--storage-path {self.where}: no storage can be reached there: {error}") from error
-        self.local = Path(self.root) if isinstance(self.filesystem, fs.LocalFileSystem) else None
-
-    def check_writable(self) -> None:
-        """Write and remove a small folder.
-
-        Raises:
-            ConfigError: that does not work.
-        """
-        name = f".probe-{uuid.uuid4().hex[:8]}"
-        try:
-            self.filesystem.create_dir(self.root, recursive=True)
-            with self.filesystem.open_output_stream(f"{self.root}/{name}") as stream:
-                stream.write(b"reviewllm")
-            self.filesystem.delete_file(f"{self.root}/{name}")
-        except OSError as error:
-            raise ConfigError(
-                f"--storage-path {self.where}: cannot be written: {error}; name a folder or bucket that this job may write"
-            ) from error
 
     def names(self) -> list[str]:
         """The complete folders, sorted."""
@@ -96,7 +48,7 @@ class Storage:
             if self.local:
                 self._put_local(folder, self.local / name)
             else:
-                self.delete(name)
+                self.remove(name)
                 for file in [*contents, CONTENTS]:
                     self._upload(folder / file, f"{self.root}/{name}/{file}")
         except OSError as error:
@@ -124,19 +76,7 @@ class Storage:
             raise StorageError(f"{self.where}/{name}: cannot be read: {error}") from error
         return folder
 
-    def read(self, name: str, file: str) -> bytes:
-        """One file of a complete folder.
-
-        Raises:
-            StorageError: it cannot be read.
-        """
-        try:
-            with self.filesystem.open_input_stream(f"{self.root}/{name}/{file}") as stream:
-                return stream.read()  # type: ignore[no-any-return]
-        except OSError as error:
-            raise StorageError(f"{self.where}/{name}/{file}: cannot be read: {error}") from error
-
-    def delete(self, name: str) -> None:
+    def remove(self, name: str) -> None:
         """Remove a folder; nothing happens where there is none. Its list goes first, so it is never half there."""
         if self.local:
             aside = self.local / f".{name}.{uuid.uuid4().hex[:8]}.old"
@@ -149,10 +89,12 @@ class Storage:
             self.filesystem.delete_file(f"{self.root}/{name}/{CONTENTS}")
             self.filesystem.delete_dir(f"{self.root}/{name}")
 
-    def delete_ray_folder(self, name: str) -> None:
-        """Remove the folder that Ray Train kept for itself; the run does not depend on it."""
+    def delete_ray_folders(self) -> None:
+        """Remove what Ray Train kept for itself, also for drivers that were killed; no run depends on it."""
         with contextlib.suppress(OSError):
-            self.filesystem.delete_dir(f"{self.root}/{name}")
+            for info in self.filesystem.get_file_info(fs.FileSelector(self.root, allow_not_found=True)):
+                if info.type == fs.FileType.Directory and info.base_name.startswith(RAY_PREFIX):
+                    self.filesystem.delete_dir(info.path)
 
     def clear(self) -> None:
         """Remove what interrupted writers left aside."""
@@ -177,6 +119,7 @@ class Storage:
             for file in folder.iterdir():
                 shutil.copyfile(file, aside / file.name)
                 _flush(aside / file.name)
+                reached(f"put {target.name}")
             _flush(aside)
             replace_folder(aside, target)
             _flush(target.parent)

@@ -20,9 +20,10 @@ from conftest import entry, example
 from jobs import backfill, evaluate, merge, prepare, report, train
 from reviewllm.cluster import ClusterConfig, ray_session
 from reviewllm.errors import AdapterError, ConfigError, LeakageError, PublishError, SchemaError
+from reviewllm.place import below
 from reviewllm.prompts.renderer import Prompt, PromptConfig, PromptRenderer, load_tokenizer
 from reviewllm.sft.adapter import CURVE_FILE, read_description
-from reviewllm.sft.storage import Storage, below
+from reviewllm.sft.storage import Storage
 from reviewllm.tables import EXAMPLES, GENERATIONS, INTERACTIONS, METRICS, REJECTED, read_table, write_table
 from reviewllm.tiny_base import TinyBaseConfig, make_tiny_base, user_documents
 

@@ -12,13 +12,14 @@ from peft import PeftModel
 from transformers import AutoModelForCausalLM
 
 from reviewllm.errors import ConfigError, SchemaError, TrainingError
+from reviewllm.place import below
 from reviewllm.prompts.renderer import PromptConfig
 from reviewllm.sft.adapter import check_base
 from reviewllm.sft.checkpoint import checkpoints
 from reviewllm.sft.config import LoopConfig, SFTConfig, TrainingConfig
 from reviewllm.sft.fit import Run, prepare_run, run_identity, train_adapter
 from reviewllm.sft.loop import Worker, train
-from reviewllm.sft.storage import Storage, below
+from reviewllm.sft.storage import Storage
 from reviewllm.tables import EXAMPLES, write_table
 from reviewllm.tiny_base import TinyBaseConfig, make_tiny_base
 

@@ -78,7 +78,7 @@ def test_train_from_any_checkpoint_ends_the_same_to_the_bit(
     ]
     for step in (8, 6, 4, 2):
         for name in [FINAL, *(name for name in checkpoints(storage) if name > checkpoint_name(step))]:
-            storage.delete(name)
+            storage.remove(name)
         messages, tell = told()
         assert train(loop, ALONE, tell=tell).curve == whole.curve
         assert messages[0]["event"] == "start"

@@ -17,6 +17,7 @@ import pyarrow as pa
 import pytest
 from conftest import WORDS, entry, example
 
+from reviewllm.failpoints import VARIABLE
 from reviewllm.sft.adapter import CURVE_FILE
 from reviewllm.tables import EXAMPLES, write_table
 from reviewllm.tiny_base import TinyBaseConfig, make_tiny_base
@@ -51,7 +52,8 @@ def trial(tmp_path_factory: pytest.TempPathFactory) -> Path:
 class Training:
     """A training as its own process, with its own Ray, that can lose workers or its driver."""
 
-    def __init__(self, trial: Path, out: Path, workers: int) -> None:
+    def __init__(self, trial: Path, out: Path, workers: int, *, killed_writing: int | None = None) -> None:
+        """Start; the first worker is killed in the middle of writing the checkpoint of step `killed_writing`."""
         self.checkpoints = out / "checkpoints" / "adapter"
         self.log = out / "log.txt"
         out.mkdir(parents=True, exist_ok=True)
@@ -77,19 +79,33 @@ class Training:
             "max-sequence-tokens": 1024,
         }
         flags = [text for name, value in options.items() for text in (f"--{name}", str(value))]
+        wanted = {"do": "kill", "hit": 2, "folder": str(out / "hits")}  # behind the second file
+        failpoints = {f"put checkpoint-{killed_writing:08d}": wanted} if killed_writing else {}
         with open(self.log, "ab") as log:
             self.driver = psutil.Popen(
-                [sys.executable, "jobs/train.py", *flags, "--no-track"], cwd=PROJECT, stdout=log, stderr=log
+                [sys.executable, "jobs/train.py", *flags, "--no-track"],
+                cwd=PROJECT,
+                stdout=log,
+                stderr=log,
+                env={**os.environ, VARIABLE: json.dumps(failpoints)},
             )
 
     def workers(self) -> list[psutil.Process]:
-        """The processes of Ray Train's workers, in no order."""
+        """The living processes of Ray Train's workers, in no order."""
         found = []
         for process in self.driver.children(recursive=True):
             with contextlib.suppress(psutil.NoSuchProcess):
-                if "RayTrainWorker" in process.name() or "RayTrainWorker" in " ".join(process.cmdline()):
+                named = "RayTrainWorker" in process.name() or "RayTrainWorker" in " ".join(process.cmdline())
+                if named and process.status() != psutil.STATUS_ZOMBIE:
                     found.append(process)
         return found
+
+    def kill(self, victims: list[psutil.Process]) -> None:
+        """SIGKILL some workers, and wait until Ray Train has ended the others of their group too."""
+        group = set(self.workers())
+        for victim in victims:
+            victim.kill()
+        self.wait_until(lambda: not group & set(self.workers()))
 
     def wait_until(self, happened: Callable[[], bool]) -> None:
         """Look very often; fails with the log where the training ends or hangs before."""
@@ -98,11 +114,6 @@ class Training:
             assert self.driver.poll() is None, self.log.read_text()
             assert time.monotonic() < end, self.log.read_text()
             time.sleep(0.0005)
-
-    def writing(self) -> bool:
-        """Is a checkpoint being written?"""
-        with os.scandir(self.checkpoints) if self.checkpoints.is_dir() else contextlib.nullcontext([]) as names:
-            return any(name.name.startswith(".checkpoint-") and name.name.endswith(".tmp") for name in names)
 
     def last_step(self) -> int:
         """The step of the last checkpoint that is there; 0 without one."""
@@ -157,37 +168,24 @@ def assert_same(out: Path, expected: Path) -> None:
     assert not [path for path in (out / "checkpoints" / "adapter").iterdir() if path.name.startswith(".")]
 
 
-def kill_while_writing(training: Training, workers: int) -> None:
-    """SIGKILL all workers in the middle of a checkpoint; what is left aside shows that it was the middle."""
-    hit = False
-    while not hit:
-        training.wait_until(lambda: len(training.workers()) == workers)
-        victims = training.workers()
-        training.wait_until(training.writing)
-        for victim in victims:
-            with contextlib.suppress(psutil.NoSuchProcess):
-                victim.kill()
-        hit = training.writing()
-
-
 def test_two_workers_killed_one_after_the_other_end_as_if_nothing_had_happened(
     trial: Path, tmp_path: Path, started: list[Training]
 ) -> None:
     expected = undisturbed(trial, tmp_path / "undisturbed", 2, started)
     out = tmp_path / "killed"
-    training = Training(trial, out, 2)
+    training = Training(trial, out, 2, killed_writing=5 * SAVE_STEPS)
     started.append(training)
     training.wait_until(lambda: len(training.workers()) == 2 and training.checkpoints.is_dir())
     time.sleep(1)
-    training.workers()[0].kill()
+    training.kill(training.workers()[:1])
     assert training.last_step() == 0  # before the first checkpoint
-    for place, step in ((0, SAVE_STEPS), (-1, 2 * SAVE_STEPS)):  # another one each time, in mid-step
-        training.wait_until(lambda step=step: training.last_step() >= step and bool(training.workers()))  # type: ignore[misc]
+    for victims, step in ((slice(0, 1), SAVE_STEPS), (slice(1, 2), 2 * SAVE_STEPS)):  # another one each time, in mid-step
+        training.wait_until(lambda step=step: training.last_step() >= step and len(training.workers()) == 2)  # type: ignore[misc]
         time.sleep(0.3)
-        training.workers()[place].kill()
-    kill_while_writing(training, 2)
+        training.kill(training.workers()[victims])
     assert training.end() == 0, training.log.read_text()
-    assert len(training.resumed()) >= 3
+    assert training.resumed()[-1] == 4 * SAVE_STEPS  # the one that was being written is not there
+    assert len(training.resumed()) == 3
     assert_same(out, expected)
 
 
@@ -203,10 +201,9 @@ def test_one_worker_interrupted_killed_and_without_its_driver_ends_as_if_nothing
     assert training.end() == 130
     assert "the same command goes on" in training.log.read_text()
 
-    training = Training(trial, out, 1)
+    training = Training(trial, out, 1, killed_writing=4 * SAVE_STEPS)
     started.append(training)
-    kill_while_writing(training, 1)
-    training.wait_until(lambda: len(training.workers()) == 1)
+    training.wait_until(lambda: 3 * SAVE_STEPS in training.resumed())
     training.kill_everything()  # the driver with all of its Ray
     assert not (out / "adapter").exists()
 

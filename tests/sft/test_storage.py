@@ -7,9 +7,11 @@ import resource
 from pathlib import Path
 
 import pytest
+from pyarrow import fs
 
 from reviewllm.errors import ConfigError, StorageError
-from reviewllm.sft.storage import CONTENTS, Storage, below
+from reviewllm.place import below
+from reviewllm.sft.storage import CONTENTS, Storage
 
 
 @pytest.fixture(params=["folder", "s3"])
@@ -33,15 +35,15 @@ def test_storage_put_get_names_delete(storage: Storage, folder: Path, tmp_path: 
     storage.put(folder, "one")
     storage.put(folder, "two")
     assert storage.names() == ["one", "two"]
-    assert storage.read("one", "b.json") == b"{}"
+    assert storage.read("one/b.json") == b"{}"
     got = storage.get("one", tmp_path / "got")
     assert sorted(file.name for file in got.iterdir()) == ["a.bin", "b.json"]
     assert (got / "a.bin").read_bytes() == (folder / "a.bin").read_bytes()
     (folder / "a.bin").write_bytes(b"other")
     storage.put(folder, "one")  # in place of the earlier one
     assert (storage.get("one", tmp_path / "again") / "a.bin").read_bytes() == b"other"
-    storage.delete("one")
-    storage.delete("one")
+    storage.remove("one")
+    storage.remove("one")
     assert storage.names() == ["two"]
 
 
@@ -90,6 +92,15 @@ def test_storage_clear_removes_what_killed_writers_left(folder: Path, tmp_path: 
     (tmp_path / "storage" / ".two.abc.tmp").mkdir()
     storage.clear()
     assert [path.name for path in (tmp_path / "storage").iterdir()] == ["one"]
+
+
+def test_delete_ray_folders_removes_those_of_killed_drivers_and_nothing_else(storage: Storage, folder: Path) -> None:
+    storage.put(folder, "one")
+    for name in (".ray-abc", ".ray-def"):
+        storage.put(folder, name)
+    storage.delete_ray_folders()
+    left = storage.filesystem.get_file_info(fs.FileSelector(storage.root))
+    assert [info.base_name for info in left] == ["one"]
 
 
 def test_storage_that_cannot_be_written_is_refused(s3_server: str, tmp_path: Path) -> None:

@@ -1,0 +1,50 @@
+"""Named places at which a test makes a process die, stop or run out of disk; nothing happens where none is asked for.
+
+    REVIEWLLM_FAILPOINTS='{"publish": {"do": "kill", "hit": 1, "folder": "/tmp/hits"}}'
+
+The processes that share `folder` count together how often a place is reached; at number `hit` (from 1) the one that reaches
+it does what `do` says, and nobody does later. `folder` is local to the test's machine.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import signal
+import time
+from pathlib import Path
+
+VARIABLE = "REVIEWLLM_FAILPOINTS"
+
+
+def reached(name: str) -> None:
+    """Mark a place; where the environment asks for it, this process is killed, gets SIGTERM, hangs, or has a full disk.
+
+    Raises:
+        OSError: the disk is full, as asked for.
+    """
+    asked = os.environ.get(VARIABLE)
+    if not asked:
+        return
+    wanted = json.loads(asked).get(name)
+    if wanted is None or _hit(Path(wanted["folder"]), name) != wanted["hit"]:
+        return
+    if wanted["do"] == "full":
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    if wanted["do"] == "hang":
+        time.sleep(3600)
+    os.kill(os.getpid(), {"kill": signal.SIGKILL, "term": signal.SIGTERM}[wanted["do"]])
+
+
+def _hit(folder: Path, name: str) -> int:
+    """The number of this hit, from 1, over all processes."""
+    folder.mkdir(parents=True, exist_ok=True)
+    number = 1
+    while True:
+        try:
+            os.close(os.open(folder / f"{name.replace('/', '_')}.{number}", os.O_CREAT | os.O_EXCL))
+        except FileExistsError:
+            number += 1
+        else:
+            return number

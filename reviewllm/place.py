@@ -1,0 +1,222 @@
+"""Files below a path or URI: a local or network folder, S3 or GCS, through pyarrow's file systems.
+
+A file is there whole or not at all: on a file system it is written aside, flushed and renamed; an object store shows an
+object only when all of it has been sent.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import uuid
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pyarrow import fs
+
+from reviewllm.errors import ConfigError, SchemaError, StorageError
+from reviewllm.failpoints import reached
+from reviewllm.tables import Table
+
+
+def below(where: str, name: str) -> str:
+    """Path or URI of a folder below another; what follows a `?` stays at the end.
+
+    >>> below("s3://bucket/runs?region=eu-west-1", "adapter")
+    's3://bucket/runs/adapter?region=eu-west-1'
+    """
+    path, mark, query = where.partition("?")
+    return f"{path.rstrip('/')}/{name}{mark}{query}"
+
+
+class File(NamedTuple):
+    """A file below a place: its name there, its size in bytes, and when it was last written, in ns since 1970."""
+
+    name: str
+    size: int
+    mtime_ns: int
+
+
+class Place:
+    """A folder at a path or URI; names of files and folders in it use `/`."""
+
+    def __init__(self, where: str, *, flag: str = "--storage-path") -> None:
+        """Take a path, or a URI that pyarrow knows: s3://bucket/prefix?region=...; credentials come from the environment.
+
+        Args:
+            flag: the option that named it, for messages.
+
+        Raises:
+            ConfigError: it is no such thing, or it holds a password.
+        """
+        address, _, options = where.partition("?")
+        if ("://" in address and "@" in address) or "secret" in options.lower():
+            raise ConfigError(
+                f"{flag}: holds credentials, which would end in logs and files; give them by environment variables "
+                "(AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY) or by the machine's role"
+            )
+        self.flag = flag
+        self.where = where.split("?")[0]
+        self.uri = where if "://" in where else str(Path(where).resolve())
+        self.root: str
+        try:
+            if "://" in where:
+                self.filesystem, self.root = fs.FileSystem.from_uri(where)
+            else:
+                self.filesystem, self.root = fs.LocalFileSystem(), self.uri
+        except (OSError, ValueError) as error:
+            raise ConfigError(f"{flag} {self.where}: no storage can be reached there: {error}") from error
+        self.local = Path(self.root) if isinstance(self.filesystem, fs.LocalFileSystem) else None
+
+    def check_writable(self) -> None:
+        """Write and remove a small file.
+
+        Raises:
+            ConfigError: that does not work.
+        """
+        name = f".probe-{uuid.uuid4().hex[:8]}"
+        try:
+            self.filesystem.create_dir(self.root, recursive=True)
+            with self.filesystem.open_output_stream(f"{self.root}/{name}") as stream:
+                stream.write(b"reviewllm")
+            self.filesystem.delete_file(f"{self.root}/{name}")
+        except OSError as error:
+            raise ConfigError(
+                f"{self.flag} {self.where}: cannot be written: {error}; name a folder or bucket that this job may write"
+            ) from error
+
+    def files(self, folder: str = "") -> list[File]:
+        """All files below a folder (none where there is no such folder), sorted by name.
+
+        Raises:
+            StorageError: it cannot be listed.
+        """
+        selector = fs.FileSelector(self._path(folder), allow_not_found=True, recursive=True)
+        try:
+            found = self.filesystem.get_file_info(selector)
+        except OSError as error:
+            raise StorageError(f"{self.where}/{folder}: cannot be listed: {error}") from error
+        return sorted(
+            File(info.path[len(self.root) :].lstrip("/"), info.size or 0, info.mtime_ns or 0)
+            for info in found
+            if info.type == fs.FileType.File
+        )
+
+    def folders(self, folder: str = "") -> list[str]:
+        """The names of a folder's own folders, sorted."""
+        found = self.filesystem.get_file_info(fs.FileSelector(self._path(folder), allow_not_found=True))
+        return sorted(info.base_name for info in found if info.type == fs.FileType.Directory)
+
+    def exists(self, name: str) -> bool:
+        """Whether a file or folder of this name is there."""
+        return bool(self.filesystem.get_file_info(self._path(name)).type != fs.FileType.NotFound)
+
+    def read(self, name: str) -> bytes:
+        """A file's bytes.
+
+        Raises:
+            StorageError: it is not there, or cannot be read.
+        """
+        try:
+            with self.filesystem.open_input_stream(self._path(name)) as stream:
+                return stream.read()  # type: ignore[no-any-return]
+        except OSError as error:
+            raise StorageError(f"{self.where}/{name}: cannot be read: {error}") from error
+
+    def write(self, name: str, content: Any) -> None:
+        """Write a file whole, in place of an earlier one; `content` is bytes or an Arrow buffer.
+
+        Raises:
+            StorageError: it cannot be written, as on a full disk; an earlier one is untouched.
+        """
+        path = self._path(name)
+        try:
+            reached(f"write {name}")
+            if self.local is None:
+                with self.filesystem.open_output_stream(path) as stream:
+                    stream.write(content)
+                return
+            aside = Path(path).with_name(f".{Path(path).name}.{uuid.uuid4().hex[:8]}.tmp")
+            aside.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                with open(aside, "wb") as file:
+                    file.write(content)
+                    file.flush()
+                    os.fsync(file.fileno())
+                os.replace(aside, path)
+            finally:
+                aside.unlink(missing_ok=True)
+        except OSError as error:
+            raise StorageError(f"{self.where}/{name}: cannot be written: {error}") from error
+
+    def write_table(self, name: str, table: pa.Table, kind: Table) -> None:
+        """Check a table and write it as one Parquet file, in row groups of 65,536 rows.
+
+        Raises:
+            SchemaError: the rows do not fit the table.
+            StorageError: it cannot be written.
+        """
+        sink = pa.BufferOutputStream()
+        pq.write_table(kind.check(table, where=f"{self.where}/{name}"), sink, compression="zstd", row_group_size=1 << 16)
+        self.write(name, sink.getvalue())
+
+    def parquet(self, name: str) -> pq.ParquetFile:
+        """Open a Parquet file; only its footer is read.
+
+        Raises:
+            SchemaError: there is none, or it is no Parquet file.
+        """
+        try:
+            return pq.ParquetFile(self.filesystem.open_input_file(self._path(name)))
+        except (pa.ArrowInvalid, OSError) as error:
+            raise SchemaError(
+                f"{self.where}/{name}: not a readable Parquet file ({error}); make it anew or remove it"
+            ) from error
+
+    def read_table(self, name: str, kind: Table) -> pa.Table:
+        """Read one Parquet file whole, checked.
+
+        Raises:
+            SchemaError: it is not there, is damaged, or does not fit the table.
+        """
+        file = self.parquet(name)
+        try:
+            table = file.read()
+        except (pa.ArrowInvalid, OSError) as error:
+            raise SchemaError(f"{self.where}/{name}: damaged ({error}); make it anew or remove it") from error
+        return kind.check(table, where=f"{self.where}/{name}")
+
+    def read_columns(self, name: str, columns: Sequence[str]) -> pa.Table:
+        """Some columns of a Parquet file.
+
+        Raises:
+            SchemaError: it is damaged, or lacks one of them.
+        """
+        file = self.parquet(name)
+        missing = [column for column in columns if column not in file.schema_arrow.names]
+        if missing:
+            raise SchemaError(f"{self.where}/{name}: lacks the column(s) {', '.join(missing)}")
+        try:
+            return file.read(columns=list(columns))
+        except (pa.ArrowInvalid, OSError) as error:
+            raise SchemaError(f"{self.where}/{name}: damaged ({error}); make it anew or remove it") from error
+
+    def delete(self, name: str) -> None:
+        """Remove a file; nothing happens where there is none."""
+        with contextlib.suppress(FileNotFoundError):
+            self.filesystem.delete_file(self._path(name))
+
+    def delete_folder(self, name: str) -> None:
+        """Remove a folder and all in it; nothing happens where there is none."""
+        if self.local is not None:
+            shutil.rmtree(self.local / name, ignore_errors=True)
+            return
+        with contextlib.suppress(FileNotFoundError):
+            self.filesystem.delete_dir(self._path(name))
+
+    def _path(self, name: str) -> str:
+        return f"{self.root}/{name}" if name else self.root
