@@ -9,6 +9,7 @@ rating-only purchases -> one HTML report, on a local Ray, on both cores of a sma
 
 from __future__ import annotations
 
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -109,18 +110,20 @@ def main(config: DemoJob) -> None:
                 max_new_tokens=config.max_new_tokens,
             )
         )
+        for folder in ("generations", "dead_letters", "ledger"):  # of earlier demos: their nights would count as done
+            shutil.rmtree(out / folder, ignore_errors=True)
         night = backfill.main(
             backfill.BackfillJob(
                 base_model=base_model,
                 out=out,
-                on_existing="replace",
                 max_prompt_tokens=config.max_prompt_tokens,
                 max_new_tokens=config.max_new_tokens,
             )
         )
+    assert night is not None  # neither planned nor probed
     page = report.main(report.ReportJob(out=out))
     print(
-        f"\n{tables}\n\ngenerated reviews  {out / 'generations' / ('dt=' + night['date'])}\n"
+        f"\n{tables}\n\ngenerated reviews  {out / 'generations' / f'dt={night.date}'}\n"
         f"report             {page}\nsummary            {out / 'summary.json'}"
     )
 

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from reviewllm.cluster import quiet_environment
 from reviewllm.config import JobConfig, parse
-from reviewllm.errors import ReviewLLMError
+from reviewllm.errors import PreemptedError, ReviewLLMError
 
 Config = TypeVar("Config", bound=JobConfig)
 
 
-def run(main: Callable[[Config], object], job: type[Config]) -> None:
-    """Run a job from the command line; exit status 2 for what the user can mend, 130 after Ctrl-C."""
+def run(main: Callable[[Config], object], job: type[Config], arguments: Sequence[str] | None = None) -> None:
+    """Run a job from the command line; exit status 2 for what the user can mend, 130 after Ctrl-C, 143 after SIGTERM."""
     quiet_environment()
     try:
-        main(parse(job, sys.argv[1:]))
+        main(parse(job, sys.argv[1:] if arguments is None else arguments))
+    except PreemptedError as error:
+        print(f"\n{error}", file=sys.stderr)
+        sys.exit(143)
     except ReviewLLMError as error:
         print(f"\n{type(error).__name__}: {error}", file=sys.stderr)
         sys.exit(2)

@@ -15,6 +15,7 @@ import sys
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 from pydantic import Field
 
 if __package__ in (None, ""):  # run as a file: `python jobs/evaluate.py`
@@ -26,8 +27,8 @@ from reviewllm.config import JobConfig, part, save
 from reviewllm.errors import ConfigError, InputError, LeakageError
 from reviewllm.generation.config import GenerationConfig
 from reviewllm.generation.model import Variant, make_variant
-from reviewllm.generation.pipeline import RunCounts, Task, run_tasks
-from reviewllm.generation.shards import GenerationSpec
+from reviewllm.generation.pipeline import RunCounts, run_tasks
+from reviewllm.generation.tasks import GenerationSpec, Piece, Task, new_run
 from reviewllm.progress import step
 from reviewllm.prompts.renderer import Prompt, PromptConfig, PromptRenderer, load_tokenizer
 from reviewllm.report.metrics import summarise
@@ -78,16 +79,29 @@ def evaluate(config: EvaluateJob) -> str:
     aside = config.out / ".metrics.tmp"
     shutil.rmtree(aside, ignore_errors=True)
     tasks = [
-        Task(shard, number, aside / "generations" / f"{number}-{shard.parent.name}-{shard.name}")
+        Task(
+            [Piece(str(shard.relative_to(config.out / "examples")))],
+            number,
+            f"generations/{number}-{shard.parent.name}-{shard.name}",
+        )
         for number in range(len(variants))
         for shard in shards
     ]
     names = _names(config, variants)
     spec = GenerationSpec(
-        generation=part(config, GenerationConfig), model=variants[0].base, live_adapters=True, variants=variants
+        generation=part(config, GenerationConfig),
+        model=variants[0].base,
+        live_adapters=True,
+        variants=variants,
+        source=str((config.out / "examples").resolve()),
+        target=str(aside.resolve()),
+        run=new_run(),
     )
     with step("evaluate") as running, ray_session(part(config, ClusterConfig)):
-        counts = run_tasks(tasks, spec, on_shard=running.show)
+        rows = len(variants) * sum(pq.read_metadata(shard).num_rows for shard in shards)
+        counts = run_tasks(
+            tasks, spec, on_progress=lambda now: running.show(now.rows_seen, rows, f"{now.engines.failed} failed")
+        )
         figures = summarise(
             read_table(aside / "generations", GENERATIONS), run=config.run_name, repeat=config.repeat, names=names
         )

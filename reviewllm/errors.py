@@ -14,7 +14,10 @@
     │   └── CheckpointError        a checkpoint cannot be written
     ├── AdapterError               an adapter and a base do not belong together, or an adapter is incomplete
     ├── EngineError                the engine that generates cannot start or has died
-    └── PublishError               a night cannot be published
+    ├── PublishError               a night cannot be published, or is not what was published
+    │   ├── BudgetError            more rows failed than --max-failed-fraction allows
+    │   └── RaceError              another run is at work on the same night
+    └── PreemptedError             SIGTERM asked the job to stop
 
 All are picklable with their message alone, so that they cross Ray's process borders unchanged.
 """
@@ -77,4 +80,16 @@ class EngineError(ReviewLLMError):
 
 
 class PublishError(ReviewLLMError):
-    """A night cannot be published."""
+    """A night cannot be published, or is not what was published."""
+
+
+class BudgetError(PublishError):
+    """More rows failed than the budget allows."""
+
+
+class RaceError(PublishError):
+    """Another run is at work on the same night."""
+
+
+class PreemptedError(ReviewLLMError):
+    """SIGTERM asked the job to stop; a re-run goes on."""

@@ -1,9 +1,10 @@
 """Named places at which a test makes a process die, stop or run out of disk; nothing happens where none is asked for.
 
-    REVIEWLLM_FAILPOINTS='{"publish": {"do": "kill", "hit": 1, "folder": "/tmp/hits"}}'
+    REVIEWLLM_FAILPOINTS=/tmp/failpoints.json      a file with   {"publish": {"do": "kill", "hit": 1, "folder": "/tmp/hits"}}
 
-The processes that share `folder` count together how often a place is reached; at number `hit` (from 1) the one that reaches
-it does what `do` says, and nobody does later. `folder` is local to the test's machine.
+The file may be written and changed while processes run. Those that share `folder` count together how often a place is
+reached; at number `hit` (from 1) the one that reaches it does what `do` says, and nobody does later. All of it is local to
+one machine.
 """
 
 from __future__ import annotations
@@ -24,10 +25,13 @@ def reached(name: str) -> None:
     Raises:
         OSError: the disk is full, as asked for.
     """
-    asked = os.environ.get(VARIABLE)
-    if not asked:
+    file = os.environ.get(VARIABLE)
+    if not file:
         return
-    wanted = json.loads(asked).get(name)
+    try:
+        wanted = json.loads(Path(file).read_text(encoding="utf-8")).get(name)
+    except FileNotFoundError:
+        return
     if wanted is None or _hit(Path(wanted["folder"]), name) != wanted["hit"]:
         return
     if wanted["do"] == "full":

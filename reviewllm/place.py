@@ -7,13 +7,15 @@ object only when all of it has been sent.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import shutil
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 from pyarrow import fs
@@ -197,13 +199,58 @@ class Place:
             SchemaError: it is damaged, or lacks one of them.
         """
         file = self.parquet(name)
-        missing = [column for column in columns if column not in file.schema_arrow.names]
-        if missing:
-            raise SchemaError(f"{self.where}/{name}: lacks the column(s) {', '.join(missing)}")
+        self._require(name, file, columns)
         try:
             return file.read(columns=list(columns))
         except (pa.ArrowInvalid, OSError) as error:
             raise SchemaError(f"{self.where}/{name}: damaged ({error}); make it anew or remove it") from error
+
+    def batches(self, name: str, columns: Sequence[str]) -> Iterator[pl.DataFrame]:
+        """Some columns of a Parquet file, a row group at a time.
+
+        Raises:
+            SchemaError: it is damaged, or lacks one of them.
+        """
+        file = self.parquet(name)
+        self._require(name, file, columns)
+        try:
+            for number in range(file.num_row_groups):
+                yield pl.DataFrame(file.read_row_group(number, columns=list(columns)))
+        except (pa.ArrowInvalid, OSError) as error:
+            raise SchemaError(f"{self.where}/{name}: damaged ({error}); make it anew or remove it") from error
+
+    def _require(self, name: str, file: pq.ParquetFile, columns: Sequence[str]) -> None:
+        missing = [column for column in columns if column not in file.schema_arrow.names]
+        if missing:
+            raise SchemaError(f"{self.where}/{name}: lacks the column(s) {', '.join(missing)}")
+
+    def sha256(self, name: str) -> str:
+        """Of a file's bytes, in hex.
+
+        Raises:
+            StorageError: it cannot be read.
+        """
+        digest = hashlib.sha256()
+        try:
+            with self.filesystem.open_input_stream(self._path(name)) as stream:
+                while chunk := stream.read(8 << 20):
+                    digest.update(chunk)
+        except OSError as error:
+            raise StorageError(f"{self.where}/{name}: cannot be read: {error}") from error
+        return digest.hexdigest()
+
+    def tail(self, name: str, size: int) -> bytes:
+        """The last `size` bytes of a file (all of a shorter one).
+
+        Raises:
+            StorageError: it cannot be read.
+        """
+        try:
+            with self.filesystem.open_input_file(self._path(name)) as file:
+                file.seek(max(0, file.size() - size))
+                return file.read()  # type: ignore[no-any-return]
+        except OSError as error:
+            raise StorageError(f"{self.where}/{name}: cannot be read: {error}") from error
 
     def delete(self, name: str) -> None:
         """Remove a file; nothing happens where there is none."""

@@ -46,6 +46,11 @@ class Step:
         self._bar.set_postfix_str(text, refresh=False)
         self._bar.update(done - self._bar.n)
 
+    def say(self, text: str) -> None:
+        """Say something on a line of its own, above the bar."""
+        tqdm.write(f"  {self.name}: {text}", file=sys.stdout)
+        sys.stdout.flush()
+
     def close(self) -> None:
         """Remove the bar."""
         if self._bar is not None:

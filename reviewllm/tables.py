@@ -154,10 +154,14 @@ GENERATIONS = Table(
         Column("split", pa.string(), "of the example: backfill, simple or hard"),
         Column("review", pa.string(), "the generated text; null where the row failed", nullable=True),
         Column("error", pa.string(), "why the row failed; null where it did not", nullable=True),
+        Column("error_stage", pa.string(), "render or generate; null as error", nullable=True),
+        Column("error_class", pa.string(), "of `reviewllm.generation.failures`; null as error", nullable=True),
+        Column("attempts", pa.int32(), "how often the engine was asked; 0 where no prompt could be made"),
         Column("model", pa.string(), "the base that wrote it"),
         Column("adapter", pa.string(), "the adapter that wrote it; null for the bare base", nullable=True),
         Column("with_rating", pa.bool_(), "whether the prompt showed ratings"),
         Column("fingerprint", pa.string(), "sha256 of all that decides the text; equal in all rows of a run"),
+        Column("prompt_sha256", pa.string(), "of the prompt's token ids; null where none could be made", nullable=True),
         Column("prompt_tokens", pa.int32(), "tokens of the prompt; null where none could be made", nullable=True),
         Column("history_kept", pa.int32(), "history entries in the prompt; null as prompt_tokens", nullable=True),
         Column("completion_tokens", pa.int32(), "tokens generated; null where the row failed", nullable=True),
@@ -166,6 +170,55 @@ GENERATIONS = Table(
         Column("generated_at", TIMESTAMP, "UTC"),
         Column("is_generated", pa.bool_(), "always true: no customer wrote this text"),
         *SCORES,
+    ),
+)
+
+DEAD_LETTERS = Table(
+    "dead_letters",
+    (
+        Column("example_id", pa.string(), "the purchase_id of the purchase whose review could not be written"),
+        Column("user_id", pa.string(), "who bought"),
+        Column("stage", pa.string(), "render or generate"),
+        Column("error_class", pa.string(), "of `reviewllm.generation.failures`"),
+        Column("message", pa.string(), "why"),
+        Column("attempts", pa.int32(), "how often the engine was asked, over all replays"),
+        Column("prompt_sha256", pa.string(), "of the prompt's token ids; null where none could be made", nullable=True),
+        Column("fingerprint", pa.string(), "of the run that failed on it"),
+        Column("failed_at", TIMESTAMP, "UTC"),
+    ),
+)
+
+SUPERSEDED = Table(
+    "superseded",
+    (
+        Column("example_id", pa.string(), "the purchase of a published generation whose user has since written a review"),
+        Column("user_id", pa.string(), "who bought"),
+        Column("night", pa.date32(), "the published night that holds the generation"),
+        Column("superseded_at", TIMESTAMP, "when a night saw the user's own review, UTC"),
+    ),
+)
+
+LEDGER = Table(
+    "ledger",
+    (
+        Column("night", pa.date32(), "the night that was published"),
+        Column("fingerprint", pa.string(), "of the run that published it"),
+        Column("model", pa.string(), "the base"),
+        Column("adapter", pa.string(), "the adapter; null for the bare base", nullable=True),
+        Column("published_at", TIMESTAMP, "UTC"),
+        Column("rows", pa.int64(), "generations in the night"),
+        Column("dead_letters", pa.int64(), "rows of the night that failed"),
+        Column("prompt_tokens", pa.int64(), "of the generations"),
+        Column("completion_tokens", pa.int64(), "of the generations"),
+        Column("run_rows", pa.int64(), "rows that the last run of the night generated itself, failed ones included"),
+        Column("run_tokens", pa.int64(), "prompt and completion tokens of them"),
+        Column("run_seconds", pa.float64(), "of generation, engine start included"),
+        Column("engines", pa.int32(), "engines that worked"),
+        Column("gpu_hours", pa.float64(), "run_seconds times reserved GPUs; 0 on CPUs"),
+        Column("cost", pa.float64(), "gpu_hours times --price-per-gpu-hour"),
+        Column("predicted_rows", pa.int64(), "what the run was predicted to have"),
+        Column("predicted_tokens", pa.int64(), "likewise"),
+        Column("predicted_seconds", pa.float64(), "likewise; null where nothing told the speed", nullable=True),
     ),
 )
 
@@ -186,7 +239,7 @@ METRICS = Table(
     ),
 )
 
-TABLES = (ITEMS, INTERACTIONS, REJECTED, EXAMPLES, GENERATIONS, METRICS)
+TABLES = (ITEMS, INTERACTIONS, REJECTED, EXAMPLES, GENERATIONS, DEAD_LETTERS, SUPERSEDED, LEDGER, METRICS)
 
 
 def write_table(table: pa.Table, path: Path, kind: Table) -> None:

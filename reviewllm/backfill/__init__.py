@@ -1,4 +1,14 @@
-"""The night: which shards are missing, staging, and publishing whole.
+"""The nightly backfill: which purchases, staging, publishing whole, and what follows.
 
-night.py   staging by fingerprint, what is left to do, publishing under dt=YYYY-MM-DD/
+work.py      which purchases a night writes, cut into shards
+ids.py       ids by the million, joined bucket by bucket
+night.py     where a night's files lie, and what its manifest says
+lock.py      one run at a time
+predict.py   what a night will take
+staging.py   finished shards of a night that is not published yet
+compact.py   staged shards to files of a sensible size, sorted by user
+verify.py    is a night what it should be?
+publish.py   compacted, verified, put in place whole
+monitor.py   the night while it runs: budget, progress, metrics
+forget.py    remove a user from all nights
 """

@@ -1,192 +1,167 @@
-"""One night: shards are staged under the run's fingerprint, and published whole.
+"""Nights: where their files lie, and what their manifests say.
 
-generations/.staging/<date>-<fingerprint>/shard-00000-<hash>.parquet   finished shards, found by a re-run
-generations/dt=2026-11-21/shard-00000-<hash>.parquet, _manifest.json   what readers see: complete nights only
+generations/dt=2026-11-21/part-00000-<run>.parquet   what readers see, with `_manifest.json` and `_SUCCESS`
+generations/_superseded/dt=2026-11-21.parquet        published rows whose user has written a review since, as that night saw it
+generations/.staging/2026-11-21/<fingerprint>/       finished shards of a night that is not published yet
+generations/.lock                                    held by the run that is at work
+dead_letters/dt=2026-11-21/part-<run>.parquet        rows of the night that failed; its manifest names the file
+ledger/dt=2026-11-21.parquet, .json                  one row: counts, tokens, time, cost, predicted and actual
+
+The manifest is what makes a night: it names its files, and is written when all of them are there. On a file system the
+whole folder appears in one rename; an object store has none, so there a reader goes by the manifest (`published_files`).
 """
 
 from __future__ import annotations
 
-import json
-import shutil
-from collections.abc import Sequence
-from datetime import UTC, date, datetime
-from pathlib import Path
+import datetime
 from typing import Any, NamedTuple
 
-import polars as pl
-import pyarrow.parquet as pq
+import pyarrow as pa
+from pydantic import BaseModel, ConfigDict, ValidationError
 
-from reviewllm import __version__
-from reviewllm.errors import InputError, PublishError
-from reviewllm.sft.adapter import examples_digest
-from reviewllm.tables import EXAMPLES, replace_folder, table_files
+from reviewllm.errors import PublishError, StorageError
+from reviewllm.place import Place
+from reviewllm.tables import DEAD_LETTERS
 
+GENERATIONS_FOLDER = "generations"
+LOCK = f"{GENERATIONS_FOLDER}/.lock"
 MANIFEST = "_manifest.json"
+SUCCESS = "_SUCCESS"
+SCHEMA_VERSION = 2  # of a night's files; raise it with any change of the generations table
+
+
+class PublishedFile(BaseModel):
+    """A file of a night: its name in the night's folder, rows, bytes and sha256."""
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    rows: int
+    bytes: int
+    sha256: str
+
+
+class Manifest(BaseModel):
+    """What is known of a published night."""
+
+    model_config = ConfigDict(frozen=True)
+
+    date: datetime.date
+    schema_version: int
+    fingerprint: str  # of the run that published it
+    fingerprints: dict[str, int]  # generations by fingerprint: one, unless --allow-mixed
+    model: str
+    adapter: str | None
+    code_version: str
+    published_at: datetime.datetime
+    rows: int  # purchases that the night took care of: written + failed
+    written: int
+    failed: int  # dead letters
+    prompt_tokens: int  # of what was written
+    completion_tokens: int
+    seconds: float  # of the run that published it
+    id_buckets: int  # into which ids are parted for the two digests
+    written_ids_sha256: str
+    failed_ids_sha256: str
+    dead_letters: PublishedFile | None  # below dead_letters/dt=.../; None: no row failed
+    ledger: dict[str, Any]  # the night's row of the ledger table
+    files: list[PublishedFile]
 
 
 class Night(NamedTuple):
-    """Where a night's rows are staged and published."""
+    """A night of a run: below `data`, on a date, by a fingerprint."""
 
-    out: Path
-    day: date
+    data: Place
+    day: datetime.date
     fingerprint: str
 
     @property
-    def staging(self) -> Path:
-        """Hidden from readers; another fingerprint stages elsewhere, so rows are never shared between two."""
-        return self.out / ".staging" / f"{self.day.isoformat()}-{self.fingerprint[:16]}"
+    def published(self) -> str:
+        """What readers see."""
+        return published_folder(self.day)
 
     @property
-    def published(self) -> Path:
-        """What readers see."""
-        return self.out / f"dt={self.day.isoformat()}"
+    def staging_root(self) -> str:
+        """Where every run of this night stages."""
+        return f"{GENERATIONS_FOLDER}/.staging/{self.day.isoformat()}"
 
-    def output(self, shard: Path) -> Path:
-        """The staged file of a shard: the same name, so a second writer can only replace it by an equal one."""
-        return self.staging / shard.name
+    @property
+    def staging(self) -> str:
+        """Where this run stages: another fingerprint stages elsewhere, so rows are never shared between two."""
+        return f"{self.staging_root}/{self.fingerprint[:16]}"
+
+    @property
+    def dead_letters(self) -> str:
+        """The folder of the night's dead letters."""
+        return f"dead_letters/dt={self.day.isoformat()}"
+
+    @property
+    def superseded(self) -> str:
+        """What this night saw superseded."""
+        return f"{GENERATIONS_FOLDER}/_superseded/dt={self.day.isoformat()}.parquet"
+
+    @property
+    def ledger(self) -> str:
+        """The night's row of the ledger, without ending."""
+        return f"ledger/dt={self.day.isoformat()}"
 
 
-def missing_shards(night: Night, shards: Sequence[Path]) -> list[Path]:
-    """The shards that are not staged yet; a staged file that cannot be read, or is short, counts as missing."""
-    return [shard for shard in shards if not _complete(night.output(shard), shard)]
+def published_folder(day: datetime.date) -> str:
+    """The folder of a published night."""
+    return f"{GENERATIONS_FOLDER}/dt={day.isoformat()}"
 
 
-def read_manifest(published: Path) -> dict[str, Any]:
-    """The manifest of a published night.
+def read_dead_letters(data: Place, day: datetime.date, manifest: Manifest | None) -> pa.Table:
+    """The dead letters of a night; none where it is not published.
 
     Raises:
-        PublishError: it is missing or unreadable.
+        SchemaError: they are missing or damaged.
     """
+    if manifest is None or manifest.dead_letters is None:
+        return DEAD_LETTERS.schema.empty_table()
+    return data.read_table(f"dead_letters/dt={day.isoformat()}/{manifest.dead_letters.name}", DEAD_LETTERS)
+
+
+def read_manifest(data: Place, day: datetime.date) -> Manifest | None:
+    """The manifest of a night; None where it is not published.
+
+    Raises:
+        PublishError: it is unreadable.
+    """
+    name = f"{published_folder(day)}/{MANIFEST}"
+    if not data.exists(name):
+        return None
     try:
-        manifest: dict[str, Any] = json.loads((published / MANIFEST).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise PublishError(f"{published}: is there but has no readable {MANIFEST}; move it away first") from error
-    return manifest
-
-
-def is_published(night: Night, shards: Sequence[Path]) -> bool:
-    """Whether this very run, over these very shards, is published already.
-
-    Raises:
-        PublishError: the day is taken by a run of another fingerprint or over other examples.
-    """
-    if not night.published.exists():
-        return False
-    manifest = read_manifest(night.published)
-    found = manifest.get("fingerprint")
-    if found != night.fingerprint:
+        return Manifest.model_validate_json(data.read(name))
+    except (StorageError, ValidationError) as error:
         raise PublishError(
-            f"{night.published} was written by another run (fingerprint {str(found)[:12]}, this one is "
-            f"{night.fingerprint[:12]}: another base, adapter, prompt or sampling); choose another --date, or pass "
-            "--on-existing replace"
-        )
-    if manifest.get("examples") != examples_digest(shards):
-        raise PublishError(
-            f"{night.published} was written from other examples than those given now; choose another --date, or pass "
-            "--on-existing replace"
-        )
-    if not all(_complete(night.published / shard.name, shard) for shard in shards):
-        raise PublishError(f"{night.published} is damaged: a shard is missing or cut short; pass --on-existing replace")
-    return True
-
-
-def publish(
-    night: Night, shards: Sequence[Path], details: dict[str, Any], *, max_failed_fraction: float = 1.0
-) -> dict[str, Any]:
-    """Verify the staged night against its examples and rename it into place with a manifest.
-
-    A night that stands there is replaced: whether it may be is for the caller to decide, with `is_published`.
-
-    Args:
-        details: what else the manifest says: model, adapter, seconds, ...
-        max_failed_fraction: rows that may have failed, 0 to 1.
-
-    Raises:
-        PublishError: rows are missing, twice, or not of this night, or too many failed; nothing was published.
-    """
-    expected = _ids(shards)
-    outputs = [night.output(shard) for shard in shards]
-    columns = ["example_id", "error", "fingerprint", "prompt_tokens", "completion_tokens"]
-    try:
-        staged = pl.scan_parquet(outputs, glob=False).select(columns).collect()
-    except (pl.exceptions.PolarsError, OSError) as error:
-        raise PublishError(
-            f"{night.staging}: a staged shard cannot be read: {error}; remove that folder and run again"
+            f"{data.where}/{name}: is no manifest that can be read ({_first_line(error)}); move the night away"
         ) from error
-    _verify(night, expected, staged)
-    _refuse_failed_night(night, staged, max_failed_fraction)
-    for stray in set(night.staging.iterdir()) - set(outputs):
-        shutil.rmtree(stray) if stray.is_dir() else stray.unlink(missing_ok=True)
-    manifest = {
-        "date": night.day.isoformat(),
-        "fingerprint": night.fingerprint,
-        "examples": examples_digest(shards),
-        "code_version": __version__,
-        "published_at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "shards": len(outputs),
-        "rows": len(staged),
-        "failed": int(staged["error"].is_not_null().sum()),
-        "prompt_tokens": int(staged["prompt_tokens"].sum()),
-        "completion_tokens": int(staged["completion_tokens"].sum()),
-        **details,
-    }
-    (night.staging / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
-    try:
-        replace_folder(night.staging, night.published)
-    except OSError as error:
-        raise PublishError(
-            f"{night.published}: cannot be put in place: {error}; the rows stay in {night.staging}"
-        ) from error
-    if not any(night.staging.parent.iterdir()):
-        shutil.rmtree(night.staging.parent)
-    return manifest
 
 
-def _refuse_failed_night(night: Night, staged: pl.DataFrame, max_failed_fraction: float) -> None:
-    failed = staged.filter(pl.col("error").is_not_null())
-    if len(failed) > max_failed_fraction * len(staged):
-        (reason, count) = failed["error"].value_counts(sort=True).row(0)
-        raise PublishError(
-            f"{len(failed)} of {len(staged)} rows failed, more than --max-failed-fraction {max_failed_fraction:g}; {count} of "
-            f"them: {reason!r}; nothing was published, the rows are in {night.staging}: mend the cause and remove that folder, "
-            "or allow more"
-        )
-
-
-def _complete(output: Path, shard: Path) -> bool:
-    try:
-        return bool(pq.read_metadata(output).num_rows == pq.read_metadata(shard).num_rows)
-    except (OSError, ValueError):  # absent, cut short, or not Parquet (ArrowInvalid is a ValueError)
-        return False
-
-
-def _ids(shards: Sequence[Path]) -> pl.Series:
-    if not shards:
-        return pl.Series("example_id", [], dtype=pl.String)
-    return pl.scan_parquet(list(shards), glob=False).select("example_id").collect()["example_id"]
-
-
-def _verify(night: Night, expected: pl.Series, staged: pl.DataFrame) -> None:
-    """Counts, anti-joins both ways, duplicates and fingerprints."""
-    ids = staged["example_id"]
-    problems = {
-        "missing": int((~expected.is_in(ids.implode())).sum()),
-        "unexpected": int((~ids.is_in(expected.implode())).sum()),
-        "twice": int(len(ids) - ids.n_unique()),
-        "of another run": int((staged["fingerprint"] != night.fingerprint).sum()),
-    }
-    wrong = ", ".join(f"{count} {what}" for what, count in problems.items() if count)
-    if wrong:
-        raise PublishError(f"{night.staging}: rows of the night are wrong: {wrong}; remove that folder and run again")
-
-
-def backfill_shards(examples: Path) -> list[Path]:
-    """The shards of backfill examples.
+def published_nights(data: Place) -> dict[datetime.date, Manifest]:
+    """The manifests of all published nights, oldest first.
 
     Raises:
-        InputError: every purchase has a review.
-        SchemaError: there are no examples.
+        PublishError: one is unreadable.
     """
-    if examples.parent.is_dir() and not examples.exists():
-        raise InputError(f"{examples}: no purchase lacks a review; prepare with --hide-fraction 0.1 to have some to write")
-    return table_files(examples, EXAMPLES)
+    found = {}
+    for folder in data.folders(GENERATIONS_FOLDER):
+        if folder.startswith("dt="):
+            try:
+                day = datetime.date.fromisoformat(folder.removeprefix("dt="))
+            except ValueError:
+                continue
+            manifest = read_manifest(data, day)
+            if manifest is not None:
+                found[day] = manifest
+    return found
+
+
+def published_files(data: Place, day: datetime.date, manifest: Manifest) -> list[str]:
+    """The files of a night, as its manifest names them."""
+    return [f"{published_folder(day)}/{file.name}" for file in manifest.files]
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).splitlines()[0]

@@ -22,8 +22,12 @@ def read_part(path: Path) -> pl.DataFrame:
         SchemaError: the file does not fit the table.
     """
     frame = pl.DataFrame(read_table([path], INTERACTIONS))
-    blank = pl.col("review").str.replace_all(r"[\p{C}\p{Z}\s]", "") == ""  # white space, marks, and nothing to read
-    return frame.with_columns(review=pl.when(~blank).then(pl.col("review"))).sort(ORDER)
+    return frame.with_columns(review=pl.when(~is_blank("review")).then(pl.col("review"))).sort(ORDER)
+
+
+def is_blank(column: str) -> pl.Expr:
+    """Whether a text is white space, marks, and nothing to read; null for null."""
+    return pl.col(column).str.replace_all(r"[\p{C}\p{Z}\s]", "") == ""
 
 
 def hide_reviews(part: pl.DataFrame, *, fraction: float, seed: int) -> pl.DataFrame:

@@ -8,6 +8,8 @@ from pydantic import Field
 
 from reviewllm.config import StageConfig
 
+RuleFault = Literal["error", "flaky", "refuse", "death", "hang", "stall", "garbage", "empty", "loop", "slow"]
+
 
 class GenerationConfig(StageConfig):
     """How texts are generated; `engine_kwargs` are vLLM's own."""
@@ -22,10 +24,20 @@ class GenerationConfig(StageConfig):
     cpus_per_engine: float = Field(1, gt=0, description="CPUs that an engine's actor reserves")
     gpus_per_engine: float = Field(0, ge=0, description="GPUs that an engine's actor reserves")
     shards_in_flight: int = Field(2, ge=1, description="shards that an engine works on at once")
+    num_renderers: int = Field(1, ge=1, description="actors that read shards and make prompts")
+    cpus_per_renderer: float = Field(0.25, gt=0, description="CPUs that each of them reserves")
     num_scorers: int = Field(1, ge=1, description="actors that score and write shards")
-    cpus_per_scorer: float = Field(0.5, gt=0, description="CPUs that each of them reserves")
+    cpus_per_scorer: float = Field(0.25, gt=0, description="CPUs that each of them reserves")
+    row_attempts: int = Field(3, ge=1, description="how often the engine is asked for a row on which it fails")
+    watchdog_seconds: float = Field(300, gt=0, description="an engine that gives no token for so long is ended and replaced")
+    max_engine_deaths: int = Field(
+        20, ge=0, description="deaths of engines without a finished shard between them after which the job stops"
+    )
     rule_delay_s: float = Field(0.0, ge=0, description="rule engine: seconds that a row takes")
-    rule_fail_ids: list[str] = Field([], description="rule engine: example ids that fail")
+    rule_concurrency: int = Field(256, ge=1, description="rule engine: rows that it has under way at once")
+    rule_faults: dict[str, RuleFault] = Field(
+        {}, description="rule engine: example id (or *) to what goes wrong on it, as JSON"
+    )
 
     def sampling(self) -> dict[str, Any]:
         """What of this decides the text, for the fingerprint."""

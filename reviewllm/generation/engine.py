@@ -10,7 +10,8 @@ from reviewllm.prompts.renderer import Ids
 class Request(NamedTuple):
     """One row to write: the example, its prompt ids, the row's seed, and the folder of a live adapter (None: none).
 
-    `greedy` overrides the run's sampling: a canary is written greedily, and is short.
+    Of the example an engine may read example_id, title and rating. `greedy` overrides the run's sampling: a canary is
+    written greedily, and is short.
     """
 
     example: dict[str, Any]
@@ -28,8 +29,20 @@ class Completion(NamedTuple):
     finish_reason: str
 
 
+class Progress(NamedTuple):
+    """What an engine has done since its start: tokens computed and written, and prompt tokens asked for and found cached."""
+
+    tokens: int = 0
+    prefix_queries: int = 0
+    prefix_hits: int = 0
+
+
 class RowError(Exception):
-    """This row cannot be written; the engine and the other rows go on."""
+    """The engine failed on this row; it and the other rows go on, and another try may succeed."""
+
+
+class RefusedError(RowError):
+    """The engine does not take this row, and never will."""
 
 
 class Engine(Protocol):
@@ -42,6 +55,10 @@ class Engine(Protocol):
             RowError: this row failed.
             EngineError: the engine died; no row can be written any more.
         """
+        ...
+
+    def progress(self) -> Progress:
+        """What was done so far; may be asked from any thread. Tokens that stand still mean that the engine hangs."""
         ...
 
     def close(self) -> None:

@@ -3,32 +3,68 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
+import time
 
 from reviewllm.generation.config import GenerationConfig
-from reviewllm.generation.engine import Completion, Request, RowError
+from reviewllm.generation.engine import Completion, Progress, RefusedError, Request, RowError
 
 _VERDICTS = {1: "Very disappointing", 2: "Not good", 3: "It is okay", 4: "Good", 5: "Excellent"}
+EVERY_ROW = "*"
 
 
 class RuleEngine:
     """Writes a sentence from the rating and the title, after a set delay."""
 
     def __init__(self, config: GenerationConfig) -> None:
-        """Take `rule_delay_s` and `rule_fail_ids`."""
-        self._delay_s = config.rule_delay_s
-        self._fail_ids = frozenset(config.rule_fail_ids)
+        """Take `rule_delay_s`, `rule_concurrency` and `rule_faults`."""
+        self._config = config
+        self._places = asyncio.Semaphore(config.rule_concurrency)
+        self._tokens = 0
+        self._prompt_tokens = 0
+        self._failed_once: set[str] = set()
 
     async def generate(self, request: Request) -> Completion:
         """Write by the rule; a token is a word.
 
         Raises:
-            RowError: the row is one of `rule_fail_ids`.
+            RowError: the row's fault is `error`, `flaky` (on the first try) or `refuse`.
         """
-        await asyncio.sleep(self._delay_s)
-        if request.example["example_id"] in self._fail_ids:
+        name = request.example["example_id"]
+        fault = self._config.rule_faults.get(name) or self._config.rule_faults.get(EVERY_ROW)
+        if self._config.rule_delay_s:
+            async with self._places:
+                await asyncio.sleep(self._config.rule_delay_s * (10 if fault == "slow" else 1))
+        words = f"{_VERDICTS[round(request.example['rating'])]}: {request.example['title']}.".split()
+        if fault:
+            words = await self._faulty(name, fault, words)
+        self._tokens += len(words) + 1
+        self._prompt_tokens += len(request.prompt_ids)
+        looping = fault == "loop"
+        return Completion(
+            " ".join(words), [0] * len(words) if looping else [*range(len(words))], "length" if looping else "stop"
+        )
+
+    async def _faulty(self, name: str, fault: str, words: list[str]) -> list[str]:
+        if fault == "error":
             raise RowError("the rule engine was told to fail on this row")
-        text = f"{_VERDICTS[round(request.example['rating'])]}: {request.example['title']}."
-        return Completion(text, list(range(len(text.split()))), "stop")
+        if fault == "flaky" and name not in self._failed_once:
+            self._failed_once.add(name)
+            raise RowError("the rule engine was told to fail on this row once")
+        if fault == "refuse":
+            raise RefusedError("the rule engine was told to refuse this row")
+        if fault == "death":
+            os.kill(os.getpid(), signal.SIGKILL)
+        if fault == "hang":
+            await asyncio.sleep(3600)
+        if fault == "stall":  # nothing else in this process goes on either
+            time.sleep(3600)
+        return {"empty": [], "garbage": ["\ufffd\x00\ue000"], "loop": ["so"] * 64}.get(fault, words)
+
+    def progress(self) -> Progress:
+        """A row's tokens count when it is done; nothing is ever cached."""
+        return Progress(self._tokens + self._prompt_tokens, self._prompt_tokens, 0)
 
     def close(self) -> None:
         """Nothing to free."""

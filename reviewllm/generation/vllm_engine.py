@@ -9,7 +9,7 @@ from typing import Any
 
 from reviewllm.errors import EngineError
 from reviewllm.generation.config import GenerationConfig
-from reviewllm.generation.engine import Completion, Request, RowError
+from reviewllm.generation.engine import Completion, Progress, RefusedError, Request, RowError
 from reviewllm.sft.canary import CANARY_TOKENS
 
 _CPU_KV_CACHE_GIB = "2"  # where the user set none: vLLM's own default takes half of the machine's memory
@@ -39,6 +39,7 @@ class VLLMEngine:
         from vllm.lora.request import LoRARequest
         from vllm.v1.engine.async_llm import AsyncLLM
 
+        self._progress = Progress()
         arguments: dict[str, Any] = {
             "model": str(model),
             "max_model_len": max_model_len,
@@ -50,7 +51,9 @@ class VLLMEngine:
         if adapters:
             arguments |= {"enable_lora": True, "max_loras": len(adapters), "max_lora_rank": _largest_rank(adapters)}
         try:
-            self._engine = AsyncLLM.from_engine_args(AsyncEngineArgs(**(arguments | config.engine_kwargs)))
+            self._engine = AsyncLLM.from_engine_args(
+                AsyncEngineArgs(**(arguments | config.engine_kwargs)), stat_loggers=[self._count_into()]
+            )
         except (RuntimeError, ValueError, TypeError, OSError) as error:
             raise EngineError(f"vLLM cannot start on {model}: {error}; its log is in Ray's session folder") from error
         self._config = config
@@ -62,7 +65,7 @@ class VLLMEngine:
         """Write one row; cancelling the task cancels the request.
 
         Raises:
-            RowError: vLLM refused the request.
+            RowError: vLLM refused the request, or failed on it.
             EngineError: the engine died.
         """
         from vllm import SamplingParams
@@ -90,11 +93,43 @@ class VLLMEngine:
                 final = output
         except EngineDeadError as error:
             raise EngineError(f"vLLM died: {error}; its log is in Ray's session folder") from error
-        except (EngineGenerateError, VLLMClientError, ValueError) as error:
-            raise RowError(f"vLLM refused the request: {error}") from error
+        except (VLLMClientError, ValueError) as error:
+            raise RefusedError(f"vLLM refused the request: {error}") from error
+        except EngineGenerateError as error:
+            raise RowError(f"vLLM failed on the request: {error}") from error
         written = final.outputs[0]
         text = self._tokenizer.decode(written.token_ids, skip_special_tokens=True).strip()
         return Completion(text, list(written.token_ids), str(written.finish_reason))
+
+    def progress(self) -> Progress:
+        """What the engine's steps have told so far."""
+        return self._progress
+
+    def _count_into(self) -> Any:
+        """A logger for vLLM's statistics that keeps `self._progress` up to date, after every step of the engine."""
+        from vllm.v1.metrics.loggers import StatLoggerBase
+
+        engine = self
+
+        class Counter(StatLoggerBase):  # type: ignore[misc]
+            def __init__(self, vllm_config: Any, engine_index: int = 0) -> None:
+                pass
+
+            def record(self, scheduler_stats: Any, iteration_stats: Any, *_: Any, **__: Any) -> None:
+                before = engine._progress
+                tokens = queries = hits = 0
+                if iteration_stats is not None:
+                    tokens = iteration_stats.num_generation_tokens + iteration_stats.num_prompt_tokens
+                if scheduler_stats is not None and scheduler_stats.prefix_cache_stats is not None:
+                    queries, hits = scheduler_stats.prefix_cache_stats.queries, scheduler_stats.prefix_cache_stats.hits
+                engine._progress = Progress(
+                    before.tokens + tokens, before.prefix_queries + queries, before.prefix_hits + hits
+                )
+
+            def log_engine_initialized(self) -> None:
+                pass
+
+        return Counter
 
     def close(self) -> None:
         """Shut the engine's processes down."""

@@ -14,7 +14,7 @@ from reviewllm.sources.interactions import PURCHASE_ID_CONFLICT, parse_interacti
 from reviewllm.sources.items import parse_items
 from reviewllm.sources.parts import Parts
 from reviewllm.sources.plan import Source
-from reviewllm.sources.spill import Spill
+from reviewllm.spill import Spill
 from reviewllm.tables import INTERACTIONS, ITEMS
 
 # Each bucket is a file on the way; 4,096 parts of the default size are two billion rows.

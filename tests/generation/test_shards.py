@@ -12,8 +12,11 @@ from conftest import entry, example
 
 from reviewllm.errors import SchemaError
 from reviewllm.generation.config import GenerationConfig
+from reviewllm.generation.generate_shard import ShardGenerator, row_seed
 from reviewllm.generation.model import make_variant
-from reviewllm.generation.shards import GenerationSpec, ShardGenerator, ShardScorer, row_seed, task_table
+from reviewllm.generation.render_shard import ShardRenderer
+from reviewllm.generation.score_shard import ShardScorer
+from reviewllm.generation.tasks import GenerationSpec, Piece, Task, task_table
 from reviewllm.prompts.renderer import Prompt, PromptConfig, PromptRenderer, load_tokenizer
 from reviewllm.tables import EXAMPLES, GENERATIONS, read_table, write_table
 
@@ -24,33 +27,87 @@ ROWS = [
 ]
 
 
-def generate(base: Path, tmp_path: Path, rows: list[dict[str, Any]]) -> pa.Table:
-    shard, output = tmp_path / "shard.parquet", tmp_path / "out" / "shard.parquet"
-    write_table(pa.Table.from_pylist(rows, schema=EXAMPLES.schema), shard, EXAMPLES)
-    config = GenerationConfig(engine="rule", rule_fail_ids=["told to fail"])
-    variant = make_variant(base_model=str(base), adapter=None, prompt=PromptConfig(max_prompt_tokens=400), generation=config)
-    spec = GenerationSpec(generation=config, model=base, live_adapters=False, variants=[variant])
-    generated = asyncio.run(ShardGenerator(spec)(task_table([(shard, 0, output)])))
-    (counts,) = ShardScorer()(generated).to_pylist()
-    assert (counts["rows"], counts["output"]) == (len(rows), str(output))
-    return read_table([output], GENERATIONS)
+def spec_of(base: Path, tmp_path: Path, **config: Any) -> GenerationSpec:
+    generation = GenerationConfig(engine="rule", **config)
+    prompt = PromptConfig(max_prompt_tokens=400)
+    variant = make_variant(base_model=str(base), adapter=None, prompt=prompt, generation=generation)
+    return GenerationSpec(
+        generation=generation,
+        model=base,
+        live_adapters=False,
+        variants=[variant],
+        source=str(tmp_path),
+        target=str(tmp_path / "out"),
+    )
+
+
+def generate(
+    base: Path, tmp_path: Path, rows: list[dict[str, Any]], pieces: list[Piece], **config: Any
+) -> list[dict[str, Any]]:
+    write_table(pa.Table.from_pylist(rows, schema=EXAMPLES.schema), tmp_path / "shard.parquet", EXAMPLES)
+    spec = spec_of(base, tmp_path, **config)
+    rendered = ShardRenderer(spec)(task_table([Task(pieces, 0, "shard.parquet")]))
+    generated = asyncio.run(ShardGenerator(spec)(rendered))
+    (counts,) = ShardScorer(spec)(generated).to_pylist()
+    written = read_table([tmp_path / "out" / "shard.parquet"], GENERATIONS).to_pylist()
+    assert (counts["rows"], counts["output"], counts["handed_back"]) == (len(written), "shard.parquet", False)
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["shard.parquet"]  # no journal is left
+    return written
+
+
+WHOLE = [Piece("shard.parquet")]
 
 
 def test_shard_failing_rows_become_rows_with_an_error(random_base: Path, tmp_path: Path) -> None:
-    good, failed, long = generate(random_base, tmp_path, ROWS).to_pylist()
+    good, failed, long = generate(random_base, tmp_path, ROWS, WHOLE, rule_faults={"told to fail": "error"})
     assert (good["review"], good["error"], good["finish_reason"]) == ("Excellent: Garden hose.", None, "stop")
     assert good["rouge1"] == pytest.approx(100)
-    assert good["history_kept"] == 1
+    assert (good["history_kept"], good["attempts"]) == (1, 1)
     assert (failed["review"], failed["error"]) == (None, "the rule engine was told to fail on this row")
+    assert (failed["error_stage"], failed["error_class"], failed["attempts"]) == ("generate", "EngineFailed", 3)
     assert failed["prompt_tokens"] > 0
+    assert len(failed["prompt_sha256"]) == 64
     assert long["review"] is None
     assert "--max-prompt-tokens 400" in long["error"]
-    assert (long["prompt_tokens"], long["rouge1"]) == (None, None)
+    assert (long["error_stage"], long["error_class"], long["attempts"]) == ("render", "PromptTooLong", 0)
+    assert (long["prompt_tokens"], long["prompt_sha256"], long["rouge1"]) == (None, None, None)
     assert all(row["is_generated"] for row in (good, failed, long))
 
 
+@pytest.mark.parametrize(
+    ("fault", "error_class", "attempts"),
+    [
+        ("refuse", "Refused", 1),
+        ("empty", "EmptyOutput", 1),
+        ("garbage", "GarbageOutput", 1),
+        ("loop", "LoopingOutput", 1),
+        ("error", "EngineFailed", 2),
+    ],
+)
+def test_shard_faults_have_a_class_and_only_transient_ones_are_tried_again(
+    random_base: Path, tmp_path: Path, fault: str, error_class: str, attempts: int
+) -> None:
+    (row,) = generate(random_base, tmp_path, ROWS[:1], WHOLE, rule_faults={"*": fault}, row_attempts=2)
+    assert (row["review"], row["error_class"], row["attempts"]) == (None, error_class, attempts)
+
+
+def test_shard_a_row_that_fails_once_is_written(random_base: Path, tmp_path: Path) -> None:
+    (row,) = generate(random_base, tmp_path, ROWS[:1], WHOLE, rule_faults={"good": "flaky"})
+    assert (row["review"], row["error"]) == ("Excellent: Garden hose.", None)
+
+
+def test_shard_of_some_rows_of_a_file_in_their_order(random_base: Path, tmp_path: Path) -> None:
+    rows = generate(random_base, tmp_path, ROWS, [Piece("shard.parquet", [1, 0]), Piece("shard.parquet", [0])])
+    assert [row["example_id"] for row in rows] == ["told to fail", "good", "good"]
+
+
+def test_shard_whose_file_has_fewer_rows_by_now_is_refused(random_base: Path, tmp_path: Path) -> None:
+    with pytest.raises(SchemaError, match="was changed while this job ran"):
+        generate(random_base, tmp_path, ROWS, [Piece("shard.parquet", [3])])
+
+
 def test_shard_prompt_tokens_are_those_of_the_renderer(random_base: Path, tmp_path: Path) -> None:
-    (row,) = generate(random_base, tmp_path, ROWS[:1]).to_pylist()
+    (row,) = generate(random_base, tmp_path, ROWS[:1], WHOLE)
     renderer = PromptRenderer(load_tokenizer(str(random_base)), PromptConfig(max_prompt_tokens=400))
     (prompt,) = renderer.render(ROWS[:1])
     assert isinstance(prompt, Prompt)
@@ -58,14 +115,10 @@ def test_shard_prompt_tokens_are_those_of_the_renderer(random_base: Path, tmp_pa
 
 
 def test_shard_that_is_no_examples_table_is_named(random_base: Path, tmp_path: Path) -> None:
-    generate(random_base, tmp_path, ROWS[:1])
-    config = GenerationConfig(engine="rule")
-    variant = make_variant(
-        base_model=str(random_base), adapter=None, prompt=PromptConfig(max_prompt_tokens=400), generation=config
-    )
-    generator = ShardGenerator(GenerationSpec(generation=config, model=random_base, live_adapters=False, variants=[variant]))
+    generate(random_base, tmp_path, ROWS[:1], WHOLE)
+    renderer = ShardRenderer(spec_of(random_base, tmp_path))
     with pytest.raises(SchemaError, match=r"lacks the column\(s\) title"):
-        asyncio.run(generator(task_table([(tmp_path / "out" / "shard.parquet", 0, tmp_path / "x")])))
+        renderer(task_table([Task([Piece("out/shard.parquet")], 0, "x.parquet")]))
 
 
 def test_row_seed_is_stable_and_differs_by_row_and_run() -> None:

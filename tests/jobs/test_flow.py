@@ -18,13 +18,24 @@ import pytest
 from conftest import entry, example
 
 from jobs import backfill, evaluate, merge, prepare, report, train
+from reviewllm.backfill.night import published_files, read_manifest
 from reviewllm.cluster import ClusterConfig, ray_session
-from reviewllm.errors import AdapterError, ConfigError, LeakageError, PublishError, SchemaError
-from reviewllm.place import below
+from reviewllm.errors import AdapterError, BudgetError, ConfigError, LeakageError, PublishError, SchemaError
+from reviewllm.place import Place, below
 from reviewllm.prompts.renderer import Prompt, PromptConfig, PromptRenderer, load_tokenizer
 from reviewllm.sft.adapter import CURVE_FILE, read_description
 from reviewllm.sft.storage import Storage
-from reviewllm.tables import EXAMPLES, GENERATIONS, INTERACTIONS, METRICS, REJECTED, read_table, write_table
+from reviewllm.tables import (
+    DEAD_LETTERS,
+    EXAMPLES,
+    GENERATIONS,
+    INTERACTIONS,
+    LEDGER,
+    METRICS,
+    REJECTED,
+    read_table,
+    write_table,
+)
 from reviewllm.tiny_base import TinyBaseConfig, make_tiny_base, user_documents
 
 PROMPT = {"max_prompt_tokens": 400}  # and 512 of the response fit the base of 1,024
@@ -85,6 +96,7 @@ def evaluated(trained: Flow) -> Flow:
 def backfill_job(flow: Flow, **changed: Any) -> backfill.BackfillJob:
     options = {"base_model": str(flow.base), "out": flow.out, "engine": "rule", "max_new_tokens": 24, **PROMPT, **changed}
     options.setdefault("bare_base", "adapter" not in options)
+    options.setdefault("examples", flow.out / "examples" / "backfill")
     return backfill.BackfillJob(**options)
 
 
@@ -260,30 +272,49 @@ def test_report_is_one_page_and_the_same_as_json(evaluated: Flow) -> None:
     assert json.loads((evaluated.out / "report" / "metrics.json").read_text())["tables"]
 
 
-def test_backfill_writes_every_purchase_once_and_a_second_run_nothing(prepared: Flow, ray_cluster: None) -> None:
+def generations_of(data: Path, night: dt.date) -> pl.DataFrame:
+    return pl.DataFrame(read_table(data / "generations" / f"dt={night}", GENERATIONS))
+
+
+def test_backfill_writes_every_purchase_once_and_a_second_run_nothing(
+    prepared: Flow, ray_cluster: None, tmp_path: Path
+) -> None:
     night = dt.date(2026, 1, 1)
-    manifest = backfill.main(backfill_job(prepared, date=night))
-    published = prepared.out / "generations" / "dt=2026-01-01"
+    manifest = backfill.main(backfill_job(prepared, data=tmp_path, date=night))
+    assert manifest is not None
     wanted = read_table(prepared.out / "examples" / "backfill", EXAMPLES)["example_id"].to_pylist()
-    written = read_table(published, GENERATIONS)
-    assert sorted(written["example_id"].to_pylist()) == sorted(wanted)
-    assert all(written["is_generated"].to_pylist())
-    assert manifest["rows"] == len(wanted)
+    written = generations_of(tmp_path, night)
+    assert sorted(written["example_id"]) == sorted(wanted)
+    assert written["is_generated"].all()
+    assert (manifest.rows, manifest.failed) == (len(wanted), 0)
+    published = tmp_path / "generations" / "dt=2026-01-01"
     before = {path.name: path.stat().st_mtime_ns for path in published.iterdir()}
-    assert backfill.main(backfill_job(prepared, date=night)) == manifest
+    assert backfill.main(backfill_job(prepared, data=tmp_path, date=night)) == manifest
     assert before == {path.name: path.stat().st_mtime_ns for path in published.iterdir()}
+    assert backfill.verify(backfill.VerifyJob(data=tmp_path, date=night)) == manifest
+    later = backfill.main(backfill_job(prepared, data=tmp_path, date=dt.date(2026, 1, 2)))
+    assert later is not None
+    assert later.rows == 0  # all of it is published; the night is there all the same
 
 
-def test_backfill_another_run_needs_to_be_told_to_replace(prepared: Flow, ray_cluster: None) -> None:
+def test_backfill_another_run_needs_to_be_told_to_replace(prepared: Flow, ray_cluster: None, tmp_path: Path) -> None:
     night = dt.date(2026, 1, 4)
-    first = backfill.main(backfill_job(prepared, date=night))
+    job = {"data": tmp_path, "date": night, "limit": 10}
+    first = backfill.main(backfill_job(prepared, **job))
     with pytest.raises(PublishError, match="was written by another run"):
-        backfill.main(backfill_job(prepared, date=night, sampling_seed=1))
-    second = backfill.main(backfill_job(prepared, date=night, sampling_seed=1, on_existing="replace"))
-    assert first["fingerprint"] != second["fingerprint"]
-    written = read_table(prepared.out / "generations" / "dt=2026-01-04", GENERATIONS)
-    assert set(written["fingerprint"].to_pylist()) == {second["fingerprint"]}
-    assert not (prepared.out / "generations" / ".staging").exists()
+        backfill.main(backfill_job(prepared, **job, temperature=0.7))
+    with pytest.raises(PublishError, match="is there already"):
+        backfill.main(backfill_job(prepared, **job, on_existing="fail"))
+    second = backfill.main(backfill_job(prepared, **job, temperature=0.7, on_existing="replace"))
+    assert first is not None
+    assert second is not None
+    assert first.fingerprint != second.fingerprint
+    written = generations_of(tmp_path, night)
+    assert (len(written), set(written["fingerprint"])) == (10, {second.fingerprint})
+    mixed = backfill.main(backfill_job(prepared, data=tmp_path, date=night, limit=5, allow_mixed=True))
+    assert mixed is not None
+    assert mixed.fingerprints == {second.fingerprint: 10, first.fingerprint: 5}
+    assert not (tmp_path / "generations" / ".staging").exists()
 
 
 def test_backfill_without_an_adapter_has_to_be_asked_for(prepared: Flow, tmp_path: Path) -> None:
@@ -294,32 +325,77 @@ def test_backfill_without_an_adapter_has_to_be_asked_for(prepared: Flow, tmp_pat
         backfill.main(backfill.BackfillJob(**job, **PROMPT, bare_base=True, adapter=tmp_path))
 
 
-def test_backfill_resumes_with_the_missing_shards_only(prepared: Flow, ray_cluster: None) -> None:
-    job = backfill_job(prepared, date=dt.date(2026, 1, 2))
+def test_backfill_failing_rows_are_dead_letters_and_can_be_replayed(
+    prepared: Flow, ray_cluster: None, tmp_path: Path
+) -> None:
+    names = read_table(prepared.out / "examples" / "backfill", EXAMPLES)["example_id"].to_pylist()[:3]
+    faults = dict(zip(names, ("error", "empty", "flaky"), strict=True))
+    job = backfill_job(prepared, data=tmp_path, date=dt.date(2026, 1, 3), rule_faults=faults, limit=30, shard_rows=10)
     manifest = backfill.main(job)
-    published = prepared.out / "generations" / "dt=2026-01-02"
-    # Back to the state after a crash: two shards staged, one of them cut short, the others missing.
-    staging = prepared.out / "generations" / ".staging" / f"2026-01-02-{manifest['fingerprint'][:16]}"
-    staging.parent.mkdir(exist_ok=True)
-    published.rename(staging)
-    (staging / "_manifest.json").unlink()
-    kept, short, *gone = sorted(staging.iterdir())
-    assert gone
-    untouched = kept.stat().st_mtime_ns
-    short.write_bytes(short.read_bytes()[:200])
-    for path in gone:
-        path.unlink()
-    again = backfill.main(job)
-    assert again["rows"] == manifest["rows"]
-    assert (published / kept.name).stat().st_mtime_ns == untouched
-    counts = {step["step"]: step["counts"] for step in json.loads((prepared.out / "summary.json").read_text())["steps"]}
-    assert counts["backfill"]["shards found done"] == 1
+    assert manifest is not None
+    assert (manifest.written, manifest.failed) == (28, 2)
+    letters = read_table(tmp_path / "dead_letters", DEAD_LETTERS).to_pylist()
+    assert sorted(letter["error_class"] for letter in letters) == ["EmptyOutput", "EngineFailed"]
+    mended = backfill.replay(job.model_copy(update={"rule_faults": {names[1]: "empty"}}))
+    assert mended is not None
+    assert (mended.written, mended.failed) == (29, 1)
+    (letter,) = read_table(tmp_path / "dead_letters", DEAD_LETTERS).to_pylist()
+    assert (letter["example_id"], letter["attempts"]) == (names[1], 2)
 
 
-def test_backfill_failing_rows_never_fail_the_job(prepared: Flow, ray_cluster: None) -> None:
-    (first, *_) = read_table(prepared.out / "examples" / "backfill", EXAMPLES)["example_id"].to_pylist()
-    manifest = backfill.main(backfill_job(prepared, date=dt.date(2026, 1, 3), rule_fail_ids=[first]))
-    assert manifest["failed"] == 1
+def test_backfill_every_row_failing_stops_early_and_publishes_nothing(
+    prepared: Flow, ray_cluster: None, tmp_path: Path
+) -> None:
+    with pytest.raises(BudgetError, match=r"rows failed, more than --max-failed-fraction 0\.1"):
+        backfill.main(
+            backfill_job(prepared, data=tmp_path, rule_faults={"*": "error"}, rule_delay_s=0.5, shard_rows=2, row_attempts=1)
+        )
+    assert not list((tmp_path / "generations").glob("dt=*"))
+    assert len(list((tmp_path / "generations").rglob("shard-*.parquet"))) < 40  # of about 75
+
+
+def test_backfill_plan_and_probe_write_nothing(
+    prepared: Flow, ray_cluster: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    job = {"data": tmp_path, "gpus_per_engine": 0, "price_per_gpu_hour": 2.0, "limit": 40}
+    assert backfill.main(backfill_job(prepared, **job, plan=True)) is None
+    assert "planned: 40 rows" in (shown := capsys.readouterr().out)
+    assert "no speed is known yet" in shown
+    assert backfill.main(backfill_job(prepared, **job, probe=8, rule_delay_s=0.1)) is None
+    assert "probed: 40 rows" in (shown := capsys.readouterr().out)
+    assert "8 rows just now" in shown
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+    written = backfill.main(backfill_job(prepared, **job, tokens_per_second=1000))
+    assert written is not None
+    (row,) = read_table(tmp_path / "ledger", LEDGER).to_pylist()
+    assert (row["predicted_rows"], row["rows"], row["run_rows"]) == (40, 40, 40)
+    tokens = written.prompt_tokens + written.completion_tokens
+    assert row["run_tokens"] == tokens
+    assert row["predicted_tokens"] == pytest.approx(tokens, rel=0.2)
+    assert row["predicted_seconds"] == pytest.approx(row["predicted_tokens"] / 1000)
+
+
+def test_backfill_on_an_object_store(prepared: Flow, ray_cluster: None, s3_server: str) -> None:
+    data = below(s3_server, "backfill")
+    place = Place(data)
+    for shard in sorted((prepared.out / "examples" / "backfill").iterdir()):
+        place.write(f"examples/backfill/{shard.name}", shard.read_bytes())
+    night = dt.date(2026, 1, 5)
+    job = backfill_job(prepared, data=data, examples=None, date=night, shard_rows=40)
+    manifest = backfill.main(job)
+    assert manifest is not None
+    assert manifest.written == read_table(prepared.out / "examples" / "backfill", EXAMPLES).num_rows
+    assert backfill.verify(backfill.VerifyJob(data=data, date=night)) == manifest
+    user = generations_in(place, night)["user_id"][0]
+    assert backfill.forget(backfill.ForgetJob(data=data, user=[user]))[night] > 0
+    assert user not in generations_in(place, night)["user_id"].to_list()
+    assert backfill.main(job) is not None
+
+
+def generations_in(place: Place, night: dt.date) -> pl.DataFrame:
+    manifest = read_manifest(place, night)
+    assert manifest is not None
+    return pl.concat([pl.DataFrame(place.read_table(file, GENERATIONS)) for file in published_files(place, night, manifest)])
 
 
 def test_backfill_corrupt_shard_is_named(prepared: Flow, ray_cluster: None, tmp_path: Path) -> None:

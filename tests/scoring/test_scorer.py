@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from reviewllm.generation.shards import UNSCORED
+from reviewllm.generation.tasks import UNSCORED
 from reviewllm.scoring.sbert import sbert_cosine
 from reviewllm.scoring.scorer import add_scores
 
@@ -19,6 +19,7 @@ def generations(reviews: list[str | None]) -> pa.Table:
         "rating": 5.0,
         "with_rating": True,
         "seed": 0,
+        "attempts": 1,
         "generated_at": datetime.now(UTC),
         "is_generated": True,
     }

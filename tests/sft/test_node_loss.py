@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-import secrets
 import shutil
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,14 +15,13 @@ import psutil
 import pyarrow as pa
 import pytest
 from conftest import WORDS, entry, example, free_port
+from ray_nodes import TIMEOUT_S, kill_tree, node_environment, start_node, wait_until
 
 from reviewllm.sft.adapter import CURVE_FILE
 from reviewllm.tables import EXAMPLES, write_table
 from reviewllm.tiny_base import TinyBaseConfig, make_tiny_base
 
 PROJECT = Path(__file__).resolve().parents[2]
-RAY = Path(sys.executable).parent / "ray"
-TIMEOUT_S = 240
 
 
 class Nodes(NamedTuple):
@@ -36,47 +33,11 @@ class Nodes(NamedTuple):
     worker: psutil.Popen
 
 
-def start_node(environment: dict[str, str], log: Path, *arguments: str) -> psutil.Popen:
-    """`ray start --block`, until the node says that it runs."""
-    with open(log, "wb") as stream:
-        node = psutil.Popen(
-            [str(RAY), "start", "--block", "--node-ip-address=127.0.0.1", "--object-store-memory=200000000", *arguments],
-            env=environment,
-            stdout=stream,
-            stderr=stream,
-        )
-    wait_until(lambda: "Ray runtime started" in log.read_text(), lambda: node.poll() is None, log)
-    return node
-
-
-def wait_until(happened: Callable[[], bool], alive: Callable[[], bool], log: Path) -> None:
-    end = time.monotonic() + TIMEOUT_S
-    while not happened():
-        assert alive(), log.read_text()
-        assert time.monotonic() < end, log.read_text()
-        time.sleep(0.05)
-
-
-def kill_tree(process: psutil.Popen) -> None:
-    """SIGKILL a process and all that it started, and no other."""
-    tree = [*process.children(recursive=True), process] if process.is_running() else []
-    for one in tree:
-        if one.is_running():
-            one.kill()
-    psutil.wait_procs(tree, timeout=20)
-
-
 @pytest.fixture
 def nodes(tmp_path: Path) -> Iterator[Nodes]:
     port = free_port()
     folder = Path(f"/tmp/reviewllm-nodes-{os.getpid()}")  # Ray's socket names must stay under 107 characters
-    environment = {
-        **{name: value for name, value in os.environ.items() if not name.startswith("RAY_")},
-        "RAY_AUTH_MODE": "token",
-        "RAY_AUTH_TOKEN": secrets.token_hex(32),
-        "RAY_USAGE_STATS_ENABLED": "0",
-        "GLOO_SOCKET_IFNAME": "lo",
-    }
+    environment = node_environment()
     started: list[psutil.Popen] = []
     try:
         started.append(

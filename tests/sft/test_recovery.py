@@ -81,13 +81,14 @@ class Training:
         flags = [text for name, value in options.items() for text in (f"--{name}", str(value))]
         wanted = {"do": "kill", "hit": 2, "folder": str(out / "hits")}  # behind the second file
         failpoints = {f"put checkpoint-{killed_writing:08d}": wanted} if killed_writing else {}
+        (out / "failpoints.json").write_text(json.dumps(failpoints))
         with open(self.log, "ab") as log:
             self.driver = psutil.Popen(
                 [sys.executable, "jobs/train.py", *flags, "--no-track"],
                 cwd=PROJECT,
                 stdout=log,
                 stderr=log,
-                env={**os.environ, VARIABLE: json.dumps(failpoints)},
+                env={**os.environ, VARIABLE: str(out / "failpoints.json")},
             )
 
     def workers(self) -> list[psutil.Process]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import polars as pl
@@ -11,13 +11,23 @@ import pyarrow as pa
 
 
 class Spill:
-    """Rows on their way into buckets by the hash of one text column: all rows of a key meet in one bucket.
+    """Rows on their way into buckets by one text column, by its hash say: all rows of a key meet in one bucket.
 
     The bucket of a key is equal on every machine. Rows are held until `rows_in_memory` are there and then appended to
     the buckets' files under `folder`; `drain` reads each bucket and removes its file.
     """
 
-    def __init__(self, folder: Path, *, key: str, buckets: int, rows_in_memory: int) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        key: str,
+        buckets: int,
+        rows_in_memory: int,
+        bucket_of: Callable[[pl.Series], pl.Series] | None = None,
+    ) -> None:
+        """Take the key column; `bucket_of` gives the buckets of keys where it is not to be their hash."""
+        self._bucket_of = bucket_of or self._by_hash
         self._folder = folder
         self._key = key
         self._buckets = buckets
@@ -32,6 +42,12 @@ class Spill:
         self._held.append(rows)
         if sum(frame.height for frame in self._held) >= self._rows_in_memory:
             self._flush()
+
+    def read(self, bucket: int) -> pl.DataFrame | None:
+        """One bucket's rows, in the order in which they came; None where it holds none. Its file stays."""
+        self._flush()
+        path = self._path(bucket)
+        return _read_streams(path) if path.exists() else None
 
     def drain(self) -> Iterator[pl.DataFrame]:
         """Yield the buckets that hold rows, in order; within one, rows stand in the order in which they came."""
@@ -54,11 +70,13 @@ class Spill:
         if self._buckets == 1:
             yield 0, rows
             return
-        # crc32, since polars' own hash differs from version to version.
-        buckets = [zlib.crc32(key.encode()) % self._buckets for key in rows[self._key].to_list()]
-        numbered = rows.with_columns(pl.Series("_bucket", buckets, dtype=pl.Int32))
+        numbered = rows.with_columns(self._bucket_of(rows[self._key]).cast(pl.Int32).alias("_bucket"))
         for part in numbered.partition_by("_bucket", maintain_order=True):
             yield part["_bucket"][0], part.drop("_bucket")
+
+    def _by_hash(self, keys: pl.Series) -> pl.Series:
+        # crc32, since polars' own hash differs from version to version.
+        return pl.Series([zlib.crc32(key.encode()) % self._buckets for key in keys.to_list()], dtype=pl.Int32)
 
     def _path(self, bucket: int) -> Path:
         return self._folder / f"{bucket:05d}.arrows"

@@ -8,7 +8,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from reviewllm.sources.spill import Spill
+from reviewllm.spill import Spill
 
 pytestmark = pytest.mark.filterwarnings("error")
 

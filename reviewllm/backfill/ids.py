@@ -1,0 +1,72 @@
+"""Ids of purchases, by the million: joined bucket by bucket of users, so that memory never holds all of them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import polars as pl
+
+from reviewllm.spill import Spill
+
+_IDS_IN_BUCKET = 1_000_000
+_ROWS_IN_MEMORY = 500_000
+
+
+def buckets_for(rows: int) -> int:
+    """Into how many buckets so many ids are parted."""
+    return 1 + rows // _IDS_IN_BUCKET
+
+
+class IdSets:
+    """Named sets of rows with user_id, on disk in buckets of users; the same bucket of two sets holds the same users."""
+
+    def __init__(self, folder: Path, *, buckets: int) -> None:
+        self._folder = folder
+        self.buckets = buckets
+        self._sets: dict[str, Spill] = {}
+
+    def add(self, name: str, rows: pl.DataFrame) -> None:
+        """Add rows to a set; each call for a set must bring the same columns, `user_id` among them."""
+        if name not in self._sets:
+            self._sets[name] = Spill(
+                self._folder / name, key="user_id", buckets=self.buckets, rows_in_memory=_ROWS_IN_MEMORY
+            )
+        self._sets[name].add(rows)
+
+    def bucket(self, name: str, number: int) -> pl.DataFrame | None:
+        """A bucket of a set; None where it is empty."""
+        return self._sets[name].read(number) if name in self._sets else None
+
+    def ids(self, name: str, number: int) -> pl.DataFrame:
+        """The example_ids of a bucket of a set."""
+        rows = self.bucket(name, number)
+        return pl.DataFrame(schema={"example_id": pl.String}) if rows is None else rows.select("example_id")
+
+    def both(self, one: str, other: str) -> Iterator[tuple[pl.DataFrame, pl.DataFrame]]:
+        """The ids of two sets, bucket by bucket."""
+        for number in range(self.buckets):
+            yield self.ids(one, number), self.ids(other, number)
+
+    def digest(self, name: str) -> str:
+        """sha256 over a set's ids, whatever order they came in; depends on the number of buckets."""
+        return digest(self.ids(name, number)["example_id"] for number in range(self.buckets))
+
+
+def digest(buckets: Iterable[pl.Series]) -> str:
+    """sha256 over ids that come in buckets."""
+    whole = hashlib.sha256()
+    for ids in buckets:
+        whole.update(hashlib.sha256("\n".join(ids.sort().to_list()).encode()).digest())
+    return whole.hexdigest()
+
+
+def differences(one: pl.DataFrame, other: pl.DataFrame) -> int:
+    """How many ids of one are not in the other."""
+    return one.join(other, on="example_id", how="anti").height
+
+
+def repeated(ids: pl.DataFrame) -> int:
+    """How many ids stand there a second time."""
+    return ids.height - ids["example_id"].n_unique()

@@ -1,0 +1,347 @@
+"""Staged shards to a published night: compacted, verified, put in place whole."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import json
+import os
+import shutil
+import uuid
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import polars as pl
+import pyarrow as pa
+
+from reviewllm import __version__
+from reviewllm.backfill.compact import PART_BYTES, Part, compact
+from reviewllm.backfill.ids import buckets_for
+from reviewllm.backfill.night import (
+    GENERATIONS_FOLDER,
+    MANIFEST,
+    SCHEMA_VERSION,
+    SUCCESS,
+    Manifest,
+    Night,
+    PublishedFile,
+    published_files,
+    read_dead_letters,
+)
+from reviewllm.backfill.verify import Contents, check_rows
+from reviewllm.backfill.work import Work, expected_ids, user_hash
+from reviewllm.errors import BudgetError, PublishError, RaceError, StorageError
+from reviewllm.failpoints import reached
+from reviewllm.place import Place
+from reviewllm.tables import DEAD_LETTERS, LEDGER, SUPERSEDED, replace_folder
+
+
+class Publication(NamedTuple):
+    """What a night is published from, besides its staged shards.
+
+    `others` are the nights that must not share a purchase with it, `earlier` is the published night that this one adds
+    to (None: none), `replaces` whether one that stands there gives way.
+    """
+
+    others: dict[datetime.date, Manifest]
+    earlier: Manifest | None
+    replaces: bool
+    max_failed_fraction: float
+    fingerprints: frozenset[str] | None  # that its rows may have; None: any
+    forgotten: frozenset[str] = frozenset()
+    part_bytes: int = PART_BYTES
+
+
+def publish(
+    night: Night, examples: Place, work: Work, staged: Sequence[str], details: dict[str, Any], publication: Publication
+) -> Manifest:
+    """Compact the staged shards, verify the result against the work, and put it in place in one step.
+
+    Args:
+        staged: the staged file of every shard of the work.
+        details: model, adapter, seconds, and `ledger`, for the manifest.
+
+    Raises:
+        BudgetError: too many rows failed; nothing was published.
+        PublishError: rows are missing, twice or of another run; nothing was published.
+        RaceError: another run has published the night meanwhile.
+        StorageError: something cannot be written; nothing was published.
+    """
+    data, run = night.data, uuid.uuid4().hex
+    folder = f"{night.staging_root}/publish-{run}" if data.local else night.published
+    inputs = [*staged, *(published_files(data, night.day, publication.earlier) if publication.earlier else [])]
+    try:
+        parts, failed = compact(
+            data, inputs, folder, run=run, part_bytes=publication.part_bytes, forgotten=publication.forgotten
+        )
+        letters = _with_earlier(failed, read_dead_letters(data, night.day, publication.earlier), parts, data, folder)
+        reached("verify")
+        _refuse_failed_night(night, letters, sum(part.rows for part in parts), publication.max_failed_fraction)
+        contents = _check(night, examples, work, parts, folder, letters, publication)
+        manifest = _manifest(night, parts, folder, contents, letters, details, run)
+        reached("publish")
+        _put_in_place(night, folder, manifest, replaces=publication.replaces or publication.earlier is not None)
+    except BaseException:
+        _remove(night, folder, run)
+        raise
+    return manifest
+
+
+def republish(night: Night, manifest: Manifest, forgotten: frozenset[str], *, run: str, part_bytes: int) -> Manifest:
+    """Publish a night anew without some users, in place of what stands there.
+
+    Raises:
+        PublishError: the night's rows are not what they should be; it is untouched.
+        StorageError: something cannot be written; it is untouched.
+    """
+    data = night.data
+    folder = f"{night.staging_root}/publish-{run}" if data.local else night.published
+    try:
+        parts, _ = compact(
+            data, published_files(data, night.day, manifest), folder, run=run, part_bytes=part_bytes, forgotten=forgotten
+        )
+        earlier = pl.DataFrame(read_dead_letters(data, night.day, manifest))
+        kept = earlier.filter(~pl.col("user_id").map_elements(user_hash, return_dtype=pl.String).is_in(list(forgotten)))
+        letters = DEAD_LETTERS.check(kept.to_arrow(), where="dead letters")
+        contents = check_rows(
+            data,
+            [f"{folder}/{part.name}" for part in parts],
+            letters,
+            fingerprints=manifest.fingerprints,
+            id_buckets=buckets_for(sum(part.rows for part in parts)),
+        )
+        if contents.problems:
+            raise PublishError(f"{data.where}/{night.published}: rows are wrong: {'; '.join(contents.problems)}")
+        details = manifest.model_dump(include={"model", "adapter", "seconds", "ledger"})
+        changed = _manifest(night, parts, folder, contents, letters, details, run)
+        _put_in_place(night, folder, changed, replaces=True)
+    except BaseException:
+        _remove(night, folder, run)
+        raise
+    finish(night, changed, SUPERSEDED.schema.empty_table())
+    return changed
+
+
+def _letters_name(night: Night, run: str) -> str:
+    return f"{night.dead_letters}/part-{run[:8]}.parquet"
+
+
+def _with_earlier(failed: pa.Table, earlier: pa.Table, parts: Sequence[Part], data: Place, folder: str) -> pa.Table:
+    """The night's dead letters: those of this run, and the earlier ones that were not run again."""
+    if not earlier.num_rows:
+        return failed
+    now, before = pl.DataFrame(failed), pl.DataFrame(earlier)
+    for part in parts:
+        for batch in data.batches(f"{folder}/{part.name}", ["example_id"]):
+            before = before.join(batch, on="example_id", how="anti")
+    attempts = before.select("example_id", before="attempts")
+    now = now.join(attempts, on="example_id", how="left", maintain_order="left")
+    now = now.with_columns(attempts=pl.col("attempts") + pl.col("before").fill_null(0)).drop("before")
+    kept = before.join(now, on="example_id", how="anti", maintain_order="left")
+    return DEAD_LETTERS.check(pl.concat([now, kept]).sort("user_id", maintain_order=True).to_arrow(), where="dead letters")
+
+
+def _check(
+    night: Night,
+    examples: Place,
+    work: Work,
+    parts: Sequence[Part],
+    folder: str,
+    letters: pa.Table,
+    publication: Publication,
+) -> Contents:
+    data = night.data
+
+    def expected() -> Iterator[pl.DataFrame]:
+        yield from expected_ids(examples, work)
+        if publication.earlier:
+            for file in published_files(data, night.day, publication.earlier):
+                yield from data.batches(file, ["example_id", "user_id"])
+            earlier = pl.DataFrame(read_dead_letters(data, night.day, publication.earlier))
+            again = pl.concat([rows.select("example_id") for rows in expected_ids(examples, work)] or [earlier[:0, :1]])
+            yield earlier.join(again, on="example_id", how="anti")
+
+    def elsewhere() -> Iterator[pl.DataFrame]:
+        for day, manifest in publication.others.items():
+            for file in published_files(data, day, manifest):
+                yield from data.batches(file, ["example_id", "user_id"])
+
+    contents = check_rows(
+        data,
+        [f"{folder}/{part.name}" for part in parts],
+        letters,
+        fingerprints=publication.fingerprints,
+        id_buckets=buckets_for(sum(part.rows for part in parts)),
+        expected=expected(),
+        elsewhere=elsewhere(),
+    )
+    if contents.problems:
+        raise PublishError(
+            f"{data.where}/{night.staging}: rows of the night are wrong: {'; '.join(contents.problems)}; nothing was "
+            "published. Remove that folder and run again"
+        )
+    return contents
+
+
+def _refuse_failed_night(night: Night, letters: pa.Table, written: int, max_failed_fraction: float) -> None:
+    rows = letters.num_rows + written
+    if letters.num_rows > max_failed_fraction * rows:
+        raise BudgetError(
+            budget_message(letters.num_rows, rows, Counter(letters["error_class"].to_pylist()), max_failed_fraction)
+            + f" ({letters['message'][0].as_py()!r}, for one)"
+        )
+
+
+def budget_message(failed: int, rows: int, classes: Counter[str], max_failed_fraction: float) -> str:
+    """What is said of a night in which too many rows failed."""
+    named = ", ".join(f"{count} {name}" for name, count in classes.most_common())
+    return (
+        f"{failed} of {rows} rows failed, more than --max-failed-fraction {max_failed_fraction:g}: {named}. Nothing was "
+        "published; mend the cause and run again, or allow more"
+    )
+
+
+def _manifest(
+    night: Night,
+    parts: Sequence[Part],
+    folder: str,
+    contents: Contents,
+    letters: pa.Table,
+    details: dict[str, Any],
+    run: str,
+) -> Manifest:
+    data = night.data
+    fingerprints: Counter[str] = Counter()
+    for part in parts:
+        fingerprints.update(part.fingerprints)
+    dead_letters = None
+    if letters.num_rows:
+        name = _letters_name(night, run)
+        data.write_table(name, letters, DEAD_LETTERS)
+        dead_letters = _file(data, name, letters.num_rows)
+    return Manifest(
+        date=night.day,
+        schema_version=SCHEMA_VERSION,
+        fingerprint=night.fingerprint,
+        fingerprints=dict(fingerprints),
+        code_version=__version__,
+        published_at=datetime.datetime.now(datetime.UTC).replace(microsecond=0),
+        rows=contents.written + contents.failed,
+        written=contents.written,
+        failed=contents.failed,
+        prompt_tokens=sum(part.prompt_tokens for part in parts),
+        completion_tokens=sum(part.completion_tokens for part in parts),
+        id_buckets=buckets_for(contents.written),
+        written_ids_sha256=contents.written_ids_sha256,
+        failed_ids_sha256=contents.failed_ids_sha256,
+        dead_letters=dead_letters,
+        files=[_file(data, f"{folder}/{part.name}", part.rows) for part in parts],
+        **details,
+    )
+
+
+def _file(data: Place, name: str, rows: int) -> PublishedFile:
+    size = next(file.size for file in data.files(name.rpartition("/")[0]) if file.name == name)
+    return PublishedFile(name=name.rpartition("/")[2], rows=rows, bytes=size, sha256=data.sha256(name))
+
+
+def _put_in_place(night: Night, folder: str, manifest: Manifest, *, replaces: bool) -> None:
+    data = night.data
+    text = (manifest.model_dump_json(indent=1) + "\n").encode()
+    data.write(f"{folder}/{MANIFEST}", text)
+    data.write(f"{folder}/{SUCCESS}", b"")
+    if data.local is None:
+        return  # the manifest was the commit: files that it does not name are not there
+    target = data.local / night.published
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        if replaces:
+            replace_folder(data.local / folder, target)
+        else:
+            os.rename(data.local / folder, target)
+    except OSError as error:
+        if target.exists() and not replaces:
+            raise RaceError(f"{data.where}/{night.published}: another run has published this night meanwhile") from error
+        raise StorageError(f"{data.where}/{night.published}: cannot be put in place: {error}") from error
+
+
+def _remove(night: Night, folder: str, run: str) -> None:
+    """Remove what a publication that failed has written."""
+    data = night.data
+    if data.local:
+        shutil.rmtree(data.local / folder, ignore_errors=True)
+    for file in [*data.files(folder), *data.files(night.dead_letters)]:
+        if file.name.endswith(f"-{run[:8]}.parquet"):
+            data.delete(file.name)
+
+
+def finish(night: Night, manifest: Manifest, superseded: pa.Table) -> None:
+    """What follows a publication, and may be repeated: marks what is superseded, writes the ledger, removes what is left over.
+
+    Raises:
+        StorageError: something cannot be written.
+    """
+    data = night.data
+    reached("finish")
+    if superseded.num_rows:
+        there = data.exists(night.superseded)
+        earlier = data.read_table(night.superseded, SUPERSEDED) if there else SUPERSEDED.schema.empty_table()
+        data.write_table(night.superseded, pa.concat_tables([earlier, superseded]), SUPERSEDED)
+    row = {
+        "night": manifest.date,
+        "fingerprint": manifest.fingerprint,
+        "model": manifest.model,
+        "adapter": manifest.adapter,
+        "published_at": manifest.published_at,
+        "rows": manifest.rows,
+        "dead_letters": manifest.failed,
+        "prompt_tokens": manifest.prompt_tokens,
+        "completion_tokens": manifest.completion_tokens,
+        **manifest.ledger,
+    }
+    data.write_table(f"{night.ledger}.parquet", pa.Table.from_pylist([row], schema=LEDGER.schema), LEDGER)
+    data.write(f"{night.ledger}.json", (json.dumps(row, default=str) + "\n").encode())
+    _clean(night, manifest)
+
+
+def _clean(night: Night, manifest: Manifest) -> None:
+    data = night.data
+    data.delete_folder(night.staging_root)
+    if data.local:
+        with contextlib.suppress(OSError):
+            (data.local / night.staging_root).parent.rmdir()  # where no other night is under way
+    named = {*published_files(data, night.day, manifest), *(f"{night.published}/{name}" for name in (MANIFEST, SUCCESS))}
+    if manifest.dead_letters:
+        named.add(f"{night.dead_letters}/{manifest.dead_letters.name}")
+    for file in [*data.files(night.published), *data.files(night.dead_letters)]:
+        if file.name not in named:
+            data.delete(file.name)
+    if not manifest.dead_letters:
+        data.delete_folder(night.dead_letters)
+
+
+def recover(data: Place) -> None:
+    """Put right what a killed run left between two renames, and remove what it left aside.
+
+    To be called by the run that holds the night's lock; a night that was being replaced is there again as it was.
+    """
+    if data.local is None:
+        return
+    root = data.local / GENERATIONS_FOLDER
+    for aside in root.glob(".dt=*.old"):
+        target = root / aside.name[1:].split(".")[0]
+        if target.exists():
+            shutil.rmtree(aside, ignore_errors=True)
+        else:
+            os.rename(aside, target)
+    for left in [
+        *root.rglob(".*.tmp"),
+        *(data.local / "dead_letters").rglob(".*.tmp"),
+        *(data.local / "ledger").glob(".*.tmp"),
+    ]:
+        left.unlink(missing_ok=True)
+    for folder in data.folders(f"{GENERATIONS_FOLDER}/.staging"):
+        for name in data.folders(f"{GENERATIONS_FOLDER}/.staging/{folder}"):
+            if name.startswith("publish-"):
+                data.delete_folder(f"{GENERATIONS_FOLDER}/.staging/{folder}/{name}")

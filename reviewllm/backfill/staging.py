@@ -1,0 +1,40 @@
+"""Finished shards of a night that is not published yet."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from reviewllm.backfill.night import Night
+from reviewllm.backfill.work import Shard
+from reviewllm.errors import SchemaError
+from reviewllm.generation.failures import TRANSIENT
+from reviewllm.tables import GENERATIONS
+
+
+def staged_shards(night: Night, shards: Sequence[Shard], *, any_fingerprint: bool = False) -> dict[str, str]:
+    """The shards that need not be written again: name to staged file, below the night's data.
+
+    One that cannot be read, is short, or has rows that another try may mend is not among them.
+
+    Args:
+        any_fingerprint: take those of other runs of the night too.
+    """
+    wanted = {shard.name: shard.rows for shard in shards}
+    found: dict[str, str] = {}
+    for file in sorted(night.data.files(night.staging_root), key=lambda file: not file.name.startswith(night.staging)):
+        folder, _, name = file.name.rpartition("/")
+        if name in found or name not in wanted or not (any_fingerprint or folder == night.staging):
+            continue
+        if _complete(night, file.name, wanted[name]):
+            found[name] = file.name
+    return found
+
+
+def _complete(night: Night, file: str, rows: int) -> bool:
+    try:
+        if night.data.parquet(file).schema_arrow.names != GENERATIONS.schema.names:
+            return False
+        classes = night.data.read_columns(file, ["error_class"])["error_class"]
+    except SchemaError:
+        return False
+    return len(classes) == rows and not TRANSIENT & set(classes.unique().to_pylist())

@@ -1,0 +1,295 @@
+"""Which purchases a night writes: the rating-only ones less everything published, cut into shards.
+
+Nothing here holds all ids in memory: they meet in buckets of users. What stays is a byte or two for each purchase.
+"""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+from pydantic import Field
+
+from reviewllm.backfill.ids import IdSets, buckets_for
+from reviewllm.backfill.night import Manifest, published_files, read_dead_letters
+from reviewllm.config import StageConfig
+from reviewllm.errors import InputError
+from reviewllm.examples.purchases import is_blank
+from reviewllm.failpoints import reached
+from reviewllm.generation.tasks import Piece
+from reviewllm.place import File, Place
+from reviewllm.tables import SUPERSEDED
+
+_TAIL = 1 << 14  # bytes at the end of a Parquet file, where its footer is: with size and time they tell its content
+
+
+class WorkConfig(StageConfig):
+    """Which purchases a night takes."""
+
+    since: datetime.date | None = Field(None, description="only purchases of this day (UTC) and later")
+    category: list[str] = Field([], description="only purchases of these categories")
+    limit: int | None = Field(None, ge=1, description="at most so many purchases; the others are left to later nights")
+    shard_rows: int = Field(1000, ge=1, description="rows of a shard, the unit of work and of commit; a user stays whole")
+
+
+class Shard(NamedTuple):
+    """A unit of the night's work: its name says what it holds, so equal names are equal work."""
+
+    name: str
+    pieces: list[Piece]
+    rows: int
+
+
+class WorkCounts(NamedTuple):
+    """Where the purchases of the examples went: read = published + reviewed + failed + filtered + over the limit + pending."""
+
+    read: int = 0
+    published: int = 0  # in a night
+    reviewed: int = 0  # the user has since written a review
+    failed: int = 0  # in the dead letters; `replay` runs them again
+    filtered: int = 0  # by --since and --category, and in a replay what is no dead letter
+    over_limit: int = 0
+    pending: int = 0
+
+
+class Work(NamedTuple):
+    """The work of a night; `superseded` are published rows (SUPERSEDED) whose user has since written a review."""
+
+    shards: list[Shard]
+    counts: WorkCounts
+    superseded: pa.Table
+
+    @property
+    def pieces(self) -> Iterator[Piece]:
+        """All pieces of all shards."""
+        return (piece for shard in self.shards for piece in shard.pieces)
+
+
+class _Source(NamedTuple):
+    """A file of examples: identity, rows, and the order in which they are written (None: as they stand)."""
+
+    file: str
+    identity: bytes
+    rows: int
+    starts: np.ndarray  # whether a row, in that order, is the first of its user
+    order: np.ndarray | None
+
+
+def find_work(
+    examples: Place,
+    data: Place,
+    config: WorkConfig,
+    nights: dict[datetime.date, Manifest],
+    *,
+    interactions: Place | None,
+    replay: bool = False,
+    forgotten: frozenset[str] = frozenset(),
+) -> Work:
+    """Find a night's work.
+
+    Args:
+        examples: the rating-only purchases with their histories: the examples table.
+        nights: the published nights that count as done.
+        interactions: the interactions table, which tells where a user has since written a review; None: nobody has.
+        replay: take the dead letters of the nights, and nothing else; else leave them out.
+        forgotten: sha256 of the ids of users for whom nothing is written.
+
+    Raises:
+        InputError: there are no examples, or an example_id stands there twice.
+        SchemaError: a file is damaged or does not fit its table.
+    """
+    reached("plan")
+    files = _example_files(examples)
+    rows = sum(examples.parquet(file.name).metadata.num_rows for file in files)
+    rows += sum(file.rows for manifest in nights.values() for file in manifest.files)
+    with tempfile.TemporaryDirectory(prefix="reviewllm-ids-") as folder:
+        sets = IdSets(Path(folder), buckets=buckets_for(rows))
+        sources, filtered = [], 0
+        for number, file in enumerate(files):
+            source, dropped = _read_source(examples, file, number, config, forgotten, sets)
+            sources.append(source)
+            filtered += dropped
+        for day, manifest in nights.items():
+            _add_published(data, day, manifest, sets)
+        if interactions is not None:
+            _add_reviewed(interactions, sets)
+        pending = [np.zeros(source.rows, dtype=bool) for source in sources]
+        counts, superseded = _join(sets, pending, replay=replay)
+    counts = counts._replace(read=sum(source.rows for source in sources), filtered=counts.filtered + filtered)
+    shards = list(_cut(sources, pending, config))
+    taken = sum(shard.rows for shard in shards)
+    counts = counts._replace(over_limit=counts.pending - taken, pending=taken)
+    return Work(shards, counts, _only_new(superseded, data))
+
+
+def _example_files(examples: Place) -> list[File]:
+    found = [
+        file
+        for file in examples.files()
+        if file.name.endswith(".parquet") and not any(part.startswith((".", "_")) for part in file.name.split("/"))
+    ]
+    if not found:
+        raise InputError(
+            f"{examples.where}: no examples of rating-only purchases are there; jobs/prepare.py writes them where a purchase "
+            "lacks a review (--hide-fraction 0.1 makes some)"
+        )
+    return found
+
+
+def _read_source(
+    examples: Place, file: File, number: int, config: WorkConfig, forgotten: frozenset[str], sets: IdSets
+) -> tuple[_Source, int]:
+    """Put a file's ids into the sets; returns what must be known of it later, and the rows that are filtered out."""
+    columns = ["example_id", "user_id", "category", "purchased_at", "reference"]
+    table = examples.read_columns(file.name, columns)
+    rows = pl.DataFrame(table.append_column("hidden", pa.compute.is_valid(table["reference"])).drop_columns(["reference"]))
+    rows = rows.with_row_index("row")
+    order = None
+    in_order = rows.sort("user_id", "purchased_at", maintain_order=True)
+    if not in_order["row"].is_sorted():
+        order = in_order["row"].to_numpy()
+    users = in_order["user_id"]
+    starts = (users != users.shift(1)).fill_null(True).to_numpy()
+    wanted = pl.lit(True)
+    if config.since is not None:
+        since = datetime.datetime.combine(config.since, datetime.time(), datetime.UTC)
+        wanted = wanted & (pl.col("purchased_at") >= since)
+    if config.category:
+        wanted = wanted & pl.col("category").is_in(config.category)
+    if forgotten:
+        wanted = wanted & ~pl.col("user_id").map_elements(user_hash, return_dtype=pl.String).is_in(list(forgotten))
+    kept = rows.filter(wanted).select("example_id", "user_id", "row", "hidden", source=pl.lit(number, dtype=pl.Int32))
+    sets.add("pending", kept)
+    identity = repr((file.name, file.size, file.mtime_ns)).encode() + examples.tail(file.name, _TAIL)
+    return _Source(file.name, hashlib.sha256(identity).digest(), rows.height, starts, order), rows.height - kept.height
+
+
+def user_hash(user_id: str) -> str:
+    """What is kept of a user who was forgotten: sha256 of the id."""
+    return hashlib.sha256(user_id.encode()).hexdigest()
+
+
+def _add_published(data: Place, day: datetime.date, manifest: Manifest, sets: IdSets) -> None:
+    for file in published_files(data, day, manifest):
+        for batch in data.batches(file, ["example_id", "user_id"]):
+            sets.add("published", batch.with_columns(night=pl.lit(day)))
+    letters = read_dead_letters(data, day, manifest)
+    if letters.num_rows:
+        sets.add("dead", pl.DataFrame(letters.select(["example_id", "user_id"])))
+
+
+def _add_reviewed(interactions: Place, sets: IdSets) -> None:
+    for file in interactions.files():
+        if file.name.endswith(".parquet"):
+            for batch in interactions.batches(file.name, ["purchase_id", "user_id", "review"]):
+                reviewed = batch.filter(pl.col("review").is_not_null() & ~is_blank("review"))
+                sets.add("reviewed", reviewed.select("user_id", example_id="purchase_id"))
+
+
+def _join(sets: IdSets, pending: list[np.ndarray], *, replay: bool) -> tuple[WorkCounts, pl.DataFrame]:
+    """Mark what is pending, bucket by bucket; returns the counts, and what is superseded."""
+    counts = WorkCounts()
+    superseded = [pl.DataFrame(schema={"example_id": pl.String, "user_id": pl.String, "night": pl.Date})]
+    for number in range(sets.buckets):
+        published, reviewed, dead = (sets.ids(name, number) for name in ("published", "reviewed", "dead"))
+        rows = sets.bucket("pending", number)
+        if rows is None:
+            rows = pl.DataFrame(schema={"example_id": pl.String, "row": pl.UInt32, "hidden": pl.Boolean, "source": pl.Int32})
+        repeated = rows.filter(pl.col("example_id").is_duplicated())
+        if repeated.height:
+            raise InputError(
+                f"the examples hold {repeated['example_id'].n_unique()} example_id(s) more than once, "
+                f"{repeated['example_id'][0]!r} among them; each purchase may be there once"
+            )
+        hidden = rows.filter("hidden").select("example_id")  # their reviews only play absent ones
+        reviewed = reviewed.join(hidden, on="example_id", how="anti")
+        after_published = rows.join(published, on="example_id", how="anti")
+        after_reviewed = after_published.join(reviewed, on="example_id", how="anti")
+        left = after_reviewed.join(dead, on="example_id", how="semi" if replay else "anti")
+        lost = after_reviewed.height - left.height
+        counts = counts._replace(
+            published=counts.published + rows.height - after_published.height,
+            reviewed=counts.reviewed + after_published.height - after_reviewed.height,
+            failed=counts.failed + (0 if replay else lost),
+            filtered=counts.filtered + (lost if replay else 0),
+            pending=counts.pending + left.height,
+        )
+        for (source,), part in left.partition_by("source", as_dict=True).items():
+            pending[source][part["row"].to_numpy()] = True
+        nights = sets.bucket("published", number)
+        if nights is not None:
+            superseded.append(nights.join(reviewed, on="example_id", how="semi").select("example_id", "user_id", "night"))
+    return counts, pl.concat(superseded)
+
+
+def _only_new(superseded: pl.DataFrame, data: Place) -> pa.Table:
+    """Without what earlier nights have marked already."""
+    if superseded.height:
+        for file in data.files("generations/_superseded"):
+            known = pl.DataFrame(data.read_table(file.name, SUPERSEDED)).select("example_id", "night")
+            superseded = superseded.join(known, on=["example_id", "night"], how="anti")
+    now = datetime.datetime.now(datetime.UTC)
+    marked = superseded.with_columns(superseded_at=pl.lit(now, dtype=pl.Datetime("us", "UTC"))).to_arrow()
+    return SUPERSEDED.check(marked, where="superseded")
+
+
+def _cut(sources: Sequence[_Source], pending: Sequence[np.ndarray], config: WorkConfig) -> Iterator[Shard]:
+    """Cut what is pending into shards of about the wanted size: at a user's end, and at a file's end where that is near.
+
+    A cut at the end of a file makes later shards independent of earlier ones: where little of the input has changed, most
+    of the shards are what they were.
+    """
+    size, left = config.shard_rows, config.limit
+    held: list[tuple[_Source, np.ndarray]] = []
+    count = 0
+    for source, mask in zip(sources, pending, strict=True):
+        in_order = mask if source.order is None else mask[source.order]
+        places = np.flatnonzero(in_order)[:left]
+        if left is not None:
+            left -= len(places)
+        numbers = (places if source.order is None else source.order[places]).astype(np.int32)
+        users = np.cumsum(source.starts)[places]
+        first = np.flatnonzero(np.diff(users, prepend=-1))  # where a user begins
+        position = 0
+        while position < len(numbers):
+            cut = first[np.searchsorted(first, position + size - count) :][:1]
+            end = min(int(cut[0]) if len(cut) else len(numbers), position + 2 * size - count)
+            held.append((source, numbers[position:end]))
+            count, position = count + end - position, end
+            if count >= size or (position == len(numbers) and 2 * count >= size):
+                yield _shard(held, count)
+                held, count = [], 0
+    if held:
+        yield _shard(held, count)
+
+
+def _shard(parts: list[tuple[_Source, np.ndarray]], rows: int) -> Shard:
+    digest = hashlib.sha256()
+    for source, numbers in parts:
+        digest.update(source.identity + numbers.tobytes())
+    pieces = [Piece(source.file, numbers.tolist()) for source, numbers in parts]
+    return Shard(f"shard-{digest.hexdigest()[:20]}.parquet", pieces, rows)
+
+
+def expected_ids(examples: Place, work: Work) -> Iterator[pl.DataFrame]:
+    """The example_id and user_id of all of a night's rows.
+
+    Raises:
+        SchemaError: a file is damaged, or changed since the work was found.
+    """
+    numbers: dict[str, list[np.ndarray]] = {}
+    for piece in work.pieces:
+        numbers.setdefault(piece.file, []).append(np.asarray(piece.rows))
+    for file, parts in numbers.items():
+        table = examples.read_columns(file, ["example_id", "user_id"])
+        rows = np.concatenate(parts)
+        if rows.max() >= table.num_rows:
+            raise InputError(f"{examples.where}/{file}: was changed while this job ran; run it again")
+        yield pl.DataFrame(table.take(pa.array(rows)))

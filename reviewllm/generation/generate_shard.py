@@ -1,0 +1,307 @@
+"""Second stage of a shard: its prompts through the engine."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import faulthandler
+import hashlib
+import os
+import signal
+import sys
+import threading
+import time
+import weakref
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from typing import Any, NamedTuple, NoReturn
+
+import numpy as np
+import pyarrow as pa
+
+from reviewllm.errors import EngineError
+from reviewllm.failpoints import reached
+from reviewllm.generation.engine import Completion, Engine, Progress, RefusedError, Request, RowError
+from reviewllm.generation.failures import ENGINE_FAILED, PROMPT_TOO_LONG, REFUSED, Failure, unusable
+from reviewllm.generation.journal import Journal, Result, journal_name
+from reviewllm.generation.model import Variant
+from reviewllm.generation.tasks import UNSCORED, GenerationSpec, from_stream, to_stream
+from reviewllm.place import Place
+from reviewllm.prompts.renderer import load_tokenizer
+from reviewllm.sft.canary import CANARY_TOKENS, check_canaries
+
+_TELL_SECONDS = 1.0
+
+
+class _Work(NamedTuple):
+    """What an engine does for one shard at the moment: the journal, and the results of the group that runs."""
+
+    journal: Journal
+    results: dict[int, Result]
+
+
+class ShardGenerator:
+    """Ray Data actor: one engine, several shards at once, so that it never starves at a shard's end.
+
+    A batch is one task with its `prompts`; what it gives is the task with `generations` (an Arrow stream, without scores,
+    with the references), or null there where the run is to stop and the shard was not begun.
+
+    An engine that dies or hangs takes this process with it: Ray starts another in its place and hands it the same shards,
+    whose journals tell it what to be careful of.
+    """
+
+    def __init__(self, spec: GenerationSpec, board: Any = None) -> None:
+        """Start the engine.
+
+        Args:
+            board: handle of the run's `Board`; None outside of Ray.
+
+        Raises:
+            EngineError: it cannot start.
+        """
+        self._spec = spec
+        self._board = board
+        self._target = Place(spec.target)
+        self._engine = _start_engine(spec)
+        self._places = _Places()
+        self._work: list[_Work] = []
+        self._told = Progress()
+        self._untold = {"rows": 0, "failed": 0}
+        self._stop = False
+        self._ready: asyncio.Task[None] | None = None
+        self._talk: asyncio.Task[None] | None = None
+        limit = spec.generation.watchdog_seconds
+        threading.Thread(target=_watch, args=(self._engine, self._work, limit), daemon=True).start()
+        if board is not None:
+            import ray
+
+            board.started.remote(ray.get_runtime_context().was_current_actor_reconstructed)
+
+    async def __call__(self, batch: pa.Table) -> pa.Table:
+        """Write the reviews of one shard.
+
+        Raises:
+            AdapterError: an adapter does not act.
+        """
+        self._ready = self._ready or asyncio.ensure_future(self._check_adapters())
+        await asyncio.shield(self._ready)
+        if self._board is not None and self._talk is None:
+            self._stop = await self._board.tell.remote({})
+            self._talk = asyncio.ensure_future(_talk(weakref.ref(self)))
+        (task,) = batch.to_pylist()
+        slim = batch.select(["variant", "output"])
+        if self._stop:
+            return slim.append_column("generations", pa.nulls(1, pa.large_binary()))
+        prompts = from_stream(task["prompts"])
+        variant = self._spec.variants[task["variant"]]
+        seeds = [row_seed(name, self._spec.generation.sampling_seed) for name in prompts["example_id"].to_pylist()]
+        results = await self._results(
+            prompts,
+            seeds,
+            variant,
+            Journal(self._target, journal_name(task["output"]), rows=prompts.num_rows, run=self._spec.run),
+        )
+        generations = _generations(prompts, seeds, results, variant)
+        if self._board is not None:
+            self._board.finished_shard.remote()
+        return slim.append_column("generations", pa.array([to_stream(generations)], pa.large_binary()))
+
+    async def _results(self, prompts: pa.Table, seeds: list[int], variant: Variant, journal: Journal) -> list[Result]:
+        """The result of every row."""
+        adapter = str(variant.adapter) if variant.adapter and self._spec.live_adapters else None
+        ids = prompts["prompt_ids"].combine_chunks()
+        examples = prompts.select(["example_id", "title", "rating"]).to_pylist()
+
+        async def write(row: int, work: _Work) -> None:
+            prompt = ids[row].values
+            if prompt is None:
+                result: Result = Failure("render", PROMPT_TOO_LONG, prompts["prompt_error"][row].as_py(), 0)
+            else:
+                result = await self._write(Request(examples[row], prompt.to_pylist(), seeds[row], adapter))
+            work.results[row] = result
+            self._untold["rows"] += 1
+            self._untold["failed"] += isinstance(result, Failure)
+
+        for group in list(journal.groups):
+            async with self._places.place(alone=journal.suspicious):
+                work = _Work(journal, {})
+                await asyncio.to_thread(journal.start, group)
+                self._work.append(work)
+                reached("generate")
+                try:
+                    await asyncio.gather(*(write(row, work) for row in group))
+                except EngineError:
+                    _give_up(self._work, hung=False)
+                finally:
+                    self._work.remove(work)
+                journal.finish(work.results)
+        return [journal.done[row] for row in range(prompts.num_rows)]
+
+    async def _write(self, request: Request) -> Result:
+        """One row's result; a transient failure is tried again."""
+        for attempt in range(1, self._spec.generation.row_attempts + 1):
+            try:
+                completion = await self._engine.generate(request)
+            except RefusedError as error:
+                return Failure("generate", REFUSED, str(error), attempt)
+            except RowError as error:
+                failure = Failure("generate", ENGINE_FAILED, str(error), attempt)
+                continue
+            problem = unusable(completion)
+            return Failure("generate", *problem, attempt) if problem else completion
+        return failure
+
+    async def _check_adapters(self) -> None:
+        """Replay every adapter's canaries before any time is spent."""
+        if self._spec.generation.engine == "rule":
+            return
+        for variant in self._spec.variants:
+            if variant.adapter is None:
+                continue
+            live = str(variant.adapter) if self._spec.live_adapters else None
+            requests = [Request({}, canary.prompt, 0, live, greedy=True) for canary in variant.canaries]
+            completions = await asyncio.gather(*(self._engine.generate(request) for request in requests))
+            written = [completion.token_ids for completion in completions]
+            check_canaries(variant.canaries, written, adapter=str(variant.adapter))
+
+    async def tell(self) -> None:
+        """Tell the board what was done since the last time, and hear whether to stop."""
+        now, before = self._engine.progress(), self._told
+        more = {name: new - old for name, new, old in zip(Progress._fields, now, before, strict=True)} | self._untold
+        self._told, self._untold = now, {"rows": 0, "failed": 0}
+        self._stop = await self._board.tell.remote(more)
+
+    def __del__(self) -> None:
+        """Shut the engine down with the actor, or its log fills with errors of a dead engine."""
+        engine = getattr(self, "_engine", None)
+        if engine is not None:
+            engine.close()
+
+
+async def _talk(generator: weakref.ref[ShardGenerator]) -> None:
+    """Let an actor tell the board now and then, as long as it is there."""
+    while True:
+        await asyncio.sleep(_TELL_SECONDS)
+        here = generator()
+        if here is None:
+            return
+        await here.tell()
+        del here
+
+
+def _watch(engine: Engine, work: list[_Work], limit: float) -> None:
+    """Thread: ends this process where the engine has work and no token comes out of it for `limit` seconds."""
+    seen, since = engine.progress().tokens, time.monotonic()
+    while True:
+        time.sleep(min(1.0, limit / 10))
+        now = engine.progress().tokens
+        if now != seen or not work:
+            seen, since = now, time.monotonic()
+        elif time.monotonic() - since > limit:
+            print(f"no token from the engine for {limit:g} s; its stacks:", file=sys.stderr, flush=True)
+            _give_up(work, hung=True)
+
+
+def _give_up(work: list[_Work], *, hung: bool) -> NoReturn:
+    """Note what the engine was lost with, put its stacks into the log, and end this process."""
+    for one in list(work):
+        with contextlib.suppress(Exception):  # nothing may keep this process alive
+            one.journal.give_up(dict(one.results), hung=hung)
+    faulthandler.dump_traceback(file=sys.stderr, all_threads=True)
+    _end_children()
+    os._exit(1)
+
+
+class _Places:
+    """Lets any number of groups at an engine, or one that wants it alone."""
+
+    def __init__(self) -> None:
+        self._changed = asyncio.Condition()
+        self._taken = 0
+        self._alone = False
+
+    @asynccontextmanager
+    async def place(self, *, alone: bool) -> AsyncIterator[None]:
+        async with self._changed:
+            await self._changed.wait_for(lambda: not self._alone and not (alone and self._taken))
+            self._taken, self._alone = self._taken + 1, alone
+        try:
+            yield
+        finally:
+            async with self._changed:
+                self._taken, self._alone = self._taken - 1, False
+                self._changed.notify_all()
+
+
+def row_seed(example_id: str, run_seed: int) -> int:
+    """The seed of a row's sampling, 0 to 2^31 - 1: a re-run writes the same text, and no two rows share their luck."""
+    return int.from_bytes(hashlib.blake2b(f"{run_seed}:{example_id}".encode(), digest_size=4).digest()) >> 1
+
+
+def _start_engine(spec: GenerationSpec) -> Engine:
+    if spec.generation.engine == "rule":
+        from reviewllm.generation.rule_engine import RuleEngine
+
+        return RuleEngine(spec.generation)
+    from reviewllm.generation.vllm_engine import VLLMEngine
+
+    os.environ.setdefault("PYTHONFAULTHANDLER", "1")  # for the stacks of the engine's own processes, see _end_children
+    adapters = sorted({str(variant.adapter) for variant in spec.variants if variant.adapter}) if spec.live_adapters else []
+    longest = max(variant.prompt.max_prompt_tokens for variant in spec.variants) + spec.generation.max_new_tokens
+    canaries = [len(canary.prompt) + CANARY_TOKENS for variant in spec.variants for canary in variant.canaries]
+    longest = max(longest, *canaries, 0)
+    tokenizer = load_tokenizer(str(spec.variants[0].base))
+    return VLLMEngine(spec.generation, model=spec.model, tokenizer=tokenizer, max_model_len=longest, adapters=adapters)
+
+
+def _end_children() -> None:
+    """End the engine's own processes: SIGABRT makes Python print its stacks, SIGKILL ends what is left."""
+    import psutil
+
+    children = psutil.Process().children(recursive=True)
+    for child in children:
+        with contextlib.suppress(psutil.Error):
+            child.send_signal(signal.SIGABRT)
+    for child in psutil.wait_procs(children, timeout=3)[1]:
+        with contextlib.suppress(psutil.Error):
+            child.kill()
+
+
+def _generations(prompts: pa.Table, seeds: list[int], results: list[Result], variant: Variant) -> pa.Table:
+    """The generations of a shard, without scores, and their references; every row has every column."""
+    ids = prompts["prompt_ids"].combine_chunks()
+    done = [result if isinstance(result, Completion) else None for result in results]
+    failed = [result if isinstance(result, Failure) else None for result in results]
+    rows = len(results)
+    columns = {
+        **{name: prompts[name] for name in ("example_id", "user_id", "item_id", "category", "rating", "split")},
+        "review": [result.text if result else None for result in done],
+        "error": [result.message if result else None for result in failed],
+        "error_stage": [result.stage if result else None for result in failed],
+        "error_class": [result.error_class if result else None for result in failed],
+        "attempts": [result.attempts if result else 1 for result in failed],
+        "model": [variant.model] * rows,
+        "adapter": [str(variant.adapter) if variant.adapter else None] * rows,
+        "with_rating": [variant.prompt.rating] * rows,
+        "fingerprint": [variant.fingerprint] * rows,
+        "prompt_sha256": [_sha256(prompt) for prompt in ids],
+        "prompt_tokens": pa.compute.list_value_length(ids),
+        "history_kept": prompts["history_kept"],
+        "completion_tokens": [len(result.token_ids) if result else None for result in done],
+        "finish_reason": [result.finish_reason if result else None for result in done],
+        "seed": seeds,
+        "generated_at": [datetime.now(UTC)] * rows,
+        "is_generated": [True] * rows,
+    }
+    arrays = [
+        pa.array(columns[field.name], field.type) if isinstance(columns[field.name], list) else columns[field.name]
+        for field in UNSCORED
+    ]
+    return pa.Table.from_arrays(arrays, schema=UNSCORED).append_column("reference", prompts["reference"])
+
+
+def _sha256(prompt: pa.ListScalar) -> str | None:
+    if prompt.values is None:
+        return None
+    return hashlib.sha256(np.asarray(prompt.values, dtype=np.int32).tobytes()).hexdigest()

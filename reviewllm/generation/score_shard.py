@@ -1,0 +1,54 @@
+"""Third stage of a shard: its scores, and the output put in place."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+
+import pyarrow as pa
+
+from reviewllm.failpoints import reached
+from reviewllm.generation.journal import journal_name
+from reviewllm.generation.tasks import GenerationSpec, from_stream
+from reviewllm.place import Place
+from reviewllm.scoring.scorer import add_scores
+from reviewllm.tables import GENERATIONS
+
+
+class ShardScorer:
+    """Ray Data actor: adds the scores to a shard's generations and writes it under the task's output name."""
+
+    def __init__(self, spec: GenerationSpec) -> None:
+        self._target = Place(spec.target)
+
+    def __call__(self, batch: pa.Table) -> pa.Table:
+        """Score and write one shard; a second writer replaces it by an equally valid one.
+
+        Returns one row: output, handed_back (the shard was not begun), rows, failed, prompt_tokens, completion_tokens, and
+        failures (JSON: class of failure to its rows).
+        """
+        (task,) = batch.to_pylist()
+        if task["generations"] is None:
+            return _counted(task["output"], None)
+        generations = from_stream(task["generations"])
+        reached("score")
+        references = generations["reference"].combine_chunks()
+        scored = add_scores(generations.drop_columns(["reference"]), references)
+        reached("stage")
+        self._target.write_table(task["output"], scored, GENERATIONS)
+        self._target.delete(journal_name(task["output"]))
+        return _counted(task["output"], scored)
+
+
+def _counted(output: str, scored: pa.Table | None) -> pa.Table:
+    classes = Counter(name for name in scored["error_class"].to_pylist() if name) if scored else Counter[str]()
+    row = {
+        "output": output,
+        "handed_back": scored is None,
+        "rows": scored.num_rows if scored else 0,
+        "failed": classes.total(),
+        "prompt_tokens": (pa.compute.sum(scored["prompt_tokens"]).as_py() or 0) if scored else 0,
+        "completion_tokens": (pa.compute.sum(scored["completion_tokens"]).as_py() or 0) if scored else 0,
+        "failures": json.dumps(classes),
+    }
+    return pa.Table.from_pylist([row])

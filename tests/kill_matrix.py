@@ -1,0 +1,235 @@
+"""Kill a backfill at labelled steps and at random times, run it again, and see that its night is what it must be.
+
+The cluster is a node of its own that outlives its drivers, so what a killed driver's actors still write meets its re-run.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime as dt
+import json
+import os
+import random
+import shutil
+import signal
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+import polars as pl
+import psutil
+import pyarrow as pa
+from conftest import WORDS, entry, example, free_port
+from ray_nodes import kill_tree, node_environment, start_node
+
+from reviewllm.backfill.night import published_files, read_dead_letters, read_manifest
+from reviewllm.backfill.verify import verify_night
+from reviewllm.failpoints import VARIABLE
+from reviewllm.place import Place
+from reviewllm.tables import EXAMPLES, GENERATIONS, write_table
+from reviewllm.tiny_base import TinyBaseConfig, make_tiny_base
+
+PROJECT = Path(__file__).resolve().parents[1]
+NIGHT = dt.date(2026, 11, 21)
+SHARDS, SHARD_ROWS = 12, 10
+TIMEOUT_S = 180
+DRIVER_LABELS = ("plan", "compact", "verify", "publish", "finish")
+ACTOR_LABELS = ("generate", "score", "stage")
+
+
+class Cluster(NamedTuple):
+    """A Ray node that a test owns."""
+
+    address: str
+    environment: dict[str, str]
+    node: psutil.Popen
+    failpoints: Path
+
+
+class At(NamedTuple):
+    """A labelled step at which the process that reaches it for the `hit`-th time dies (kill) or gets SIGTERM (term)."""
+
+    label: str
+    do: str = "kill"
+    hit: int = 1
+
+
+class After(NamedTuple):
+    """A process that is ended some seconds after the first row of a run: driver, engine (its actor) or worker (a scorer)."""
+
+    seconds: float
+    victim: str
+    do: str = "kill"
+
+
+@contextmanager
+def ray_cluster(folder: Path) -> Iterator[Cluster]:
+    """A node with room for two engines, whose processes look for failpoints."""
+    port, temporary = free_port(), Path(f"/tmp/reviewllm-kills-{os.getpid()}")  # Ray's socket names must be short
+    failpoints = folder / "failpoints.json"
+    environment = {**node_environment(), VARIABLE: str(failpoints)}
+    node = start_node(
+        environment,
+        folder / "node.log",
+        *("--head", f"--port={port}", "--num-cpus=3", "--include-dashboard=false", f"--temp-dir={temporary}"),
+    )
+    try:
+        yield Cluster(f"127.0.0.1:{port}", environment, node, failpoints)
+    finally:
+        kill_tree(node)
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def make_examples(folder: Path) -> Path:
+    """A base, and rating-only purchases of 60 users in three files."""
+    make_tiny_base(
+        [WORDS],
+        folder / "base",
+        TinyBaseConfig(base_vocabulary=300, base_hidden=16, base_layers=1, base_steps=0),
+        context=1024,
+    )
+    for file in range(3):
+        rows = [
+            example(
+                example_id=f"e{file}-{number}",
+                user_id=f"u{file}-{number // 2:02d}",
+                title=f"Rake {file}-{number}",
+                rating=float(1 + number % 5),
+                history=[entry(1), entry(2)],
+                reference=None,
+                split="backfill",
+            )
+            for number in range(SHARDS * SHARD_ROWS // 3)
+        ]
+        path = folder / "examples" / f"shard-{file:05d}.parquet"
+        write_table(pa.Table.from_pylist(rows, schema=EXAMPLES.schema), path, EXAMPLES)
+    return folder
+
+
+class Trial:
+    """Runs of one night, in a folder of its own."""
+
+    def __init__(self, cluster: Cluster, made: Path, data: Path, *options: str) -> None:
+        self.cluster, self.made, self.data = cluster, made, data
+        self.log = data.with_suffix(".log")
+        self.options = options
+        self.kills: list[str] = []  # what was ended, of what was asked for
+
+    def run(self, *events: At | After) -> int:
+        """One run in which these things happen; its exit status (negative: the signal that ended it)."""
+        hits = self.data.with_name(f"{self.data.name}-hits-{time.monotonic_ns()}")
+        wanted = {at.label: {"do": at.do, "hit": at.hit, "folder": str(hits)} for at in events if isinstance(at, At)}
+        self.cluster.failpoints.write_text(json.dumps(wanted))
+        with open(self.log, "ab") as log:
+            driver = psutil.Popen(self._command(), cwd=PROJECT, env=self.cluster.environment, stdout=log, stderr=log)
+        for after in events:
+            if isinstance(after, After):
+                self._wait_and_kill(driver, after)
+        try:
+            status: int = driver.wait(TIMEOUT_S)
+        finally:
+            kill_tree(driver)
+            self.cluster.failpoints.write_text("{}")
+        reached = [at for at in events if isinstance(at, At) and (hits / f"{at.label}.{at.hit}").exists()]
+        self.kills += [f"{at.do} at {at.label}" for at in reached]
+        return status
+
+    def _command(self) -> list[str]:
+        options = {
+            "engine": "rule",
+            "base-model": self.made / "base",
+            "examples": self.made / "examples",
+            "data": self.data,
+            "out": self.data.with_name(f"{self.data.name}-out"),
+            "date": NIGHT,
+            "shard-rows": SHARD_ROWS,
+            "max-prompt-tokens": 400,
+            "max-new-tokens": 24,
+            "rule-delay-s": 0.12,
+            "rule-concurrency": 4,
+            "grace-seconds": 5,
+            "ray-address": self.cluster.address,
+        }
+        flags = [text for name, value in options.items() for text in (f"--{name}", str(value))]
+        return [sys.executable, "jobs/backfill.py", "--bare-base", *flags, *self.options]
+
+    def _wait_and_kill(self, driver: psutil.Popen, after: After) -> None:
+        """Wait until the run stages something new, and the seconds, and end the victim."""
+        before, end = self._staged(), time.monotonic() + TIMEOUT_S
+        while self._staged() <= before and driver.poll() is None and time.monotonic() < end:
+            time.sleep(0.02)
+        time.sleep(after.seconds)
+        if after.victim == "driver":
+            victims = [driver]
+        else:
+            name = {"engine": "ShardGenerator", "worker": "ShardScorer"}[after.victim]
+            victims = [one for one in self.cluster.node.children(recursive=True) if name in _title(one)][:1]
+        if driver.poll() is not None:
+            return
+        for victim in victims:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                victim.send_signal(signal.SIGTERM if after.do == "term" else signal.SIGKILL)
+                self.kills.append(f"{after.do} {after.victim}")
+
+    def _staged(self) -> int:
+        return len(list(self.data.glob("generations/.staging/*/*/*.parquet")))
+
+    def check(self, *, failed: Sequence[str] = ()) -> None:
+        """The night is every purchase once, as the rule writes it, and there is no other file."""
+        place = Place(str(self.data))
+        manifest = read_manifest(place, NIGHT)
+        assert manifest is not None, self.log.read_text()
+        assert verify_night(place, NIGHT) == manifest
+        rows = pl.concat(
+            [pl.DataFrame(place.read_table(file, GENERATIONS)) for file in published_files(place, NIGHT, manifest)]
+        )
+        wanted = self.expected()
+        assert dict(rows.select("example_id", "review").rows()) == {
+            key: text for key, text in wanted.items() if key not in failed
+        }
+        assert rows.height == len(wanted) - len(failed)
+        assert sorted(read_dead_letters(place, NIGHT, manifest)["example_id"].to_pylist()) == sorted(failed)
+        assert rows["fingerprint"].n_unique() == 1
+        known = {f"generations/dt={NIGHT}/{name}" for name in ("_SUCCESS", "_manifest.json")}
+        known |= {
+            *published_files(place, NIGHT, manifest),
+            *(f"ledger/dt={NIGHT}.{ending}" for ending in ("json", "parquet")),
+        }
+        if manifest.dead_letters:
+            known.add(f"dead_letters/dt={NIGHT}/{manifest.dead_letters.name}")
+        assert {file.name for file in place.files()} == known
+
+    def expected(self) -> dict[str, str]:
+        """Example id to the text that the rule engine writes."""
+        verdicts = {1: "Very disappointing", 2: "Not good", 3: "It is okay", 4: "Good", 5: "Excellent"}
+        rows = pl.read_parquet(self.made / "examples" / "*.parquet").select("example_id", "rating", "title").rows()
+        return {name: f"{verdicts[round(rating)]}: {title}." for name, rating, title in rows}
+
+
+def _title(process: psutil.Process) -> str:
+    try:
+        return " ".join(process.cmdline())
+    except psutil.Error:
+        return ""
+
+
+def labelled_kills(trial: Trial, draw: random.Random) -> None:
+    """SIGKILL at every labelled step, SIGTERM at one of the driver's, and at the end an undisturbed run."""
+    hits = {label: draw.randint(1, 3) for label in ACTOR_LABELS}
+    trial.run(At("plan"))
+    trial.run(At("generate", hit=hits["generate"]), After(draw.random(), "driver"))
+    trial.run(At("score", hit=hits["score"]), At("stage", hit=hits["stage"]), At("compact"))
+    trial.run(At("verify", do=draw.choice(["kill", "term"])))
+    trial.run(At("publish"))
+    trial.run(At("finish", do=draw.choice(["kill", "term"])))
+    assert trial.run() == 0, trial.log.read_text()
+
+
+def random_kills(trial: Trial, draw: random.Random) -> None:
+    """SIGTERM and SIGKILL at random times of the generation, and at the end an undisturbed run."""
+    trial.run(After(0.5 * draw.random(), draw.choice(["engine", "worker"])), After(draw.random(), "driver", do="term"))
+    trial.run(After(0.5 * draw.random(), "engine"), After(0.5 * draw.random(), draw.choice(["driver", "worker"])))
+    assert trial.run() == 0, trial.log.read_text()
