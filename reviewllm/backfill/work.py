@@ -15,6 +15,7 @@ from typing import NamedTuple
 import numpy as np
 import polars as pl
 import pyarrow as pa
+import pyarrow.compute as pc
 from pydantic import Field
 
 from reviewllm.backfill.ids import IdSets, buckets_for
@@ -149,7 +150,7 @@ def _read_source(
     """Put a file's ids into the sets; returns what must be known of it later, and the rows that are filtered out."""
     columns = ["example_id", "user_id", "category", "purchased_at", "reference"]
     table = examples.read_columns(file.name, columns)
-    rows = pl.DataFrame(table.append_column("hidden", pa.compute.is_valid(table["reference"])).drop_columns(["reference"]))
+    rows = pl.DataFrame(table.append_column("hidden", pc.is_valid(table["reference"])).drop_columns(["reference"]))
     rows = rows.with_row_index("row")
     order = None
     in_order = rows.sort("user_id", "purchased_at", maintain_order=True)

@@ -19,6 +19,9 @@ from reviewllm.examples.leakage import MAX_HISTORY_CHARS, LeakageCheck
 from reviewllm.examples.protocol import ExamplesConfig, Quota, assign_splits, last_reviews, select_targets
 from reviewllm.tables import EXAMPLES, HISTORY_ENTRY, INTERACTIONS, ITEMS, replace_folder, table_files, write_table
 
+# Reviews over `max_history` are left out in blocks, so that the growing histories of a user begin alike for a while.
+_HISTORY_BLOCK = 16
+
 SPLITS = ("train", "simple", "hard", "backfill")
 
 
@@ -118,7 +121,10 @@ def _whole_users(targets: pl.DataFrame, shard_rows: int) -> Iterator[pl.DataFram
 def _with_history(targets: pl.DataFrame, reviews: pa.Table, config: ExamplesConfig) -> pa.Table:
     whole = (targets["split"] == "backfill") & (config.history == "all")
     ends = np.where(whole, targets["user_end"], targets["history_end"])
-    starts = np.maximum(targets["history_start"].to_numpy(), ends - config.max_history)
+    first = targets["history_start"].to_numpy()
+    over = np.maximum(0, ends - first - config.max_history)
+    block = max(1, min(_HISTORY_BLOCK, config.max_history // 6))
+    starts = np.minimum(ends, first + -(-over // block) * block)
     columns = targets.select(
         pl.col("purchase_id").alias("example_id"),
         *("user_id", "item_id", "category", "rating", "title", "attributes", "purchased_at"),

@@ -19,6 +19,7 @@ from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from reviewllm.errors import EngineError
 from reviewllm.failpoints import reached
@@ -286,7 +287,7 @@ def _generations(prompts: pa.Table, seeds: list[int], results: list[Result], var
         "with_rating": [variant.prompt.rating] * rows,
         "fingerprint": [variant.fingerprint] * rows,
         "prompt_sha256": [_sha256(prompt) for prompt in ids],
-        "prompt_tokens": pa.compute.list_value_length(ids),
+        "prompt_tokens": pc.list_value_length(ids),
         "history_kept": prompts["history_kept"],
         "completion_tokens": [len(result.token_ids) if result else None for result in done],
         "finish_reason": [result.finish_reason if result else None for result in done],

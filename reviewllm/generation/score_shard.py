@@ -6,6 +6,7 @@ import json
 from collections import Counter
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from reviewllm.failpoints import reached
 from reviewllm.generation.journal import journal_name
@@ -47,8 +48,8 @@ def _counted(output: str, scored: pa.Table | None) -> pa.Table:
         "handed_back": scored is None,
         "rows": scored.num_rows if scored else 0,
         "failed": classes.total(),
-        "prompt_tokens": (pa.compute.sum(scored["prompt_tokens"]).as_py() or 0) if scored else 0,
-        "completion_tokens": (pa.compute.sum(scored["completion_tokens"]).as_py() or 0) if scored else 0,
+        "prompt_tokens": (pc.sum(scored["prompt_tokens"]).as_py() or 0) if scored else 0,
+        "completion_tokens": (pc.sum(scored["completion_tokens"]).as_py() or 0) if scored else 0,
         "failures": json.dumps(classes),
     }
     return pa.Table.from_pylist([row])

@@ -15,6 +15,7 @@ a special token, and so that the history of a user's earlier purchase is, id for
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -26,7 +27,7 @@ from reviewllm.errors import ConfigError, PromptError
 from reviewllm.prompts.budget import fit_history
 from reviewllm.prompts.text import control_token_pattern, neutralise
 
-PROMPT_VERSION = "2"  # part of every run's fingerprint: raise it with any change of what is rendered
+PROMPT_VERSION = "3"  # part of every run's fingerprint: raise it with any change of what is rendered
 
 INSTRUCTION = (
     "The input lists items that a user purchased, with the user's review and rating of each. Write the review that this "
@@ -60,6 +61,9 @@ class PromptConfig(StageConfig):
     instruction_file: Path | None = Field(None, description="text file that replaces the instruction")
     max_prompt_tokens: int = Field(1536, ge=64, description="token budget of a prompt")
     min_history: int = Field(4, ge=1, description="newest history entries that are shortened before one is dropped")
+    history_block: int = Field(
+        4, ge=1, description="oldest history entries that are dropped together: prompts of one user then begin alike"
+    )
     max_title_chars: int = Field(300, ge=20, description="longer titles are cut here, in history and target alike")
 
     def instruction(self) -> str:
@@ -170,6 +174,7 @@ class PromptRenderer:
             [len(entry.review) for entry in entries],
             budget=budget,
             min_entries=self.config.min_history,
+            block=self.config.history_block,
         )
         ids = list(self._head)
         for place, entry in enumerate(entries[len(entries) - fit.kept :], start=1):
@@ -234,9 +239,23 @@ def load_tokenizer(base_model: str) -> Any:
     Raises:
         ConfigError: there is none that can be read.
     """
-    from transformers import AutoTokenizer
-
     try:
+        if _is_generic(Path(base_model)):
+            from transformers import PreTrainedTokenizerFast
+
+            return PreTrainedTokenizerFast.from_pretrained(base_model)
+        from transformers import AutoTokenizer
+
         return AutoTokenizer.from_pretrained(base_model, trust_remote_code=False)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ConfigError(f"--base-model {base_model}: no tokenizer can be read there: {error}") from error
+
+
+def _is_generic(folder: Path) -> bool:
+    """Whether a folder's tokenizer is all in tokenizer.json, as Llama-3's is: AutoTokenizer would load torch for the same."""
+    try:
+        config = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    names = ("PreTrainedTokenizerFast", "TokenizersBackend")
+    return (folder / "tokenizer.json").is_file() and isinstance(config, dict) and config.get("tokenizer_class") in names

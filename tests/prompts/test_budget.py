@@ -31,6 +31,19 @@ def test_fit_history_empty() -> None:
     assert fit_history([], [], budget=0, min_entries=4) == Fit(0, None)
 
 
+def test_fit_history_drops_in_blocks_where_enough_is_left() -> None:
+    ten = ([5] * 10, [10] * 10)  # 150 tokens
+    assert fit_history(*ten, budget=120, min_entries=4, block=4) == Fit(6, None)  # 8 would fit; 4 dropped together
+    assert fit_history(*ten, budget=90, min_entries=4, block=4) == Fit(6, None)
+    assert fit_history(*ten, budget=89, min_entries=4, block=4) == Fit(5, None)  # 8 dropped would leave 2
+    assert fit_history(*ten, budget=150, min_entries=4, block=4) == Fit(10, None)
+
+
+def test_fit_history_of_growing_histories_begin_alike() -> None:
+    kept = [fit_history([5] * n, [10] * n, budget=150, min_entries=4, block=4).kept for n in range(10, 20)]
+    assert [n - k for n, k in zip(range(10, 20), kept, strict=True)] == [0, 4, 4, 4, 4, 8, 8, 8, 8, 12]  # entries dropped
+
+
 @given(
     st.lists(st.tuples(st.integers(1, 20), st.integers(0, 200)), max_size=12),
     st.integers(0, 300),
