@@ -151,7 +151,7 @@ class PromptRenderer:
         keys = list(texts)
         clean = [neutralise(text, max_chars=chars, control_tokens=self._control) for text, chars in keys]
         spaced = [self._space + text if text else "" for text in clean]
-        codes = self._backend.encode_batch(spaced, add_special_tokens=False)
+        codes = self._backend.encode_batch_fast(spaced, add_special_tokens=False)
         return {key: code.ids for key, code in zip(keys, codes, strict=True)}
 
     def _render_one(self, example: Row, encoded: Callable[[tuple[str, int]], Ids]) -> Prompt | PromptError:
