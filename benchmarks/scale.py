@@ -6,7 +6,7 @@
 Rating-only purchases, 3.3 of each user, with histories of real length (12 reviews of some 80 words: prompts of about 1,500
 tokens), go through the whole job as a process of its own: plan, prompts, generation, scores, staging, compacting, verifying,
 publishing. The rule engine answers after a set delay; its actors stand for many GPUs each, as fast as is needed not to be
-what bounds the run. Memory is what `psutil` sees of every process of the job twice a second: PSS, so that memory that
+what bounds the run. Memory is what `psutil` sees of every process of the job every two seconds: PSS, so that memory that
 processes share counts once. Then a night of the last size is planned against published ids of other users and of its own.
 """
 
@@ -165,7 +165,7 @@ def _run_night(config: ScaleBenchmark, base: Path, data: Path) -> dict[str, Any]
     while driver.poll() is None:
         for name, size in _memory(driver).items():
             peaks[name] = max(peaks.get(name, 0.0), size)
-        time.sleep(0.5)
+        time.sleep(2)
     seconds = time.monotonic() - started
     if driver.returncode:
         raise SystemExit(log.read_text())

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple, Protocol
 
+import numpy as np
+
 from reviewllm.prompts.renderer import Ids
 
 
@@ -15,7 +17,7 @@ class Request(NamedTuple):
     """
 
     example: dict[str, Any]
-    prompt_ids: Ids
+    prompt_ids: Ids | np.ndarray
     seed: int
     adapter: str | None
     greedy: bool = False

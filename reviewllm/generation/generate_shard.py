@@ -119,7 +119,7 @@ class ShardGenerator:
             if prompt is None:
                 result: Result = Failure("render", PROMPT_TOO_LONG, prompts["prompt_error"][row].as_py(), 0)
             else:
-                result = await self._write(Request(examples[row], prompt.to_pylist(), seeds[row], adapter))
+                result = await self._write(Request(examples[row], prompt.to_numpy(), seeds[row], adapter))
             work.results[row] = result
             self._untold["rows"] += 1
             self._untold["failed"] += isinstance(result, Failure)

@@ -85,7 +85,7 @@ class VLLMEngine:
         final: Any = None
         try:
             async for output in self._engine.generate(
-                {"prompt_token_ids": request.prompt_ids},
+                {"prompt_token_ids": [int(token) for token in request.prompt_ids]},
                 sampling,
                 request_id=str(next(self._numbers)),
                 lora_request=self._loras[request.adapter] if request.adapter else None,

@@ -125,7 +125,15 @@ class PromptRenderer:
         Reads title, rating and history. A row that cannot be rendered gives its PromptError in its place.
         """
         encoded = self._encode_texts(self._texts(examples))
-        return [self._render_one(example, encoded.__getitem__) for example in examples]
+        known: dict[tuple[str, str, float], _Entry] = {}  # rows of one user share most of their history
+
+        def entry(row: Row) -> _Entry:
+            key = row["title"], row["review"], row["rating"]
+            if key not in known:
+                known[key] = self._entry(row, encoded.__getitem__)
+            return known[key]
+
+        return [self._render_one(example, entry, encoded.__getitem__) for example in examples]
 
     def render_responses(self, reviews: Sequence[str], *, max_tokens: int) -> list[Ids]:
         """Token ids that the model is to write for each review: its text as prompts show reviews, then the end token.
@@ -154,7 +162,9 @@ class PromptRenderer:
         codes = self._backend.encode_batch_fast(spaced, add_special_tokens=False)
         return {key: code.ids for key, code in zip(keys, codes, strict=True)}
 
-    def _render_one(self, example: Row, encoded: Callable[[tuple[str, int]], Ids]) -> Prompt | PromptError:
+    def _render_one(
+        self, example: Row, entry_of: Callable[[Row], _Entry], encoded: Callable[[tuple[str, int]], Ids]
+    ) -> Prompt | PromptError:
         target = [
             *self._structure(NEW_ITEM_MARKER),
             *encoded((example["title"], self.config.max_title_chars)),
@@ -166,7 +176,7 @@ class PromptRenderer:
                 f"instruction and target take {len(self._head) + len(target)} tokens, more than --max-prompt-tokens "
                 f"{self.config.max_prompt_tokens}"
             )
-        entries = [self._entry(entry, encoded) for entry in example["history"]]
+        entries = [entry_of(entry) for entry in example["history"]]
         # An entry's number depends on how many are kept; the widest possible one is reserved for each.
         number = max((len(self._structure(f" ({place})")) for place in range(1, len(entries) + 1)), default=0)
         fit = fit_history(
