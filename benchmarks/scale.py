@@ -37,7 +37,7 @@ from reviewllm.backfill.night import SCHEMA_VERSION, Manifest, PublishedFile, pu
 from reviewllm.backfill.work import WorkConfig, find_work
 from reviewllm.config import JobConfig
 from reviewllm.place import Place
-from reviewllm.tables import EXAMPLES, GENERATIONS, HISTORY_ENTRY, write_table
+from reviewllm.tables import EXAMPLES, GENERATIONS, HISTORY_ENTRY, TIMESTAMP, write_table
 from reviewllm.tiny_base import TinyBaseConfig, make_tiny_base
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -57,14 +57,14 @@ class ScaleBenchmark(JobConfig):
     engines: int = Field(1, ge=1, description="actors of the rule engine")
     rows_per_second: float = Field(4000, gt=0, description="rate of each of them")
     folder: Path = Field(Path("out/bench-scale"), description="where the data is made; removed at the start")
-    json: Path | None = Field(None, description="file for the figures")
+    json_file: Path | None = Field(None, alias="json", description="file for the figures")
 
 
 def main(config: ScaleBenchmark) -> dict[str, Any]:
     """Measure, print, and write the figures."""
     shutil.rmtree(config.folder, ignore_errors=True)
     draw = np.random.default_rng(0)
-    pool = _reviews(draw)
+    pool = make_reviews(draw)
     base = make_tiny_base(
         [pool[:500]],
         config.folder / "base",
@@ -89,13 +89,13 @@ def main(config: ScaleBenchmark) -> dict[str, Any]:
     if config.published:
         figures |= _anti_join(config, config.folder / str(config.rows[-1]))
     print(json.dumps({key: value for key, value in figures.items() if key != "nights"}))
-    if config.json:
-        config.json.parent.mkdir(parents=True, exist_ok=True)
-        config.json.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+    if config.json_file:
+        config.json_file.parent.mkdir(parents=True, exist_ok=True)
+        config.json_file.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
     return figures
 
 
-def _reviews(draw: np.random.Generator) -> list[str]:
+def make_reviews(draw: np.random.Generator) -> list[str]:
     """Distinct reviews of some 85 words out of 4,000, a few of them frequent, as in a language."""
     letters = np.array(list("etaoinshrdlucmfwypvbgk"))
     words = ["".join(draw.choice(letters, size=length)) for length in draw.integers(2, 10, size=4000)]
@@ -107,44 +107,51 @@ def _reviews(draw: np.random.Generator) -> list[str]:
 
 
 def _write_examples(folder: Path, rows: int, pool: list[str], draw: np.random.Generator) -> None:
-    texts = pa.array(pool)
-    titles = pa.array([text[:40] for text in pool])
-    entry_type = HISTORY_ENTRY
     for number, start in enumerate(range(0, rows, _SHARD_ROWS)):
-        count = min(_SHARD_ROWS, rows - start)
-        users = ((start + np.arange(count)) / _ROWS_OF_A_USER).astype(int)
-        user_places, inverse = np.unique(users, return_inverse=True)
-        drawn = draw.integers(0, len(pool), size=(len(user_places), _ENTRIES))[inverse].reshape(-1)
-        days = np.tile(np.arange(_ENTRIES), count).astype("timedelta64[D]") + np.datetime64(
-            _EPOCH.replace(tzinfo=None), "us"
-        )
-        entries = pa.StructArray.from_arrays(
-            [
-                titles.take(pa.array(drawn)),
-                titles.take(pa.array(drawn)),
-                pa.array(1.0 + drawn % 5),
-                texts.take(pa.array(drawn)),
-                pa.array(days).cast(pa.timestamp("us", tz="UTC")),
-            ],
-            fields=list(entry_type.fields) if hasattr(entry_type, "fields") else [entry_type[i] for i in range(5)],
-        )
-        offsets = pa.array(np.arange(count + 1) * _ENTRIES, pa.int32())
-        table = pa.table(
-            {
-                "example_id": [f"{start + row:032x}" for row in range(count)],
-                "user_id": [f"U{user:012d}" for user in users],
-                "item_id": titles.take(pa.array(draw.integers(0, len(pool), size=count))),
-                "category": ["Garden"] * count,
-                "rating": 1.0 + draw.integers(0, 5, size=count),
-                "title": titles.take(pa.array(draw.integers(0, len(pool), size=count))),
-                "attributes": pa.nulls(count, pa.string()),
-                "purchased_at": pa.array([_EPOCH + datetime.timedelta(days=100)] * count, pa.timestamp("us", tz="UTC")),
-                "history": pa.ListArray.from_arrays(offsets, entries),
-                "reference": pa.nulls(count, pa.string()),
-                "split": ["backfill"] * count,
-            }
-        )
+        table = make_examples(start, min(_SHARD_ROWS, rows - start), pool, draw)
         write_table(table, folder / f"shard-{number:05d}.parquet", EXAMPLES)
+
+
+def make_examples(
+    start: int,
+    count: int,
+    pool: list[str],
+    draw: np.random.Generator,
+    *,
+    rows_of_a_user: float = _ROWS_OF_A_USER,
+    entries: int = _ENTRIES,
+) -> pa.Table:
+    """Rating-only purchases number `start` and following, by user, each with `entries` reviews drawn from the pool."""
+    texts, titles = pa.array(pool), pa.array([text[:40] for text in pool])
+    users = ((start + np.arange(count)) / rows_of_a_user).astype(int)
+    user_places, inverse = np.unique(users, return_inverse=True)
+    drawn = draw.integers(0, len(pool), size=(len(user_places), entries))[inverse].reshape(-1)
+    days = np.tile(np.arange(entries), count).astype("timedelta64[D]") + np.datetime64(_EPOCH.replace(tzinfo=None), "us")
+    history = pa.StructArray.from_arrays(
+        [
+            titles.take(pa.array(drawn)),
+            titles.take(pa.array(drawn)),
+            pa.array(1.0 + drawn % 5),
+            texts.take(pa.array(drawn)),
+            pa.array(days).cast(TIMESTAMP),
+        ],
+        fields=list(HISTORY_ENTRY.fields),
+    )
+    return pa.table(
+        {
+            "example_id": [f"{start + row:032x}" for row in range(count)],
+            "user_id": [f"U{user:012d}" for user in users],
+            "item_id": titles.take(pa.array(draw.integers(0, len(pool), size=count))),
+            "category": ["Garden"] * count,
+            "rating": 1.0 + draw.integers(0, 5, size=count),
+            "title": titles.take(pa.array(draw.integers(0, len(pool), size=count))),
+            "attributes": pa.nulls(count, pa.string()),
+            "purchased_at": pa.array([_EPOCH + datetime.timedelta(days=100)] * count, TIMESTAMP),
+            "history": pa.ListArray.from_arrays(pa.array(np.arange(count + 1) * entries, pa.int32()), history),
+            "reference": pa.nulls(count, pa.string()),
+            "split": ["backfill"] * count,
+        }
+    )
 
 
 def _run_night(config: ScaleBenchmark, base: Path, data: Path) -> dict[str, Any]:

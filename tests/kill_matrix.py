@@ -139,7 +139,6 @@ class Trial:
 
     def _command(self) -> list[str]:
         options = {
-            "engine": "rule",
             "base-model": self.made / "base",
             "examples": self.made / "examples",
             "data": self.data,
@@ -154,7 +153,8 @@ class Trial:
             "ray-address": self.cluster.address,
         }
         flags = [text for name, value in options.items() for text in (f"--{name}", str(value))]
-        return [sys.executable, "jobs/backfill.py", "--bare-base", *flags, *self.options]
+        engine = [] if "--engine" in self.options else ["--engine", "rule"]
+        return [sys.executable, "jobs/backfill.py", "--bare-base", *flags, *engine, *self.options]
 
     def _wait_and_kill(self, driver: psutil.Popen, after: After) -> None:
         """Wait until the run stages something new, and the seconds, and end the victim."""
