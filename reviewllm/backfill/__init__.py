@@ -10,5 +10,6 @@ compact.py   staged shards to files of a sensible size, sorted by user
 verify.py    is a night what it should be?
 publish.py   compacted, verified, put in place whole
 monitor.py   the night while it runs: budget, progress, metrics
+run.py       one night from its work to its publication
 forget.py    remove a user from all nights
 """

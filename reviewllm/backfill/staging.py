@@ -11,13 +11,14 @@ from reviewllm.generation.failures import TRANSIENT
 from reviewllm.tables import GENERATIONS
 
 
-def staged_shards(night: Night, shards: Sequence[Shard], *, any_fingerprint: bool = False) -> dict[str, str]:
-    """The shards that need not be written again: name to staged file, below the night's data.
-
-    One that cannot be read, is short, or has rows that another try may mend is not among them.
+def staged_shards(
+    night: Night, shards: Sequence[Shard], *, any_fingerprint: bool = False, accept_transient: bool = False
+) -> dict[str, str]:
+    """The shards that are staged: name to staged file, below the night's data. One that cannot be read or is short is not.
 
     Args:
         any_fingerprint: take those of other runs of the night too.
+        accept_transient: take those that have failed rows which another try may mend.
     """
     wanted = {shard.name: shard.rows for shard in shards}
     found: dict[str, str] = {}
@@ -25,16 +26,16 @@ def staged_shards(night: Night, shards: Sequence[Shard], *, any_fingerprint: boo
         folder, _, name = file.name.rpartition("/")
         if name in found or name not in wanted or not (any_fingerprint or folder == night.staging):
             continue
-        if _complete(night, file.name, wanted[name]):
+        if _complete(night, file.name, wanted[name], accept_transient=accept_transient):
             found[name] = file.name
     return found
 
 
-def _complete(night: Night, file: str, rows: int) -> bool:
+def _complete(night: Night, file: str, rows: int, *, accept_transient: bool) -> bool:
     try:
         if night.data.parquet(file).schema_arrow.names != GENERATIONS.schema.names:
             return False
         classes = night.data.read_columns(file, ["error_class"])["error_class"]
     except SchemaError:
         return False
-    return len(classes) == rows and not TRANSIENT & set(classes.unique().to_pylist())
+    return len(classes) == rows and (accept_transient or not TRANSIENT & set(classes.unique().to_pylist()))

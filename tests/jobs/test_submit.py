@@ -131,4 +131,4 @@ def test_submit_failing_job_says_why(cluster: Cluster, tmp_path: Path) -> None:
     submitted = cluster.ray("submit", "--submission-id", "night-2", "--working-dir", ".", "--", *job)
     assert submitted.returncode == 1
     assert "FAILED" in cluster.ray("status", "night-2").stdout.upper()
-    assert "no Parquet file of table 'examples'" in cluster.ray("logs", "night-2").stdout
+    assert "--base-model" in cluster.ray("logs", "night-2").stdout

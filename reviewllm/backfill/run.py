@@ -1,0 +1,232 @@
+"""One night from its work to its publication: what is staged already, what the engines still have to write, and what it took."""
+
+from __future__ import annotations
+
+import datetime
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+from pydantic import Field
+
+from reviewllm.backfill.forget import read_forgotten
+from reviewllm.backfill.monitor import Monitor
+from reviewllm.backfill.night import Manifest, Night, published_nights
+from reviewllm.backfill.predict import Prediction, PriceConfig, Speed, gpu_hours_of, mean_prompt_tokens, predict
+from reviewllm.backfill.publish import Publication, finish, publish
+from reviewllm.backfill.staging import staged_shards
+from reviewllm.backfill.work import Shard, Work, WorkConfig, find_work
+from reviewllm.config import StageConfig
+from reviewllm.errors import PublishError
+from reviewllm.generation.config import GenerationConfig
+from reviewllm.generation.model import Variant
+from reviewllm.generation.pipeline import RunCounts, run_tasks
+from reviewllm.generation.tasks import GenerationSpec, Piece, Task, new_run
+from reviewllm.place import Place
+from reviewllm.progress import Step
+from reviewllm.prompts.renderer import PromptRenderer, load_tokenizer
+
+
+class NightConfig(StageConfig):
+    """How a night meets what is there already, and when it stops."""
+
+    max_failed_fraction: float = Field(0.1, ge=0, le=1, description="share of failed rows with which a night is published")
+    on_existing: Literal["fail", "resume", "replace"] = Field(
+        "resume",
+        description="a night that is there or begun: refuse it, go on with it and add what is pending, or replace it",
+    )
+    allow_mixed: bool = Field(False, description="let rows of several fingerprints into one night")
+    grace_seconds: float = Field(30, ge=0, description="after SIGTERM, time for the shards under way to end")
+
+
+class NightRun(NamedTuple):
+    """A night with its work: what is to be written, by what, and beside which other nights."""
+
+    night: Night
+    examples: Place
+    variant: Variant
+    config: NightConfig
+    generation: GenerationConfig
+    price: PriceConfig
+    others: dict[datetime.date, Manifest]
+    standing: Manifest | None  # the night as it is published already, where this run adds to it
+    work: Work
+
+    @property
+    def is_done(self) -> bool:
+        """Whether the night is published and nothing has become pending since."""
+        return self.standing is not None and not self.work.shards
+
+
+def find_night(
+    night: Night,
+    examples: Place,
+    interactions: Place | None,
+    variant: Variant,
+    *,
+    config: NightConfig,
+    generation: GenerationConfig,
+    price: PriceConfig,
+    wanted: WorkConfig,
+    replay: bool,
+) -> NightRun:
+    """Find the night's work.
+
+    Args:
+        examples: rating-only purchases with their histories.
+        interactions: tell where a user has written a review since; None: nobody has.
+        replay: take the dead letters, and nothing else.
+
+    Raises:
+        PublishError: the night is there or begun, and `config` does not let this run add to it.
+        InputError: there are no examples, or some stand there twice.
+    """
+    nights = published_nights(night.data)
+    standing = nights.get(night.day)
+    place = f"{night.data.where}/{night.published}"
+    if config.on_existing == "fail" and (standing or night.data.files(night.staging_root)):
+        raise PublishError(f"{place}: is {'there' if standing else 'begun'} already (--on-existing fail)")
+    if config.on_existing == "replace":
+        nights.pop(night.day, None)
+        standing = None
+    elif standing and standing.fingerprint != night.fingerprint and not config.allow_mixed:
+        raise PublishError(
+            f"{place} was written by another run (fingerprint {standing.fingerprint[:12]}, this one is "
+            f"{night.fingerprint[:12]}: another base, adapter, prompt or sampling); choose another --date, or pass "
+            "--on-existing replace, or --allow-mixed"
+        )
+    work = find_work(
+        examples,
+        night.data,
+        wanted,
+        nights,
+        interactions=interactions,
+        replay=replay,
+        forgotten=read_forgotten(night.data),
+    )
+    others = {day: manifest for day, manifest in nights.items() if day != night.day}
+    return NightRun(night, examples, variant, config, generation, price, others, standing, work)
+
+
+def predict_night(run: NightRun, speed: Speed) -> Prediction:
+    """What the night will take at this speed; reads and renders a sample of its work."""
+    renderer = PromptRenderer(load_tokenizer(str(run.variant.base)), run.variant.prompt)
+    return predict(run.work, mean_prompt_tokens(run.examples, run.work, renderer), speed, run.generation, run.price)
+
+
+def probe_night(run: NightRun, model: Path, *, live_adapter: bool, rows: int) -> tuple[Speed, RunCounts]:
+    """Write some rows of the work aside, keep none of them, and return the speed that they had.
+
+    Raises:
+        ReviewLLMError: as `run_tasks`.
+    """
+    shards: list[Shard] = []
+    for shard in run.work.shards:
+        file, numbers = shard.pieces[0]
+        some = list(numbers or [])[: rows - sum(one.rows for one in shards)]
+        if some:
+            shards.append(Shard(shard.name, [Piece(file, some)], len(some)))
+    folder = f"{run.night.staging_root}/probe"
+    try:
+        tasks = [Task(shard.pieces, 0, f"{folder}/{shard.name}") for shard in shards]
+        counts = run_tasks(tasks, _spec(run, model, live_adapter), grace_seconds=run.config.grace_seconds)
+    finally:
+        run.night.data.delete_folder(folder)
+    tokens = counts.prompt_tokens + counts.completion_tokens
+    working = max(1e-9, counts.seconds - counts.start_seconds)
+    completion = counts.completion_tokens / max(1, counts.rows - counts.failed)
+    return Speed(completion, tokens / working / run.generation.num_engines, f"{counts.rows} rows just now"), counts
+
+
+def generate_missing(run: NightRun, model: Path, *, live_adapter: bool, step: Step) -> RunCounts:
+    """Let engines write the shards that are not staged.
+
+    Raises:
+        BudgetError: too many rows failed.
+        ReviewLLMError: as `run_tasks`.
+    """
+    missing = missing_shards(run)
+    rows = sum(shard.rows for shard in missing)
+    others = run.work.counts.pending - rows + (run.standing.rows if run.standing else 0)
+    monitor = Monitor(step, rows=rows, others=others, max_failed_fraction=run.config.max_failed_fraction)
+    tasks = [Task(shard.pieces, 0, f"{run.night.staging}/{shard.name}") for shard in missing]
+    return run_tasks(tasks, _spec(run, model, live_adapter), on_progress=monitor, grace_seconds=run.config.grace_seconds)
+
+
+def missing_shards(run: NightRun) -> list[Shard]:
+    """The shards that engines have to write: not staged, or with failed rows that another try may mend."""
+    staged = _staged(run)
+    return [shard for shard in run.work.shards if shard.name not in staged]
+
+
+def publish_night(run: NightRun, counts: RunCounts, prediction: Prediction, *, seconds: float) -> Manifest:
+    """Publish what is staged, with what it took, and finish the night.
+
+    Args:
+        counts: of this run's generation.
+        seconds: of this run until now.
+
+    Raises:
+        PublishError, StorageError: as `publish`.
+    """
+    staged = _staged(run, accept_transient=True)
+    missing = [shard.name for shard in run.work.shards if shard.name not in staged]
+    if missing:
+        raise PublishError(
+            f"{run.night.data.where}/{run.night.staging}: {len(missing)} of {len(run.work.shards)} shards are not there or "
+            "damaged; run again"
+        )
+    own = frozenset({run.night.fingerprint})
+    manifest = publish(
+        run.night,
+        run.examples,
+        run.work,
+        [staged[shard.name] for shard in run.work.shards],
+        {
+            "model": run.variant.model,
+            "adapter": str(run.variant.adapter) if run.variant.adapter else None,
+            "seconds": round(seconds, 1),
+            "ledger": _ledger(run, counts, prediction),
+        },
+        Publication(
+            others=run.others,
+            earlier=run.standing,
+            replaces=run.config.on_existing == "replace",
+            max_failed_fraction=run.config.max_failed_fraction,
+            fingerprints=None if run.config.allow_mixed else own,
+            forgotten=read_forgotten(run.night.data),
+        ),
+    )
+    finish(run.night, manifest, run.work.superseded)
+    return manifest
+
+
+def _staged(run: NightRun, *, accept_transient: bool = False) -> dict[str, str]:
+    mixed = run.config.allow_mixed
+    return staged_shards(run.night, run.work.shards, any_fingerprint=mixed, accept_transient=accept_transient)
+
+
+def _spec(run: NightRun, model: Path, live_adapter: bool) -> GenerationSpec:
+    return GenerationSpec(
+        generation=run.generation,
+        model=model,
+        live_adapters=live_adapter,
+        variants=[run.variant],
+        source=run.examples.uri,
+        target=run.night.data.uri,
+        run=new_run(),
+    )
+
+
+def _ledger(run: NightRun, counts: RunCounts, prediction: Prediction) -> dict[str, Any]:
+    gpu_hours = gpu_hours_of(counts.seconds, run.generation)
+    return {
+        "run_rows": counts.rows,
+        "run_tokens": counts.prompt_tokens + counts.completion_tokens,
+        "run_seconds": round(counts.seconds, 1),
+        "engines": run.generation.num_engines,
+        "gpu_hours": gpu_hours,
+        "cost": gpu_hours * run.price.price_per_gpu_hour,
+        "predicted_rows": prediction.rows,
+        "predicted_tokens": prediction.tokens,
+        "predicted_seconds": prediction.seconds,
+    }
