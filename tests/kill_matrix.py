@@ -83,12 +83,12 @@ def ray_cluster(folder: Path) -> Iterator[Cluster]:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def make_examples(folder: Path) -> Path:
-    """A base, and rating-only purchases of 60 users in three files."""
+def make_examples(folder: Path, *, hidden: int = 16) -> Path:
+    """A base (vLLM needs 64 hidden units), and rating-only purchases of 60 users in three files."""
     make_tiny_base(
         [WORDS],
         folder / "base",
-        TinyBaseConfig(base_vocabulary=300, base_hidden=16, base_layers=1, base_steps=0),
+        TinyBaseConfig(base_vocabulary=300, base_hidden=hidden, base_layers=1, base_steps=0),
         context=1024,
     )
     for file in range(3):
@@ -230,6 +230,8 @@ def labelled_kills(trial: Trial, draw: random.Random) -> None:
 
 def random_kills(trial: Trial, draw: random.Random) -> None:
     """SIGTERM and SIGKILL at random times of the generation, and at the end an undisturbed run."""
-    trial.run(After(0.5 * draw.random(), draw.choice(["engine", "worker"])), After(draw.random(), "driver", do="term"))
+    first = draw.choice(["engine", "worker"])
+    status = trial.run(After(0.5 * draw.random(), first), After(draw.random(), "driver", do="term"))
+    assert status == 143, trial.log.read_text()
     trial.run(After(0.5 * draw.random(), "engine"), After(0.5 * draw.random(), draw.choice(["driver", "worker"])))
     assert trial.run() == 0, trial.log.read_text()

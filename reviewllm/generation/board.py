@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
@@ -18,6 +19,7 @@ class BoardCounts(NamedTuple):
     lost: int = 0
     deaths: int = 0
     engines: int = 0
+    ready_at: float = 0.0  # when the first engine was ready, in seconds since 1970; 0 before
 
 
 class Board:
@@ -32,7 +34,10 @@ class Board:
         counts = self._counts
         lost = int(restarted)
         self._counts = counts._replace(
-            engines=counts.engines + 1 - lost, lost=counts.lost + lost, deaths=counts.deaths + lost
+            engines=counts.engines + 1 - lost,
+            lost=counts.lost + lost,
+            deaths=counts.deaths + lost,
+            ready_at=counts.ready_at or time.time(),
         )
 
     def finished_shard(self) -> None:
@@ -48,7 +53,7 @@ class Board:
         """Let the engines finish the shards that they have, and take no other."""
         self._stop = True
 
-    def counts(self) -> dict[str, int]:
+    def counts(self) -> dict[str, float]:
         """The counts so far."""
         return self._counts._asdict()
 

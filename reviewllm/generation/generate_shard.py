@@ -83,9 +83,10 @@ class ShardGenerator:
         """Write the reviews of one shard.
 
         Raises:
+            EngineError: the engine cannot write at all.
             AdapterError: an adapter does not act.
         """
-        self._ready = self._ready or asyncio.ensure_future(self._check_adapters())
+        self._ready = self._ready or asyncio.ensure_future(self._check_engine())
         await asyncio.shield(self._ready)
         if self._board is not None and self._talk is None:
             self._stop = await self._board.tell.remote({})
@@ -153,10 +154,16 @@ class ShardGenerator:
             return Failure("generate", *problem, attempt) if problem else completion
         return failure
 
-    async def _check_adapters(self) -> None:
-        """Replay every adapter's canaries before any time is spent."""
+    async def _check_engine(self) -> None:
+        """Let the engine write a few tokens, and replay every adapter's canaries, before any time is spent.
+
+        Raises:
+            EngineError: it starts, and dies of the first prompt: no row is to blame.
+            AdapterError: an adapter does not act.
+        """
         if self._spec.generation.engine == "rule":
             return
+        await self._engine.generate(Request({}, [0], 0, None, greedy=True))
         for variant in self._spec.variants:
             if variant.adapter is None:
                 continue

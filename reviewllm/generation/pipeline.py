@@ -131,7 +131,7 @@ def _follow(
 
     rows: queue.SimpleQueue[dict[str, Any] | BaseException | None] = queue.SimpleQueue()
     threading.Thread(target=_consume, args=(written, rows), daemon=True).start()
-    started = time.monotonic()
+    started = time.time()  # wall time, as the engines' is
     counts, reason, deadline = RunCounts(), None, float("inf")
     while True:
         try:
@@ -147,9 +147,9 @@ def _follow(
             engines = BoardCounts(**ray.get(board.counts.remote(), timeout=30))
         except ray.exceptions.GetTimeoutError:
             engines = counts.engines
-        seconds = time.monotonic() - started
-        ready = counts.engines.engines > 0
-        counts = counts._replace(engines=engines, seconds=seconds, start_seconds=counts.start_seconds if ready else seconds)
+        seconds = time.time() - started
+        start_seconds = engines.ready_at - started if engines.ready_at else seconds
+        counts = counts._replace(engines=engines, seconds=seconds, start_seconds=start_seconds)
         if reason is None:
             reason = _reason_to_stop(counts, terminated, on_progress, max_engine_deaths)
             if reason is not None:

@@ -40,7 +40,7 @@ def test_backfill_rows_that_kill_or_hang_engines_are_found_and_the_others_writte
 
 
 def test_backfill_with_vllm_killed_in_mid_generation_goes_on_and_verifies(tmp_path: Path) -> None:
-    made = make_examples(tmp_path / "made")
+    made = make_examples(tmp_path / "made", hidden=64)
     options = ["--engine", "vllm", "--temperature", "1.0", "--max-failed-fraction", "1", "--max-new-tokens", "200"]
     with ray_cluster(tmp_path) as cluster:
         trial = Trial(cluster, made, tmp_path / "vllm", *options)
