@@ -37,6 +37,7 @@ if __package__ in (None, ""):  # run as a file
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.scale import make_examples, make_reviews
+from benchmarks.sft import LLAMA_3_8B
 from jobs.entry import run
 from reviewllm.config import JobConfig
 from reviewllm.prompts.renderer import Prompt, PromptConfig, PromptRenderer
@@ -50,13 +51,6 @@ _BLOCK = 32  # tokens of a block of the cache: what the CPU attention needs
 Figures = dict[str, Any]
 
 SMALL = {"hidden_size": 384, "intermediate_size": 1024, "num_hidden_layers": 6, "num_attention_heads": 6}
-LLAMA_3_8B = {
-    "hidden_size": 4096,
-    "intermediate_size": 14336,
-    "num_hidden_layers": 32,
-    "num_attention_heads": 32,
-    "num_key_value_heads": 8,
-}
 
 
 class BackfillBenchmark(JobConfig):
@@ -185,7 +179,7 @@ def _make_data(config: BackfillBenchmark, folder: Path) -> tuple[list[int], floa
     """Base, examples, prompts and settings; returns all rows by user, and the share of tokens that a cache could serve."""
     draw = np.random.default_rng(0)
     pool = make_reviews(draw)
-    prompt = {"max_prompt_tokens": config.history_tokens + 200}
+    prompt = {"max_prompt_tokens": config.history_tokens + 400}
     tokenizer = train_tokenizer(pool[:2000], vocabulary=8000, context=4096)
     _make_base(folder / "base", LLAMA_3_8B if config.gpu else SMALL, len(tokenizer))
     tokenizer.save_pretrained(folder / "base")
@@ -197,7 +191,8 @@ def _make_data(config: BackfillBenchmark, folder: Path) -> tuple[list[int], floa
     write_table(examples, folder / "examples" / "shard.parquet", EXAMPLES)
     prompts = [one.token_ids for one in renderer.render(examples.to_pylist()) if isinstance(one, Prompt)]
     (folder / "prompts.json").write_text(json.dumps(prompts))
-    blocks = max(2 * -(-max(map(len, prompts)) // _BLOCK), config.users * config.history_tokens // 20 // _BLOCK)
+    held = sum(map(len, prompts[::_ROWS_OF_A_USER])) // 20 // _BLOCK  # a twentieth of the histories
+    blocks = max(2 * -(-(max(map(len, prompts)) + config.max_new_tokens) // _BLOCK), held)
     settings = {
         "prompt": prompt,
         "max_new_tokens": config.max_new_tokens,

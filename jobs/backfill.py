@@ -29,7 +29,7 @@ if __package__ in (None, ""):  # run as a file: `python jobs/backfill.py`
 from jobs.entry import run
 from reviewllm.backfill.forget import forget_users
 from reviewllm.backfill.lock import only_run
-from reviewllm.backfill.night import LOCK, Manifest, Night
+from reviewllm.backfill.night import GENERATIONS_FOLDER, LOCK, Manifest, Night
 from reviewllm.backfill.predict import Prediction, PriceConfig, known_speed
 from reviewllm.backfill.publish import finish, recover
 from reviewllm.backfill.run import (
@@ -46,7 +46,7 @@ from reviewllm.backfill.verify import verify_night
 from reviewllm.backfill.work import Work, WorkConfig
 from reviewllm.cluster import ClusterConfig, ray_session
 from reviewllm.config import JobConfig, part, save
-from reviewllm.errors import ConfigError
+from reviewllm.errors import ConfigError, PublishError
 from reviewllm.generation.config import GenerationConfig
 from reviewllm.generation.model import Variant, make_variant
 from reviewllm.generation.pipeline import RunCounts
@@ -78,7 +78,10 @@ class DataConfig(JobConfig):
 
 
 class BackfillJob(DataConfig, ClusterConfig, GenerationConfig, PromptConfig, WorkConfig, NightConfig, PriceConfig):
-    """Write the missing reviews of rating-only purchases."""
+    """Write the missing reviews of rating-only purchases.
+
+    With replay, verify or forget as the first word: run the dead letters again, verify a night, forget users.
+    """
 
     base_model: str = Field(description="base: a Hugging Face folder or hub name")
     adapter: Path | None = Field(None, description="LoRA adapter; default <out>/adapter")
@@ -120,10 +123,11 @@ def main(config: BackfillJob, *, replay: bool = False) -> Manifest | None:
     data = config.place()
     data.check_writable()
     save(config, config.out / "config" / "backfill.yaml")
+    day = config.date or datetime.datetime.now(datetime.UTC).date()
     with only_run(data, LOCK), step("backfill") as running:
-        recover(data)
+        recover(data, day=day)
         night = find_night(
-            Night(data, config.date or datetime.datetime.now(datetime.UTC).date(), variant.fingerprint),
+            Night(data, day, variant.fingerprint),
             Place(config.examples or below(config.root, "examples/backfill"), flag="--examples"),
             _interactions(config),
             variant,
@@ -255,6 +259,10 @@ def verify(config: VerifyJob) -> Manifest:
 def forget(config: ForgetJob) -> dict[datetime.date, int]:
     """Forget users; returns the rows removed from each night."""
     data = config.place()
+    if not data.exists(GENERATIONS_FOLDER):
+        raise PublishError(
+            f"{data.where}: has no {GENERATIONS_FOLDER}/, so nothing was removed; name the nights' folder with --data"
+        )
     with step("forget") as running, only_run(data, LOCK):
         recover(data)
         removed = forget_users(data, config.user)

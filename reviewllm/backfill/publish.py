@@ -324,11 +324,16 @@ def _clean(night: Night, manifest: Manifest) -> None:
         data.delete_folder(night.dead_letters)
 
 
-def recover(data: Place) -> None:
-    """Put right what a killed run left between two renames, and remove what it left aside.
+def recover(data: Place, *, day: datetime.date | None = None) -> None:
+    """Put right what a killed run left between two renames, and remove what it and writers of lost clusters left.
 
-    To be called by the run that holds the night's lock; a night that was being replaced is there again as it was.
+    To be called by the run that holds the lock. A night that was being replaced is there again as it was; what is staged
+    stays for nights that are not published, and for `day`.
     """
+    for folder in data.folders(f"{GENERATIONS_FOLDER}/.staging"):
+        kept = day is not None and folder == day.isoformat()
+        if not kept and data.exists(f"{GENERATIONS_FOLDER}/dt={folder}/{MANIFEST}"):
+            data.delete_folder(f"{GENERATIONS_FOLDER}/.staging/{folder}")
     if data.local is None:
         return
     root = data.local / GENERATIONS_FOLDER

@@ -193,6 +193,17 @@ def test_recover_puts_back_a_night_that_was_being_replaced(prepared_local: Night
     assert not (local / "generations/.staging/2026-11-21/publish-x").exists()
 
 
+def test_recover_removes_what_writers_of_lost_clusters_stage_for_published_nights(prepared: Nights) -> None:
+    prepared.whole_night()
+    before = prepared.names()
+    prepared.data.write("generations/.staging/2026-11-21/f/shard.parquet", b"late")
+    prepared.data.write("generations/.staging/2026-11-22/f/shard.parquet", b"of a night that is not published")
+    recover(prepared.data, day=NIGHT)
+    assert len(prepared.names()) == len(before) + 2
+    recover(prepared.data, day=OTHER)
+    assert sorted({*prepared.names()} - {*before}) == ["generations/.staging/2026-11-22/f/shard.parquet"]
+
+
 def test_finish_may_be_repeated(prepared: Nights) -> None:
     manifest = prepared.whole_night()
     before = prepared.names()
