@@ -35,7 +35,7 @@ def ours(folder: Path, settings: Figures) -> Run:
 
     generation = GenerationConfig(
         max_new_tokens=settings["max_new_tokens"],
-        temperature=1.0,
+        temperature=0.0,
         engine_kwargs=settings["engine_kwargs"],
         cpus_per_engine=1,
     )
@@ -91,7 +91,7 @@ def raw(folder: Path, settings: Figures) -> Run:
 
     def once(rows: list[int]) -> Figures:
         sampling = [
-            SamplingParams(max_tokens=settings["max_new_tokens"], temperature=1.0, seed=row, detokenize=False)
+            SamplingParams(max_tokens=settings["max_new_tokens"], temperature=0.0, seed=row, detokenize=False)
             for row in rows
         ]
         begun = time.monotonic()
@@ -134,7 +134,7 @@ def ray_data_llm(folder: Path, settings: Figures) -> Run:
         config,
         preprocess=lambda row: {
             "tokenized_prompt": row["ids"],
-            "sampling_params": {"max_tokens": settings["max_new_tokens"], "temperature": 1.0, "seed": row["row"]},
+            "sampling_params": {"max_tokens": settings["max_new_tokens"], "temperature": 0.0, "seed": row["row"]},
         },
         postprocess=lambda row: {
             "tokens": row["num_generated_tokens"],
@@ -180,9 +180,7 @@ def transformers_generate(folder: Path, settings: Figures) -> Run:
                     ids,
                     attention_mask=mask,
                     max_new_tokens=settings["max_new_tokens"],
-                    do_sample=True,
-                    temperature=1.0,
-                    top_k=0,
+                    do_sample=False,
                     pad_token_id=tokenizer.pad_token_id,
                 )
             tokens += done[:, longest:].numel()

@@ -28,6 +28,7 @@ class Board:
     def __init__(self) -> None:
         self._counts = BoardCounts()
         self._stop = False
+        self._reason = ""
 
     def started(self, restarted: bool) -> None:
         """An engine is ready; `restarted`: in the place of one that was lost."""
@@ -52,6 +53,14 @@ class Board:
     def stop(self) -> None:
         """Let the engines finish the shards that they have, and take no other."""
         self._stop = True
+
+    def lose(self, reason: str) -> None:
+        """An engine is about to end for this reason."""
+        self._reason = reason
+
+    def reason(self) -> str:
+        """Why the last engine was lost; empty where it could not say."""
+        return self._reason
 
     def counts(self) -> dict[str, float]:
         """The counts so far."""

@@ -133,7 +133,10 @@ class ShardGenerator:
                 reached("generate")
                 try:
                     await asyncio.gather(*(write(row, work) for row in group))
-                except EngineError:
+                except EngineError as error:
+                    if self._board is not None:
+                        with contextlib.suppress(Exception):  # it is only for people
+                            await asyncio.wait_for(self._board.lose.remote(str(error)), timeout=5)
                     _give_up(self._work, hung=False)
                 finally:
                     self._work.remove(work)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
-from reviewllm.cluster import own_error, require_resources
+from reviewllm.cluster import log_folder, own_error, require_resources
 from reviewllm.errors import EngineError, PreemptedError, ReviewLLMError
 from reviewllm.generation.board import BoardCounts, open_board
 from reviewllm.generation.generate_shard import ShardGenerator
@@ -151,7 +151,7 @@ def _follow(
         start_seconds = engines.ready_at - started if engines.ready_at else seconds
         counts = counts._replace(engines=engines, seconds=seconds, start_seconds=start_seconds)
         if reason is None:
-            reason = _reason_to_stop(counts, terminated, on_progress, max_engine_deaths)
+            reason = _reason_to_stop(counts, terminated, on_progress, max_engine_deaths, board)
             if reason is not None:
                 board.stop.remote()
                 deadline = time.monotonic() + grace_seconds
@@ -165,13 +165,17 @@ def _reason_to_stop(
     terminated: threading.Event,
     on_progress: Callable[[RunCounts], None] | None,
     max_engine_deaths: int,
+    board: Any,
 ) -> ReviewLLMError | None:
+    import ray
+
     if terminated.is_set():
         return PreemptedError("SIGTERM came; the finished shards are kept, and the same command goes on with the others")
     if counts.engines.deaths > max_engine_deaths:
+        why = ray.get(board.reason.remote(), timeout=30) or "they could not say why"
         return EngineError(
             f"{counts.engines.deaths} engines died or hung without one finished shard between them (--max-engine-deaths "
-            f"{max_engine_deaths}); the workers' logs in Ray's session folder say why"
+            f"{max_engine_deaths}); the last one: {why}; see the workers' logs in {log_folder()}"
         )
     try:
         if on_progress:
