@@ -19,7 +19,7 @@ from pydantic import Field
 if __package__ in (None, ""):  # run as a file
     sys.path[:0] = [str(Path(__file__).resolve().parents[1] / folder) for folder in ("", "tests")]
 
-from kill_matrix import Trial, labelled_kills, make_examples, random_kills, ray_cluster
+from kill_matrix import Trial, labelled_kills, labelled_terms, make_examples, random_kills, ray_cluster
 
 from jobs.entry import run
 from reviewllm.config import JobConfig
@@ -39,7 +39,7 @@ def main(config: ChaosBenchmark) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as name, ray_cluster(Path(name)) as cluster:
         made = make_examples(Path(name) / "made")
         while kills.total() < config.kills:
-            kill = labelled_kills if nights % 2 == 0 else random_kills
+            kill = (labelled_kills, random_kills, labelled_terms)[nights % 3]
             trial = Trial(cluster, made, Path(name) / f"night-{nights}")
             kill(trial, random.Random(config.seed + nights))
             trial.check()

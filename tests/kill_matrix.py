@@ -228,6 +228,15 @@ def labelled_kills(trial: Trial, draw: random.Random) -> None:
     assert trial.run() == 0, trial.log.read_text()
 
 
+def labelled_terms(trial: Trial, draw: random.Random) -> None:
+    """SIGTERM at every labelled step of the driver and, by `random`, in mid-generation, and at the end an undisturbed run."""
+    trial.run(At("plan", do="term"))
+    assert trial.run(After(draw.random(), "driver", do="term")) == 143, trial.log.read_text()
+    for label in ("compact", "verify", "publish", "finish"):
+        assert trial.run(At(label, do="term")) != 0, trial.log.read_text()
+    assert trial.run() == 0, trial.log.read_text()
+
+
 def random_kills(trial: Trial, draw: random.Random) -> None:
     """SIGTERM and SIGKILL at random times of the generation, and at the end an undisturbed run."""
     first = draw.choice(["engine", "worker"])

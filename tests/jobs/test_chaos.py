@@ -6,7 +6,18 @@ import random
 from pathlib import Path
 
 import pytest
-from kill_matrix import NIGHT, SHARD_ROWS, SHARDS, After, Trial, labelled_kills, make_examples, random_kills, ray_cluster
+from kill_matrix import (
+    NIGHT,
+    SHARD_ROWS,
+    SHARDS,
+    After,
+    Trial,
+    labelled_kills,
+    labelled_terms,
+    make_examples,
+    random_kills,
+    ray_cluster,
+)
 
 from reviewllm.backfill.verify import verify_night
 from reviewllm.place import Place
@@ -21,7 +32,10 @@ def test_backfill_killed_sixty_times_writes_every_row_once(tmp_path: Path) -> No
     kills = []
     with ray_cluster(tmp_path) as cluster:
         for seed in range(1, TRIALS + 1):
-            for name, kill in (("labelled", labelled_kills), ("random", random_kills)):
+            kinds = [("labelled", labelled_kills), ("random", random_kills)]
+            if seed == 1:
+                kinds.append(("terms", labelled_terms))
+            for name, kill in kinds:
                 trial = Trial(cluster, made, tmp_path / f"{name}-{seed}")
                 kill(trial, random.Random(seed))
                 trial.check()
