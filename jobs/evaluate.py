@@ -95,6 +95,7 @@ def evaluate(config: EvaluateJob) -> str:
         variants=variants,
         source=str((config.out / "examples").resolve()),
         target=str(aside.resolve()),
+        for_publication=False,
         run=new_run(),
     )
     with step("evaluate") as running, ray_session(part(config, ClusterConfig)):

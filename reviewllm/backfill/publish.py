@@ -28,6 +28,7 @@ from reviewllm.backfill.night import (
     PublishedFile,
     published_files,
     read_dead_letters,
+    read_manifest,
 )
 from reviewllm.backfill.verify import Contents, check_rows
 from reviewllm.backfill.work import Work, expected_ids, user_hash
@@ -253,9 +254,9 @@ def _put_in_place(night: Night, folder: str, manifest: Manifest, *, replaces: bo
     data = night.data
     text = (manifest.model_dump_json(indent=1) + "\n").encode()
     data.write(f"{folder}/{MANIFEST}", text)
-    data.write(f"{folder}/{SUCCESS}", b"")
     if data.local is None:
-        return  # the manifest was the commit: files that it does not name are not there
+        return  # that was the commit: files that no manifest names are not there
+    data.write(f"{folder}/{SUCCESS}", b"")
     target = data.local / night.published
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
@@ -270,8 +271,14 @@ def _put_in_place(night: Night, folder: str, manifest: Manifest, *, replaces: bo
 
 
 def _remove(night: Night, folder: str, run: str) -> None:
-    """Remove what a publication that failed has written."""
+    """Remove what a publication that failed has written; nothing where it was committed, or where that cannot be known."""
     data = night.data
+    try:
+        manifest = read_manifest(data, night.day)
+    except PublishError:
+        return
+    if manifest is not None and any(run[:8] in file.name for file in manifest.files):
+        return
     if data.local:
         shutil.rmtree(data.local / folder, ignore_errors=True)
     for file in [*data.files(folder), *data.files(night.dead_letters)]:
@@ -287,6 +294,8 @@ def finish(night: Night, manifest: Manifest, superseded: pa.Table) -> None:
     """
     data = night.data
     reached("finish")
+    if not data.exists(f"{night.published}/{SUCCESS}"):  # of an object store, where it follows the manifest
+        data.write(f"{night.published}/{SUCCESS}", b"")
     if superseded.num_rows:
         there = data.exists(night.superseded)
         earlier = data.read_table(night.superseded, SUPERSEDED) if there else SUPERSEDED.schema.empty_table()

@@ -34,10 +34,16 @@ class Failure(NamedTuple):
     attempts: int
 
 
-def unusable(completion: Completion) -> tuple[str, str] | None:
-    """The class and message of a text that is no review; None for one that may be published."""
+def unusable(completion: Completion, *, for_publication: bool) -> tuple[str, str] | None:
+    """The class and message of a text that is no review; None for one that is.
+
+    Args:
+        for_publication: look for garbage and loops too; an evaluation scores what a model writes as it is.
+    """
     if not completion.text.strip():
         return EMPTY_OUTPUT, "the model wrote nothing"
+    if not for_publication:
+        return None
     unreadable = sum(unicodedata.category(character) in ("Cc", "Cn", "Co", "Cs") for character in completion.text.strip())
     unreadable += completion.text.count("\ufffd") - sum(completion.text.count(space) for space in "\n\t\r")
     if 2 * unreadable > len(completion.text):

@@ -153,7 +153,7 @@ class ShardGenerator:
             except RowError as error:
                 failure = Failure("generate", ENGINE_FAILED, str(error), attempt)
                 continue
-            problem = unusable(completion)
+            problem = unusable(completion, for_publication=self._spec.for_publication)
             return Failure("generate", *problem, attempt) if problem else completion
         return failure
 

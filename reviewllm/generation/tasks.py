@@ -44,6 +44,7 @@ class GenerationSpec(StageConfig):
     variants: list[Variant]
     source: str  # path or URI of the examples
     target: str  # path or URI below which outputs are written
+    for_publication: bool = True  # whether garbage and loops are failures too
     run: str = ""  # differs from run to run, also from that of a re-run
 
 

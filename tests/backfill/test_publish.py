@@ -12,6 +12,7 @@ import polars as pl
 import pytest
 
 from reviewllm.backfill import ids
+from reviewllm.backfill import publish as publish_module
 from reviewllm.backfill.forget import forget_users
 from reviewllm.backfill.lock import only_run
 from reviewllm.backfill.night import LOCK, published_files, read_dead_letters, read_manifest
@@ -160,6 +161,24 @@ def test_publish_on_a_full_disk_publishes_nothing_and_goes_on_later(
         prepared.publish(night, work, staged)
     assert prepared.names() == sorted(staged)
     assert prepared.publish(night, work, staged).written == 4
+
+
+def test_publish_that_fails_after_its_commit_loses_nothing(prepared: Nights, monkeypatch: pytest.MonkeyPatch) -> None:
+    night, work = prepared.night(), prepared.work()
+    staged = prepared.stage(night, work, failing=["e3"])
+
+    def put_and_fail(*arguments: object, **more: object) -> None:
+        put(*arguments, **more)
+        raise KeyboardInterrupt
+
+    put = publish_module._put_in_place
+    monkeypatch.setattr(publish_module, "_put_in_place", put_and_fail)
+    with pytest.raises(KeyboardInterrupt):
+        prepared.publish(night, work, staged)
+    manifest = read_manifest(prepared.data, NIGHT)
+    assert manifest is not None
+    finish(night, manifest, work.superseded)
+    assert verify_night(prepared.data, NIGHT).written == 3
 
 
 def test_publish_full_disk_in_mid_file_leaves_nothing_half_written(
