@@ -2,6 +2,7 @@
 
     REVIEWLLM_FAILPOINTS=/tmp/failpoints.json      a file with   {"publish": {"do": "kill", "hit": 1, "folder": "/tmp/hits"}}
 
+do is kill or term (a signal), full (the disk), or hang (until there is a file `<folder>/<name>.<hit>.go`).
 The file may be written and changed while processes run. Those that share `folder` count together how often a place is
 reached; at number `hit` (from 1) the one that reaches it does what `do` says, and nobody does later. All of it is local to
 one machine.
@@ -32,23 +33,29 @@ def reached(name: str) -> None:
         wanted = json.loads(Path(file).read_text(encoding="utf-8")).get(name)
     except FileNotFoundError:
         return
-    if wanted is None or _hit(Path(wanted["folder"]), name) != wanted["hit"]:
+    if wanted is None:
+        return
+    mark = _hit(Path(wanted["folder"]), name)
+    if mark.suffix != f".{wanted['hit']}":
         return
     if wanted["do"] == "full":
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     if wanted["do"] == "hang":
-        time.sleep(3600)
+        while not mark.with_name(f"{mark.name}.go").exists():
+            time.sleep(0.05)
+        return
     os.kill(os.getpid(), {"kill": signal.SIGKILL, "term": signal.SIGTERM}[wanted["do"]])
 
 
-def _hit(folder: Path, name: str) -> int:
-    """The number of this hit, from 1, over all processes."""
+def _hit(folder: Path, name: str) -> Path:
+    """The mark of this hit, whose ending is its number, from 1, over all processes."""
     folder.mkdir(parents=True, exist_ok=True)
     number = 1
     while True:
+        mark = folder / f"{name.replace('/', '_')}.{number}"
         try:
-            os.close(os.open(folder / f"{name.replace('/', '_')}.{number}", os.O_CREAT | os.O_EXCL))
+            os.close(os.open(mark, os.O_CREAT | os.O_EXCL))
         except FileExistsError:
             number += 1
         else:
-            return number
+            return mark
