@@ -7,8 +7,8 @@ Rating-only purchases, 3.3 of each user, with histories of real length (12 revie
 tokens), go through the whole job as a process of its own: plan, prompts, generation, scores, staging, compacting, verifying,
 publishing. The rule engine answers after a set delay; its actors stand for many GPUs each, as fast as is needed not to be
 what bounds the run. Memory is what `psutil` sees of every process of the job every two seconds, or as often as takes a fiftieth
-of the time: PSS, so that memory that processes share counts once. Then a night of the last size is planned against published ids of other users and of its
-own.
+of the time: PSS, so that memory that processes share counts once. Then a night of the last size is planned against published
+ids of other users and of its own.
 """
 
 from __future__ import annotations
