@@ -4,7 +4,7 @@
     python jobs/backfill.py --engine rule --bare-base --base-model <folder> --out out/run    # dry run without a model
     python jobs/backfill.py ... --plan                     # what it will take; no engine is started
     python jobs/backfill.py ... --probe 200                # the same, measured with 200 rows
-    python jobs/backfill.py replay ... --date 2026-11-21   # the dead letters once more, by the same options
+    python jobs/backfill.py replay ... --date 2026-11-21   # that night's dead letters once more, by the same options
     python jobs/backfill.py verify --out out/run --date 2026-11-21
     python jobs/backfill.py forget --out out/run --user <user id>
 
@@ -18,16 +18,18 @@ from __future__ import annotations
 
 import datetime
 import sys
+from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, StringConstraints
 
 if __package__ in (None, ""):  # run as a file: `python jobs/backfill.py`
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from jobs.entry import run
-from reviewllm.backfill.forget import forget_users
+from reviewllm.backfill.forget import finish_forgetting, forget_users
 from reviewllm.backfill.lock import only_run
 from reviewllm.backfill.night import GENERATIONS_FOLDER, LOCK, Manifest, Night
 from reviewllm.backfill.predict import Prediction, PriceConfig, known_speed
@@ -43,9 +45,9 @@ from reviewllm.backfill.run import (
     publish_night,
 )
 from reviewllm.backfill.verify import verify_night
-from reviewllm.backfill.work import Work, WorkConfig
+from reviewllm.backfill.work import Shard, Work, WorkConfig
 from reviewllm.cluster import ClusterConfig, ray_session
-from reviewllm.config import JobConfig, part, save
+from reviewllm.config import Day, JobConfig, part, save
 from reviewllm.errors import ConfigError, PublishError
 from reviewllm.generation.config import GenerationConfig
 from reviewllm.generation.model import Variant, make_variant
@@ -80,7 +82,8 @@ class DataConfig(JobConfig):
 class BackfillJob(DataConfig, ClusterConfig, GenerationConfig, PromptConfig, WorkConfig, NightConfig, PriceConfig):
     """Write the missing reviews of rating-only purchases.
 
-    With replay, verify or forget as the first word: run the dead letters again, verify a night, forget users.
+    As the first word: replay (the dead letters of the night --date once more, with the same options), verify or forget (see
+    their --help).
     """
 
     base_model: str = Field(description="base: a Hugging Face folder or hub name")
@@ -91,7 +94,7 @@ class BackfillJob(DataConfig, ClusterConfig, GenerationConfig, PromptConfig, Wor
     interactions: Where | None = Field(
         None, description="tell where a user has written a review since; default <data>/interactions where it is there"
     )
-    date: datetime.date | None = Field(None, description="the night, YYYY-MM-DD; default today, UTC")
+    date: Day | None = Field(None, description="the night, YYYY-MM-DD; default today, UTC")
     plan: bool = Field(False, description="say what the night will take, and end")
     probe: int | None = Field(
         None, ge=1, description="write so many rows, say what the night will take, keep nothing, and end"
@@ -101,13 +104,15 @@ class BackfillJob(DataConfig, ClusterConfig, GenerationConfig, PromptConfig, Wor
 class VerifyJob(DataConfig):
     """Recompute counts, checksums, order and duplicates of a published night."""
 
-    date: datetime.date = Field(description="the night, YYYY-MM-DD")
+    date: Day = Field(description="the night, YYYY-MM-DD")
 
 
 class ForgetJob(DataConfig):
     """Remove users from all nights, their dead letters and staging, and write nothing for them any more."""
 
-    user: list[str] = Field(min_length=1, description="user ids")
+    user: list[Annotated[str, StringConstraints(min_length=1)]] = Field(
+        min_length=1, description="a user's id as it stands; once for each user"
+    )
 
 
 def main(config: BackfillJob, *, replay: bool = False) -> Manifest | None:
@@ -120,16 +125,19 @@ def main(config: BackfillJob, *, replay: bool = False) -> Manifest | None:
         print(
             f"warning: adapter {variant.adapter} has no canary that tells it from its base, so nothing proves that it acts"
         )
-    data = config.place()
+    data, interactions = config.place(), _interactions(config)
+    examples = Place(config.examples or below(config.root, "examples/backfill"), flag="--examples")
     data.check_writable()
-    save(config, config.out / "config" / "backfill.yaml")
+    if replay and config.date is None:
+        raise ConfigError("replay: name the night whose dead letters are to run again with --date")
     day = config.date or datetime.datetime.now(datetime.UTC).date()
-    with only_run(data, LOCK), step("backfill") as running:
+    with only_run(data, LOCK) as still_held, step("backfill") as running:
         recover(data, day=day)
+        finish_forgetting(data)
         night = find_night(
             Night(data, day, variant.fingerprint),
-            Place(config.examples or below(config.root, "examples/backfill"), flag="--examples"),
-            _interactions(config),
+            examples,
+            interactions,
             variant,
             config=part(config, NightConfig),
             generation=generation,
@@ -137,29 +145,38 @@ def main(config: BackfillJob, *, replay: bool = False) -> Manifest | None:
             wanted=part(config, WorkConfig),
             replay=replay,
         )
-        prediction = predict_night(night, known_speed(data, variant.fingerprint, generation, price))
+        missing = missing_shards(night)
+        prediction = predict_night(night, missing, known_speed(data, variant.fingerprint, generation, price))
         _tell_plan(night.work, prediction)
         if config.plan:
             running.result = "planned; nothing was written"
             return None
         if config.probe:
-            running.result = _probe(config, night)
+            running.result = _probe(config, night, missing) if missing else "no rows are left to probe with"
             return None
         if night.is_done and night.standing:
             finish(night.night, night.standing, night.work.superseded)
-            running.result = f"nothing to do: this night is published already -> {data.where}/{night.night.published}"
+            what = "it has no dead letters" if replay else "this night is published already"
+            running.result = f"nothing to do: {what} -> {data.where}/{night.night.published}"
             return night.standing
-        return _write(config, night, prediction, running)
+        save(config, config.out / "config" / "backfill.yaml")
+        return _write(config, night, missing, prediction, running, still_held)
 
 
-def _write(config: BackfillJob, night: NightRun, prediction: Prediction, running: Step) -> Manifest:
+def _write(
+    config: BackfillJob,
+    night: NightRun,
+    missing: list[Shard],
+    prediction: Prediction,
+    running: Step,
+    still_held: Callable[[], None],
+) -> Manifest:
     shards, counts = len(night.work.shards), RunCounts()
-    missing = len(missing_shards(night))
     if missing:
         with ray_session(part(config, ClusterConfig)):
             model = _engine_model(config, night.variant)
-            counts = generate_missing(night, model, live_adapter=config.live_adapter, step=running)
-    manifest = publish_night(night, counts, prediction, seconds=running.seconds)
+            counts = generate_missing(night, missing, model, live_adapter=config.live_adapter, step=running)
+    manifest = publish_night(night, counts, prediction, seconds=running.seconds, still_held=still_held)
     tokens = {"prompt tokens": manifest.prompt_tokens, "completion tokens": manifest.completion_tokens}
     record_step(
         config.out,
@@ -168,27 +185,27 @@ def _write(config: BackfillJob, night: NightRun, prediction: Prediction, running
         rows_in=manifest.rows,
         rows_out=manifest.written,
         seconds=running.seconds,
-        counts={"failed": manifest.failed, "shards": shards, "shards found done": shards - missing, **tokens},
+        counts={"failed": manifest.failed, "shards": shards, "shards found done": shards - len(missing), **tokens},
     )
     predicted = "" if prediction.seconds is None else f", {prediction.seconds:.0f} s"
     print(
-        f"  predicted: {prediction.rows} rows, {prediction.tokens} tokens{predicted}; actual: {night.work.counts.pending} rows, "
+        f"  predicted: {prediction.rows} rows, {prediction.tokens} tokens{predicted}; actual: {counts.rows} rows, "
         f"{counts.prompt_tokens + counts.completion_tokens} tokens, {counts.seconds:.0f} s"
     )
     running.result = (
         f"{manifest.rows} purchases: {manifest.written} written, {manifest.failed} failed, "
-        f"{manifest.completion_tokens} tokens; {shards - missing} of {shards} shards were there"
+        f"{manifest.completion_tokens} tokens; {shards - len(missing)} of {shards} shards were there"
         f"{'; dry run, no model wrote these rows' if config.engine == 'rule' else ''} -> "
         f"{night.night.data.where}/{night.night.published}"
     )
     return manifest
 
 
-def _probe(config: BackfillJob, night: NightRun) -> str:
+def _probe(config: BackfillJob, night: NightRun, missing: list[Shard]) -> str:
     with ray_session(part(config, ClusterConfig)):
         model = _engine_model(config, night.variant)
-        speed, counts = probe_night(night, model, live_adapter=config.live_adapter, rows=config.probe or 0)
-    print(f"  probed: {predict_night(night, speed).text(datetime.datetime.now(datetime.UTC))}")
+        speed, counts = probe_night(night, missing, model, live_adapter=config.live_adapter, rows=config.probe or 0)
+    print(f"  probed: {predict_night(night, missing, speed).text(datetime.datetime.now(datetime.UTC))}")
     working = counts.seconds - counts.start_seconds
     return (
         f"{counts.rows} rows in {working:.1f} s after {counts.start_seconds:.1f} s of start, {counts.failed} failed; "
@@ -198,10 +215,13 @@ def _probe(config: BackfillJob, night: NightRun) -> str:
 
 def _tell_plan(work: Work, prediction: Prediction) -> None:
     counts = work.counts
+    staged = counts.pending - prediction.rows
     print(
         f"  purchases: {counts.read} = {counts.pending} to write + {counts.published} published + {counts.reviewed} reviewed since "
         f"+ {counts.failed} in dead letters + {counts.filtered} not asked for + {counts.over_limit} over --limit"
     )
+    if staged:
+        print(f"  {staged} of those to write are written already, by a run of this night that has not ended")
     if work.superseded.num_rows:
         print(f"  {work.superseded.num_rows} published rows are superseded by their users' own reviews")
     print(f"  planned: {prediction.text(datetime.datetime.now(datetime.UTC))}", flush=True)
@@ -256,8 +276,8 @@ def verify(config: VerifyJob) -> Manifest:
     return manifest
 
 
-def forget(config: ForgetJob) -> dict[datetime.date, int]:
-    """Forget users; returns the rows removed from each night."""
+def forget(config: ForgetJob) -> dict[datetime.date, Counter[str]]:
+    """Forget users; returns the rows, by user, removed from each night."""
     data = config.place()
     if not data.exists(GENERATIONS_FOLDER):
         raise PublishError(
@@ -265,9 +285,15 @@ def forget(config: ForgetJob) -> dict[datetime.date, int]:
         )
     with step("forget") as running, only_run(data, LOCK):
         recover(data)
+        finish_forgetting(data)
         removed = forget_users(data, config.user)
+        rows = sum(removed.values(), Counter[str]())
+        for user in config.user:
+            if user not in rows:
+                print(f"  warning: no night has a row of user {user!r}; if the id is right, nothing will be written for it")
         running.result = (
-            f"{sum(removed.values())} rows removed from {len(removed)} nights; no later night writes for these users"
+            f"{rows.total()} rows of {len(rows)} users removed from {len(removed)} nights; nothing will be written for the "
+            f"{len(config.user)} named"
         )
     return removed
 

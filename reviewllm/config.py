@@ -11,13 +11,15 @@ options of its stages and `JobConfig`, so every option is one flag and one YAML 
 from __future__ import annotations
 
 import argparse
+import datetime
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar, get_args, get_origin
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic_settings import BaseSettings, CliSettingsSource, SettingsConfigDict, SettingsError
 
 from reviewllm.errors import ConfigError
@@ -34,6 +36,16 @@ class JobConfig(StageConfig):
 
     config: Path | None = Field(None, description="YAML file with any of these options; flags win over it")
 
+
+def _iso_day(value: object) -> object:
+    if isinstance(value, str) and not re.fullmatch(r"\d{4}-\d{2}-\d{2}", value):
+        raise ValueError(f"expected YYYY-MM-DD, got {value!r}")
+    if isinstance(value, (int, float)):
+        raise ValueError(f"expected YYYY-MM-DD in quotes, got the number {value}")
+    return value
+
+
+Day = Annotated[datetime.date, BeforeValidator(_iso_day)]  # no count of seconds, which a date is for pydantic too
 
 Job = TypeVar("Job", bound=JobConfig)
 Stage = TypeVar("Stage", bound=StageConfig)
@@ -63,7 +75,29 @@ def _flags(job: type[JobConfig], argv: Sequence[str]) -> dict[str, Any]:
     """The options that were given as flags, by field name."""
     style = SettingsConfigDict(cli_kebab_case=True, cli_implicit_flags=True, cli_hide_none_type=True)
     settings = type(job.__name__, (job, BaseSettings), {"model_config": style, "__doc__": job.__doc__})
-    return CliSettingsSource[Any](settings, cli_parse_args=list(argv), cli_prog_name=Path(sys.argv[0]).name or None)()
+    texts, rest = _repeated_texts(job, argv)
+    return CliSettingsSource[Any](settings, cli_parse_args=rest, cli_prog_name=Path(sys.argv[0]).name or None)() | texts
+
+
+def _repeated_texts(job: type[JobConfig], argv: Sequence[str]) -> tuple[dict[str, list[str]], list[str]]:
+    """The values of repeated text and path flags as they stand, with their commas and brackets; and the other arguments."""
+    names = {"--" + name.replace("_", "-"): name for name, field in job.model_fields.items() if _is_texts(field.annotation)}
+    found: dict[str, list[str]] = {}
+    others: list[str] = []
+    rest = iter(argv)
+    for argument in rest:
+        flag, sign, value = argument.partition("=")
+        given = value if sign else next(rest, None) if flag in names else None
+        if flag not in names or given is None:
+            others.append(argument)
+        else:
+            found.setdefault(names[flag], []).append(given)
+    return found, others
+
+
+def _is_texts(annotation: Any) -> bool:
+    (item,) = get_args(annotation)[:1] if get_origin(annotation) is list else (None,)
+    return (get_args(item)[0] if get_origin(item) is Annotated else item) in (str, Path)
 
 
 def read_yaml(path: Path) -> dict[str, Any]:

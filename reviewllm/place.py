@@ -31,7 +31,7 @@ def below(where: str, name: str) -> str:
     >>> below("s3://bucket/runs?region=eu-west-1", "adapter")
     's3://bucket/runs/adapter?region=eu-west-1'
     """
-    path, mark, query = where.partition("?")
+    path, mark, query = where.partition("?") if "://" in where else (where, "", "")
     return f"{path.rstrip('/')}/{name}{mark}{query}"
 
 
@@ -55,14 +55,13 @@ class Place:
         Raises:
             ConfigError: it is no such thing, or it holds a password.
         """
-        address, _, options = where.partition("?")
-        if ("://" in address and "@" in address) or "secret" in options.lower():
+        if "://" in where and ("@" in where or "secret" in where.partition("?")[2].lower()):
             raise ConfigError(
                 f"{flag}: holds credentials, which would end in logs and files; give them by environment variables "
                 "(AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY) or by the machine's role"
             )
         self.flag = flag
-        self.where = where.split("?")[0]
+        self.where = where.partition("?")[0] if "://" in where else where
         self.uri = where if "://" in where else str(Path(where).resolve())
         self.root: str
         try:
@@ -83,9 +82,11 @@ class Place:
         name = f".probe-{uuid.uuid4().hex[:8]}"
         try:
             self.filesystem.create_dir(self.root, recursive=True)
-            with self.filesystem.open_output_stream(f"{self.root}/{name}") as stream:
-                stream.write(b"reviewllm")
-            self.filesystem.delete_file(f"{self.root}/{name}")
+            try:
+                with self.filesystem.open_output_stream(f"{self.root}/{name}") as stream:
+                    stream.write(b"reviewllm")
+            finally:
+                self.delete(name)
         except OSError as error:
             raise ConfigError(
                 f"{self.flag} {self.where}: cannot be written: {error}; name a folder or bucket that this job may write"
@@ -116,6 +117,10 @@ class Place:
     def exists(self, name: str) -> bool:
         """Whether a file or folder of this name is there."""
         return bool(self.filesystem.get_file_info(self._path(name)).type != fs.FileType.NotFound)
+
+    def size(self, name: str) -> int:
+        """Bytes of a file; 0 where there is none."""
+        return self.filesystem.get_file_info(self._path(name)).size or 0
 
     def read(self, name: str) -> bytes:
         """A file's bytes.
@@ -174,7 +179,7 @@ class Place:
         """
         try:
             return pq.ParquetFile(self.filesystem.open_input_file(self._path(name)))
-        except (pa.ArrowInvalid, OSError) as error:
+        except (pa.ArrowException, OSError, ValueError) as error:
             raise SchemaError(
                 f"{self.where}/{name}: not a readable Parquet file ({error}); make it anew or remove it"
             ) from error
@@ -186,43 +191,44 @@ class Place:
             SchemaError: it is not there, is damaged, or does not fit the table.
         """
         file = self.parquet(name)
-        try:
+        with self._damaged(name):
             table = file.read()
-        except (pa.ArrowInvalid, OSError) as error:
-            raise SchemaError(f"{self.where}/{name}: damaged ({error}); make it anew or remove it") from error
+            table.validate(full=True)
         return kind.check(table, where=f"{self.where}/{name}")
 
-    def read_columns(self, name: str, columns: Sequence[str]) -> pa.Table:
-        """Some columns of a Parquet file.
+    def read_columns(self, name: str, kind: Table, columns: Sequence[str]) -> pa.Table:
+        """Some columns of a Parquet file, checked.
 
         Raises:
-            SchemaError: it is damaged, or lacks one of them.
+            SchemaError: it is damaged, or they do not fit the table.
         """
-        file = self.parquet(name)
-        self._require(name, file, columns)
-        try:
-            return file.read(columns=list(columns))
-        except (pa.ArrowInvalid, OSError) as error:
-            raise SchemaError(f"{self.where}/{name}: damaged ({error}); make it anew or remove it") from error
+        return pa.concat_tables(self._row_groups(name, kind, columns))
 
-    def batches(self, name: str, columns: Sequence[str]) -> Iterator[pl.DataFrame]:
-        """Some columns of a Parquet file, a row group at a time.
+    def batches(self, name: str, kind: Table, columns: Sequence[str]) -> Iterator[pl.DataFrame]:
+        """Some columns of a Parquet file, checked, a row group at a time.
 
         Raises:
-            SchemaError: it is damaged, or lacks one of them.
+            SchemaError: it is damaged, or they do not fit the table.
         """
-        file = self.parquet(name)
-        self._require(name, file, columns)
-        try:
-            for number in range(file.num_row_groups):
-                yield pl.DataFrame(file.read_row_group(number, columns=list(columns)))
-        except (pa.ArrowInvalid, OSError) as error:
-            raise SchemaError(f"{self.where}/{name}: damaged ({error}); make it anew or remove it") from error
+        return (pl.DataFrame(group) for group in self._row_groups(name, kind, columns) if group.num_rows)
 
-    def _require(self, name: str, file: pq.ParquetFile, columns: Sequence[str]) -> None:
-        missing = [column for column in columns if column not in file.schema_arrow.names]
-        if missing:
-            raise SchemaError(f"{self.where}/{name}: lacks the column(s) {', '.join(missing)}")
+    def _row_groups(self, name: str, kind: Table, columns: Sequence[str]) -> Iterator[pa.Table]:
+        """The row groups, and first an empty one, which tells of the columns also where there are no rows."""
+        file = self.parquet(name)
+        wanted, where = kind.only(columns), f"{self.where}/{name}"
+        yield wanted.check(file.schema_arrow.empty_table(), where=where)
+        for number in range(file.num_row_groups):
+            with self._damaged(name):
+                group = file.read_row_group(number, columns=list(columns))
+                group.validate(full=True)
+            yield wanted.check(group, where=where)
+
+    @contextlib.contextmanager
+    def _damaged(self, name: str) -> Iterator[None]:
+        try:
+            yield
+        except (pa.ArrowException, OSError, ValueError) as error:
+            raise SchemaError(f"{self.where}/{name}: damaged ({error}); make it anew or remove it") from error
 
     def sha256(self, name: str) -> str:
         """Of a file's bytes, in hex.

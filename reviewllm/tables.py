@@ -44,6 +44,11 @@ class Table:
         """The Arrow schema that every file of this table has."""
         return pa.schema([pa.field(column.name, column.type, nullable=column.nullable) for column in self.columns])
 
+    def only(self, names: Sequence[str]) -> Table:
+        """This table with some of its columns, in this order."""
+        columns = {column.name: column for column in self.columns}
+        return Table(self.name, tuple(columns[name] for name in names))
+
     def check(self, table: pa.Table, *, where: str) -> pa.Table:
         """Return `table` with exactly this table's columns, in order and type.
 
@@ -58,7 +63,11 @@ class Table:
                 f"{where}: table '{self.name}' lacks the column(s) {', '.join(missing)}; it has "
                 f"{', '.join(table.column_names) or 'none'}"
             )
-        table = table.select([column.name for column in self.columns])
+        names = [column.name for column in self.columns]
+        twice = [name for name in names if table.column_names.count(name) > 1]
+        if twice:
+            raise SchemaError(f"{where}: table '{self.name}' has the column(s) {', '.join(twice)} more than once")
+        table = table.select(names)
         for column in self.columns:
             nulls = table[column.name].null_count
             if nulls and not column.nullable:
@@ -67,7 +76,7 @@ class Table:
                 )
         try:
             return table.cast(self.schema)
-        except (pa.ArrowInvalid, pa.ArrowNotImplementedError, ValueError) as error:
+        except (pa.ArrowException, ValueError) as error:
             raise SchemaError(f"{where}: table '{self.name}' cannot be read as {self.schema}: {error}") from error
 
 
@@ -213,10 +222,13 @@ LEDGER = Table(
         Column("run_rows", pa.int64(), "rows that the last run of the night generated itself, failed ones included"),
         Column("run_tokens", pa.int64(), "prompt and completion tokens of them"),
         Column("run_seconds", pa.float64(), "of generation, engine start included"),
+        Column("start_seconds", pa.float64(), "of them until the first engine was ready"),
         Column("engines", pa.int32(), "engines that worked"),
-        Column("gpu_hours", pa.float64(), "run_seconds times reserved GPUs; 0 on CPUs"),
-        Column("cost", pa.float64(), "gpu_hours times --price-per-gpu-hour"),
-        Column("predicted_rows", pa.int64(), "what the run was predicted to have"),
+        Column(
+            "gpu_hours", pa.float64(), "run_seconds times reserved GPUs, of all runs that published for the night; 0 on CPUs"
+        ),
+        Column("cost", pa.float64(), "gpu_hours times --price-per-gpu-hour, likewise"),
+        Column("predicted_rows", pa.int64(), "what the last run was predicted to generate"),
         Column("predicted_tokens", pa.int64(), "likewise"),
         Column("predicted_seconds", pa.float64(), "likewise; null where nothing told the speed", nullable=True),
     ),

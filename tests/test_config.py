@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import pickle
 from pathlib import Path
 
@@ -9,9 +10,18 @@ import pytest
 
 from jobs.prepare import PrepareJob
 from jobs.train import TrainJob
-from reviewllm.config import parse, part, save
+from reviewllm.config import Day, JobConfig, parse, part, save
 from reviewllm.errors import ConfigError
 from reviewllm.sft.config import SFTConfig
+
+
+class ListJob(JobConfig):
+    user: list[str] = []
+    files: list[Path] = []
+
+
+class DayJob(JobConfig):
+    date: Day
 
 
 def test_parse_defaults_flags_and_yaml(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -76,3 +86,16 @@ def test_part_is_small_and_picklable() -> None:
     piece = part(parse(TrainJob, ["--base-model", "x"]), SFTConfig)
     assert type(piece) is SFTConfig
     assert pickle.loads(pickle.dumps(piece)) == piece  # noqa: S301  (our own bytes)
+
+
+def test_parse_repeated_text_flags_are_taken_as_they_stand() -> None:
+    config = parse(ListJob, ["--user", "Smith,John", "--user=[1]", "--user", 'q"t', "--files", "a,b.json"])
+    assert config.user == ["Smith,John", "[1]", 'q"t']
+    assert config.files == [Path("a,b.json")]
+
+
+@pytest.mark.parametrize("text", ["0", "1763683200", "20261121", "2026-11", "tomorrow"])
+def test_parse_a_day_is_written_as_year_month_day(text: str) -> None:
+    assert parse(DayJob, ["--date", "2026-11-21"]).date == dt.date(2026, 11, 21)
+    with pytest.raises(ConfigError, match=r"--date: .*expected YYYY-MM-DD"):
+        parse(DayJob, ["--date", text])

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import polars as pl
 import pyarrow as pa
 
-from reviewllm.backfill.work import user_hash
+from reviewllm.backfill.forgotten import without_forgotten
 from reviewllm.failpoints import reached
 from reviewllm.place import Place
 from reviewllm.spill import Spill
@@ -22,13 +22,10 @@ _BYTES_AT_LEAST = 64  # of a compressed row, so that an empty night has a size t
 
 
 class Part(NamedTuple):
-    """A file of the night, and what it has."""
+    """A file of the night, and its rows."""
 
     name: str
     rows: int
-    prompt_tokens: int
-    completion_tokens: int
-    fingerprints: dict[str, int]
 
 
 def compact(
@@ -81,10 +78,7 @@ def compact(
 
 def _rows(data: Place, staged: Iterable[str], forgotten: frozenset[str]) -> Iterator[pl.DataFrame]:
     for name in staged:
-        rows = pl.DataFrame(data.read_table(name, GENERATIONS))
-        if forgotten:
-            rows = rows.filter(~pl.col("user_id").map_elements(user_hash, return_dtype=pl.String).is_in(list(forgotten)))
-        yield rows
+        yield without_forgotten(pl.DataFrame(data.read_table(name, GENERATIONS)), forgotten)
 
 
 def _borders(data: Place, staged: Sequence[str], part_bytes: int) -> list[str]:
@@ -95,15 +89,16 @@ def _borders(data: Place, staged: Sequence[str], part_bytes: int) -> list[str]:
         return []
     # A sample: one staged file in so many, since each holds a thousand rows of all kinds of users.
     step = max(1, len(staged) // 1000)
-    users = pl.concat([pl.Series(data.read_columns(name, ["user_id"])["user_id"]) for name in staged[::step]]).sort()
+    users = pl.concat(
+        [pl.Series(data.read_columns(name, GENERATIONS, ["user_id"])["user_id"]) for name in staged[::step]]
+    ).sort()
     return sorted({str(users[len(users) * number // parts]) for number in range(1, parts)})
 
 
 def _write_part(data: Place, folder: str, name: str, rows: pl.DataFrame) -> Part:
     rows = rows.sort("user_id", maintain_order=True)
     data.write_table(f"{folder}/{name}", rows.to_arrow(), GENERATIONS)
-    fingerprints = dict(rows["fingerprint"].value_counts().rows())
-    return Part(name, rows.height, int(rows["prompt_tokens"].sum()), int(rows["completion_tokens"].sum()), fingerprints)
+    return Part(name, rows.height)
 
 
 def _dead_letters(rows: pl.DataFrame) -> pl.DataFrame:

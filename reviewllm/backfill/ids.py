@@ -1,9 +1,8 @@
-"""Ids of purchases, by the million: joined bucket by bucket of users, so that memory never holds all of them."""
+"""Ids of purchases, by the million: joined bucket by bucket, so that memory never holds all of them."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import polars as pl
@@ -20,7 +19,10 @@ def buckets_for(rows: int) -> int:
 
 
 class IdSets:
-    """Named sets of rows with user_id, on disk in buckets of users; the same bucket of two sets holds the same users."""
+    """Named sets of rows with example_id, on disk in buckets; the same bucket of two sets holds the same ids.
+
+    By the id and not by the user, so that an id that stands with two users is seen.
+    """
 
     def __init__(self, folder: Path, *, buckets: int) -> None:
         self._folder = folder
@@ -28,10 +30,10 @@ class IdSets:
         self._sets: dict[str, Spill] = {}
 
     def add(self, name: str, rows: pl.DataFrame) -> None:
-        """Add rows to a set; each call for a set must bring the same columns, `user_id` among them."""
+        """Add rows to a set; each call for a set must bring the same columns, `example_id` among them."""
         if name not in self._sets:
             self._sets[name] = Spill(
-                self._folder / name, key="user_id", buckets=self.buckets, rows_in_memory=_ROWS_IN_MEMORY
+                self._folder / name, key="example_id", buckets=self.buckets, rows_in_memory=_ROWS_IN_MEMORY
             )
         self._sets[name].add(rows)
 
@@ -44,22 +46,13 @@ class IdSets:
         rows = self.bucket(name, number)
         return pl.DataFrame(schema={"example_id": pl.String}) if rows is None else rows.select("example_id")
 
-    def both(self, one: str, other: str) -> Iterator[tuple[pl.DataFrame, pl.DataFrame]]:
-        """The ids of two sets, bucket by bucket."""
-        for number in range(self.buckets):
-            yield self.ids(one, number), self.ids(other, number)
-
-    def digest(self, name: str) -> str:
-        """sha256 over a set's ids, whatever order they came in; depends on the number of buckets."""
-        return digest(self.ids(name, number)["example_id"] for number in range(self.buckets))
-
-
-def digest(buckets: Iterable[pl.Series]) -> str:
-    """sha256 over ids that come in buckets."""
-    whole = hashlib.sha256()
-    for ids in buckets:
-        whole.update(hashlib.sha256("\n".join(ids.sort().to_list()).encode()).digest())
-    return whole.hexdigest()
+    def digest(self, name: str, *, buckets: int) -> str:
+        """sha256 over a set's ids, whatever order they came in; depends on `buckets`, of which the set's are a multiple."""
+        whole = hashlib.sha256()
+        for first in range(buckets):  # crc32 modulo a multiple is, modulo the number itself, what it would be
+            ids = pl.concat([self.ids(name, number) for number in range(first, self.buckets, buckets)])["example_id"]
+            whole.update(hashlib.sha256("\n".join(ids.sort().to_list()).encode()).digest())
+        return whole.hexdigest()
 
 
 def differences(one: pl.DataFrame, other: pl.DataFrame) -> int:

@@ -14,10 +14,10 @@ whole folder appears in one rename; an object store has none, so there a reader 
 from __future__ import annotations
 
 import datetime
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import pyarrow as pa
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
 
 from reviewllm.errors import PublishError, StorageError
 from reviewllm.place import Place
@@ -27,7 +27,7 @@ GENERATIONS_FOLDER = "generations"
 LOCK = f"{GENERATIONS_FOLDER}/.lock"
 MANIFEST = "_manifest.json"
 SUCCESS = "_SUCCESS"
-SCHEMA_VERSION = 2  # of a night's files; raise it with any change of the generations table
+SCHEMA_VERSION = 3  # of a night's files; raise it with any change of the generations table or of the digests
 
 
 class PublishedFile(BaseModel):
@@ -35,7 +35,7 @@ class PublishedFile(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    name: str
+    name: Annotated[str, StringConstraints(pattern=r"^part-[0-9A-Za-z-]+\.parquet$")]  # so it lies nowhere else
     rows: int
     bytes: int
     sha256: str
@@ -135,7 +135,7 @@ def read_manifest(data: Place, day: datetime.date) -> Manifest | None:
         return Manifest.model_validate_json(data.read(name))
     except (StorageError, ValidationError) as error:
         raise PublishError(
-            f"{data.where}/{name}: is no manifest that can be read ({_first_line(error)}); move the night away"
+            f"{data.where}/{name}: is no manifest that can be read ({_reason(error)}); move the night away"
         ) from error
 
 
@@ -143,7 +143,8 @@ def published_nights(data: Place) -> dict[datetime.date, Manifest]:
     """The manifests of all published nights, oldest first.
 
     Raises:
-        PublishError: one is unreadable.
+        PublishError: one is unreadable, or a folder of a night has files and no manifest. (An object store may have such: what a
+            killed publication left.)
     """
     found = {}
     for folder in data.folders(GENERATIONS_FOLDER):
@@ -155,6 +156,11 @@ def published_nights(data: Place) -> dict[datetime.date, Manifest]:
             manifest = read_manifest(data, day)
             if manifest is not None:
                 found[day] = manifest
+            elif data.local and data.files(f"{GENERATIONS_FOLDER}/{folder}"):
+                raise PublishError(
+                    f"{data.where}/{GENERATIONS_FOLDER}/{folder}: has files and no {MANIFEST}, so nothing tells which purchases it "
+                    "holds, and they would be written twice; put the manifest back, or move the folder away"
+                )
     return found
 
 
@@ -163,5 +169,7 @@ def published_files(data: Place, day: datetime.date, manifest: Manifest) -> list
     return [f"{published_folder(day)}/{file.name}" for file in manifest.files]
 
 
-def _first_line(error: Exception) -> str:
+def _reason(error: Exception) -> str:
+    if isinstance(error, ValidationError):
+        return "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors()[:3])
     return str(error).splitlines()[0]

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-import pyarrow as pa
 from pydantic import Field
 
-from reviewllm.backfill.work import Work
+from reviewllm.backfill.work import Shard
 from reviewllm.config import StageConfig
+from reviewllm.errors import SchemaError
 from reviewllm.generation.config import GenerationConfig
 from reviewllm.generation.tasks import read_examples
 from reviewllm.place import Place
@@ -19,6 +20,7 @@ from reviewllm.tables import LEDGER
 
 _SHARDS = 8
 _ROWS = 32
+_TELLING_ROWS = 200
 
 
 class PriceConfig(StageConfig):
@@ -31,11 +33,16 @@ class PriceConfig(StageConfig):
 
 
 class Speed(NamedTuple):
-    """What was measured: completion tokens of a row, tokens that one engine takes in a second, and where that is from."""
+    """What was measured: completion tokens of a row, tokens that one engine takes in a second, and where that is from.
+
+    `guessed` says that no completion was measured; `prompt_tokens` of a row are None where a sample of the work tells them.
+    """
 
     completion_tokens: float
     tokens_per_second: float | None
     origin: str
+    guessed: bool = False
+    prompt_tokens: float | None = None
 
 
 class Prediction(NamedTuple):
@@ -48,6 +55,7 @@ class Prediction(NamedTuple):
     gpu_hours: float | None
     cost: float | None
     origin: str
+    guessed: bool
 
     @property
     def tokens(self) -> int:
@@ -56,7 +64,8 @@ class Prediction(NamedTuple):
 
     def text(self, now: datetime.datetime) -> str:
         """The prediction in words; its end is counted from `now`."""
-        line = f"{self.rows} rows, {self.prompt_tokens} prompt and {self.completion_tokens} completion tokens"
+        guess = " (a guess: half of --max-new-tokens)" if self.guessed and self.rows else ""
+        line = f"{self.rows} rows, {self.prompt_tokens} prompt and {self.completion_tokens} completion tokens{guess}"
         if self.seconds is None:
             return f"{line}; no speed is known yet: --probe 200 measures it, --tokens-per-second states it"
         end = now + datetime.timedelta(seconds=self.seconds)
@@ -66,45 +75,48 @@ class Prediction(NamedTuple):
         )
 
 
-def mean_prompt_tokens(examples: Place, work: Work, renderer: PromptRenderer) -> float:
-    """Mean tokens of a prompt, over the first rows of a few shards spread over the work; 0 without any.
+def mean_prompt_tokens(examples: Place, shards: Sequence[Shard], renderer: PromptRenderer) -> float:
+    """Mean tokens of a prompt, over rows spread over shards that are spread over the work; 0 without any.
 
     Raises:
         SchemaError: a file is damaged.
     """
-    step = max(1, len(work.shards) // _SHARDS)
     lengths: list[int] = []
-    for shard in work.shards[::step]:
+    for shard in shards[:: max(1, len(shards) // _SHARDS)]:
         file, rows = shard.pieces[0]
-        some = read_examples(examples, [file], [list(rows or [])[:_ROWS]])
+        numbers = list(rows or [])
+        some = read_examples(examples, [file], [numbers[:: max(1, len(numbers) // _ROWS)]])
         lengths += [len(prompt.token_ids) for prompt in renderer.render(some.to_pylist()) if isinstance(prompt, Prompt)]
     return sum(lengths) / len(lengths) if lengths else 0.0
 
 
 def known_speed(data: Place, fingerprint: str, generation: GenerationConfig, price: PriceConfig) -> Speed:
-    """What is known before the run: what the configuration states, else the last night of this fingerprint, else nothing."""
-    nights = [row for row in read_ledger(data) if row["fingerprint"] == fingerprint and row["run_seconds"] > 0]
-    written = [row for row in nights if row["rows"] > row["dead_letters"]]
-    if written:
-        last = written[-1]
-        completion = last["completion_tokens"] / (last["rows"] - last["dead_letters"])
-        speed = last["run_tokens"] / last["run_seconds"] / last["engines"]
-        if price.tokens_per_second is None and speed > 0:
-            return Speed(completion, speed, f"the night of {last['night']}")
-    else:
-        completion = generation.max_new_tokens / 2  # a guess: half of what is allowed
+    """What is known before the run: what the configuration states, else the last night of this fingerprint, else nothing.
+
+    Of those nights one counts whose last run had rows enough to tell (200); a replay of a few does not, where there are others.
+    """
+    nights = [row for row in read_ledger(data) if row["fingerprint"] == fingerprint and row["rows"] > row["dead_letters"]]
+    nights.sort(key=lambda row: (row["run_rows"] >= _TELLING_ROWS, row["night"]))
+    if not nights:
+        return Speed(generation.max_new_tokens / 2, price.tokens_per_second, "--tokens-per-second", guessed=True)
+    last = nights[-1]
+    completion = last["completion_tokens"] / (last["rows"] - last["dead_letters"])
+    working = last["run_seconds"] - last["start_seconds"]
+    if price.tokens_per_second is None and working > 0 and last["run_tokens"] > 0:
+        return Speed(completion, last["run_tokens"] / working / last["engines"], f"the night of {last['night']}")
     return Speed(completion, price.tokens_per_second, "--tokens-per-second")
 
 
-def predict(work: Work, prompt_tokens: float, speed: Speed, generation: GenerationConfig, price: PriceConfig) -> Prediction:
+def predict(rows: int, prompt_tokens: float, speed: Speed, generation: GenerationConfig, price: PriceConfig) -> Prediction:
     """Rows times tokens of a row, by the engines' speed: seconds = tokens / (speed of one engine * engines)."""
-    rows = work.counts.pending
-    prompts, completions = round(rows * prompt_tokens), round(rows * speed.completion_tokens)
-    if speed.tokens_per_second is None:
-        return Prediction(rows, prompts, completions, None, None, None, speed.origin)
-    seconds = (prompts + completions) / (speed.tokens_per_second * generation.num_engines)
-    gpu_hours = gpu_hours_of(seconds, generation)
-    return Prediction(rows, prompts, completions, seconds, gpu_hours, gpu_hours * price.price_per_gpu_hour, speed.origin)
+    mean = prompt_tokens if speed.prompt_tokens is None else speed.prompt_tokens
+    prompts, completions = round(rows * mean), round(rows * speed.completion_tokens)
+    seconds = gpu_hours = cost = None
+    if speed.tokens_per_second:
+        seconds = (prompts + completions) / (speed.tokens_per_second * generation.num_engines)
+        gpu_hours = gpu_hours_of(seconds, generation)
+        cost = gpu_hours * price.price_per_gpu_hour
+    return Prediction(rows, prompts, completions, seconds, gpu_hours, cost, speed.origin, speed.guessed)
 
 
 def gpu_hours_of(seconds: float, generation: GenerationConfig) -> float:
@@ -113,10 +125,10 @@ def gpu_hours_of(seconds: float, generation: GenerationConfig) -> float:
 
 
 def read_ledger(data: Place) -> list[dict[str, Any]]:
-    """All rows of the ledger, oldest night first.
-
-    Raises:
-        SchemaError: one is damaged.
-    """
-    files: Sequence[str] = [file.name for file in data.files("ledger") if file.name.endswith(".parquet")]
-    return pa.concat_tables([LEDGER.schema.empty_table(), *(data.read_table(file, LEDGER) for file in files)]).to_pylist()  # type: ignore[no-any-return]
+    """All rows of the ledger, oldest night first; it only informs, so a file that cannot be read is left out."""
+    rows: list[dict[str, Any]] = []
+    for file in data.files("ledger"):
+        if file.name.endswith(".parquet"):
+            with contextlib.suppress(SchemaError):
+                rows += data.read_table(file.name, LEDGER).to_pylist()
+    return rows

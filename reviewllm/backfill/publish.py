@@ -6,10 +6,11 @@ import contextlib
 import datetime
 import json
 import os
+import re
 import shutil
 import uuid
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import polars as pl
@@ -17,6 +18,7 @@ import pyarrow as pa
 
 from reviewllm import __version__
 from reviewllm.backfill.compact import PART_BYTES, Part, compact
+from reviewllm.backfill.forgotten import without_forgotten
 from reviewllm.backfill.ids import buckets_for
 from reviewllm.backfill.night import (
     GENERATIONS_FOLDER,
@@ -31,11 +33,14 @@ from reviewllm.backfill.night import (
     read_manifest,
 )
 from reviewllm.backfill.verify import Contents, check_rows
-from reviewllm.backfill.work import Work, expected_ids, user_hash
-from reviewllm.errors import BudgetError, PublishError, RaceError, StorageError
+from reviewllm.backfill.work import Work, expected_ids
+from reviewllm.errors import BudgetError, PublishError, RaceError, SchemaError, StorageError
 from reviewllm.failpoints import reached
 from reviewllm.place import Place
-from reviewllm.tables import DEAD_LETTERS, LEDGER, SUPERSEDED, replace_folder
+from reviewllm.tables import DEAD_LETTERS, GENERATIONS, LEDGER, SUPERSEDED, replace_folder
+
+_PART = re.compile(r"/part-[^/]*\.parquet$")
+_ASIDE = re.compile(r"\.(dt=\d{4}-\d{2}-\d{2})\.[0-9a-f]{8}\.old")
 
 
 class Publication(NamedTuple):
@@ -52,6 +57,7 @@ class Publication(NamedTuple):
     fingerprints: frozenset[str] | None  # that its rows may have; None: any
     forgotten: frozenset[str] = frozenset()
     part_bytes: int = PART_BYTES
+    before_commit: Callable[[], None] = lambda: None  # raises where the right to publish was lost meanwhile
 
 
 def publish(
@@ -73,20 +79,45 @@ def publish(
     folder = f"{night.staging_root}/publish-{run}" if data.local else night.published
     inputs = [*staged, *(published_files(data, night.day, publication.earlier) if publication.earlier else [])]
     try:
-        parts, failed = compact(
-            data, inputs, folder, run=run, part_bytes=publication.part_bytes, forgotten=publication.forgotten
-        )
-        letters = _with_earlier(failed, read_dead_letters(data, night.day, publication.earlier), parts, data, folder)
+        try:
+            parts, failed = compact(
+                data, inputs, folder, run=run, part_bytes=publication.part_bytes, forgotten=publication.forgotten
+            )
+        except SchemaError:
+            _remove_damaged(night, staged)
+            raise
+        letters = _with_earlier(failed, _earlier_letters(night, publication), parts, data, folder)
         reached("verify")
         _refuse_failed_night(night, letters, sum(part.rows for part in parts), publication.max_failed_fraction)
         contents = _check(night, examples, work, parts, folder, letters, publication)
         manifest = _manifest(night, parts, folder, contents, letters, details, run)
         reached("publish")
+        publication.before_commit()
         _put_in_place(night, folder, manifest, replaces=publication.replaces or publication.earlier is not None)
     except BaseException:
         _remove(night, folder, run)
         raise
     return manifest
+
+
+def _remove_damaged(night: Night, staged: Sequence[str]) -> None:
+    """Remove the staged shards that cannot be read to the end, so that a re-run writes them again.
+
+    Raises:
+        PublishError: there were some.
+    """
+    damaged = []
+    for name in staged:
+        try:
+            night.data.read_table(name, GENERATIONS)
+        except SchemaError:
+            night.data.delete(name)
+            damaged.append(name)
+    if damaged:
+        raise PublishError(
+            f"{night.data.where}/{damaged[0]}: was damaged ({len(damaged)} staged shard(s) in all) and has been removed; nothing "
+            "was published, run again to write it anew"
+        )
 
 
 def republish(night: Night, manifest: Manifest, forgotten: frozenset[str], *, run: str, part_bytes: int) -> Manifest:
@@ -103,14 +134,14 @@ def republish(night: Night, manifest: Manifest, forgotten: frozenset[str], *, ru
             data, published_files(data, night.day, manifest), folder, run=run, part_bytes=part_bytes, forgotten=forgotten
         )
         earlier = pl.DataFrame(read_dead_letters(data, night.day, manifest))
-        kept = earlier.filter(~pl.col("user_id").map_elements(user_hash, return_dtype=pl.String).is_in(list(forgotten)))
-        letters = DEAD_LETTERS.check(kept.to_arrow(), where="dead letters")
+        letters = DEAD_LETTERS.check(without_forgotten(earlier, forgotten).to_arrow(), where="dead letters")
         contents = check_rows(
             data,
             [f"{folder}/{part.name}" for part in parts],
             letters,
             fingerprints=manifest.fingerprints,
             id_buckets=buckets_for(sum(part.rows for part in parts)),
+            about=manifest.rows,
         )
         if contents.problems:
             raise PublishError(f"{data.where}/{night.published}: rows are wrong: {'; '.join(contents.problems)}")
@@ -128,13 +159,18 @@ def _letters_name(night: Night, run: str) -> str:
     return f"{night.dead_letters}/part-{run[:8]}.parquet"
 
 
+def _earlier_letters(night: Night, publication: Publication) -> pa.Table:
+    letters = read_dead_letters(night.data, night.day, publication.earlier)
+    return without_forgotten(pl.DataFrame(letters), publication.forgotten).to_arrow() if letters.num_rows else letters
+
+
 def _with_earlier(failed: pa.Table, earlier: pa.Table, parts: Sequence[Part], data: Place, folder: str) -> pa.Table:
     """The night's dead letters: those of this run, and the earlier ones that were not run again."""
     if not earlier.num_rows:
         return failed
     now, before = pl.DataFrame(failed), pl.DataFrame(earlier)
     for part in parts:
-        for batch in data.batches(f"{folder}/{part.name}", ["example_id"]):
+        for batch in data.batches(f"{folder}/{part.name}", GENERATIONS, ["example_id"]):
             before = before.join(batch, on="example_id", how="anti")
     attempts = before.select("example_id", before="attempts")
     now = now.join(attempts, on="example_id", how="left", maintain_order="left")
@@ -158,15 +194,16 @@ def _check(
         yield from expected_ids(examples, work)
         if publication.earlier:
             for file in published_files(data, night.day, publication.earlier):
-                yield from data.batches(file, ["example_id", "user_id"])
-            earlier = pl.DataFrame(read_dead_letters(data, night.day, publication.earlier))
+                for batch in data.batches(file, GENERATIONS, ["example_id", "user_id"]):
+                    yield without_forgotten(batch, publication.forgotten)
+            earlier = pl.DataFrame(_earlier_letters(night, publication))
             again = pl.concat([rows.select("example_id") for rows in expected_ids(examples, work)] or [earlier[:0, :1]])
             yield earlier.join(again, on="example_id", how="anti")
 
     def elsewhere() -> Iterator[pl.DataFrame]:
         for day, manifest in publication.others.items():
             for file in published_files(data, day, manifest):
-                yield from data.batches(file, ["example_id", "user_id"])
+                yield from data.batches(file, GENERATIONS, ["example_id"])
 
     allowed = publication.fingerprints
     if allowed is not None and publication.earlier:
@@ -177,6 +214,7 @@ def _check(
         letters,
         fingerprints=allowed,
         id_buckets=buckets_for(sum(part.rows for part in parts)),
+        about=work.counts.pending + sum(manifest.rows for manifest in publication.others.values()),
         expected=expected(),
         elsewhere=elsewhere(),
     )
@@ -216,9 +254,6 @@ def _manifest(
     run: str,
 ) -> Manifest:
     data = night.data
-    fingerprints: Counter[str] = Counter()
-    for part in parts:
-        fingerprints.update(part.fingerprints)
     dead_letters = None
     if letters.num_rows:
         name = _letters_name(night, run)
@@ -228,14 +263,14 @@ def _manifest(
         date=night.day,
         schema_version=SCHEMA_VERSION,
         fingerprint=night.fingerprint,
-        fingerprints=dict(fingerprints),
+        fingerprints=contents.fingerprints,
         code_version=__version__,
         published_at=datetime.datetime.now(datetime.UTC).replace(microsecond=0),
         rows=contents.written + contents.failed,
         written=contents.written,
         failed=contents.failed,
-        prompt_tokens=sum(part.prompt_tokens for part in parts),
-        completion_tokens=sum(part.completion_tokens for part in parts),
+        prompt_tokens=contents.prompt_tokens,
+        completion_tokens=contents.completion_tokens,
         id_buckets=buckets_for(contents.written),
         written_ids_sha256=contents.written_ids_sha256,
         failed_ids_sha256=contents.failed_ids_sha256,
@@ -246,8 +281,7 @@ def _manifest(
 
 
 def _file(data: Place, name: str, rows: int) -> PublishedFile:
-    size = next(file.size for file in data.files(name.rpartition("/")[0]) if file.name == name)
-    return PublishedFile(name=name.rpartition("/")[2], rows=rows, bytes=size, sha256=data.sha256(name))
+    return PublishedFile(name=name.rpartition("/")[2], rows=rows, bytes=data.size(name), sha256=data.sha256(name))
 
 
 def _put_in_place(night: Night, folder: str, manifest: Manifest, *, replaces: bool) -> None:
@@ -327,7 +361,7 @@ def _clean(night: Night, manifest: Manifest) -> None:
     if manifest.dead_letters:
         named.add(f"{night.dead_letters}/{manifest.dead_letters.name}")
     for file in [*data.files(night.published), *data.files(night.dead_letters)]:
-        if file.name not in named:
+        if file.name not in named and _PART.search(file.name):
             data.delete(file.name)
     if not manifest.dead_letters:
         data.delete_folder(night.dead_letters)
@@ -347,7 +381,10 @@ def recover(data: Place, *, day: datetime.date | None = None) -> None:
         return
     root = data.local / GENERATIONS_FOLDER
     for aside in root.glob(".dt=*.old"):
-        target = root / aside.name[1:].split(".")[0]
+        night = _ASIDE.fullmatch(aside.name)
+        if night is None:
+            continue
+        target = root / night[1]
         if target.exists():
             shutil.rmtree(aside, ignore_errors=True)
         else:

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import datetime
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from pydantic import Field
 
-from reviewllm.backfill.forget import read_forgotten
+from reviewllm.backfill.forgotten import read_forgotten
 from reviewllm.backfill.monitor import Monitor
 from reviewllm.backfill.night import Manifest, Night, published_nights
 from reviewllm.backfill.predict import Prediction, PriceConfig, Speed, gpu_hours_of, mean_prompt_tokens, predict
 from reviewllm.backfill.publish import Publication, finish, publish
-from reviewllm.backfill.staging import staged_shards
+from reviewllm.backfill.staging import drop_failed, staged_shards
 from reviewllm.backfill.work import Shard, Work, WorkConfig, find_work
 from reviewllm.config import StageConfig
-from reviewllm.errors import PublishError
+from reviewllm.errors import BudgetError, ConfigError, PublishError
 from reviewllm.generation.config import GenerationConfig
 from reviewllm.generation.model import Variant
 from reviewllm.generation.pipeline import RunCounts, run_tasks
@@ -24,6 +26,8 @@ from reviewllm.generation.tasks import GenerationSpec, Piece, Task, new_run
 from reviewllm.place import Place
 from reviewllm.progress import Step
 from reviewllm.prompts.renderer import PromptRenderer, load_tokenizer
+
+_PROBED_SHARDS = 8
 
 
 class NightConfig(StageConfig):
@@ -74,15 +78,22 @@ def find_night(
     Args:
         examples: rating-only purchases with their histories.
         interactions: tell where a user has written a review since; None: nobody has.
-        replay: take the dead letters, and nothing else.
+        replay: take the night's dead letters, and nothing else.
 
     Raises:
-        PublishError: the night is there or begun, and `config` does not let this run add to it.
+        ConfigError: a replay is to replace the night.
+        PublishError: the night is there or begun, and `config` does not let this run add to it; or it is not there to replay; or
+            a narrowed run would replace it by less.
         InputError: there are no examples, or some stand there twice.
     """
     nights = published_nights(night.data)
     standing = nights.get(night.day)
+    before = standing.rows if standing else 0
     place = f"{night.data.where}/{night.published}"
+    if replay and config.on_existing == "replace":
+        raise ConfigError("replay adds to a night: leave out --on-existing replace")
+    if replay and standing is None:
+        raise PublishError(f"{place}: is not published, so it has no dead letters to replay; name the night with --date")
     if config.on_existing == "fail" and (standing or night.data.files(night.staging_root)):
         raise PublishError(f"{place}: is {'there' if standing else 'begun'} already (--on-existing fail)")
     if config.on_existing == "replace":
@@ -94,35 +105,49 @@ def find_night(
             f"{night.fingerprint[:12]}: another base, adapter, prompt or sampling); choose another --date, or pass "
             "--on-existing replace, or --allow-mixed"
         )
+    if standing and wanted.limit is not None and not replay:
+        wanted = wanted.model_copy(update={"limit": max(0, wanted.limit - before)})
     work = find_work(
         examples,
         night.data,
         wanted,
         nights,
         interactions=interactions,
-        replay=replay,
+        replay=night.day if replay else None,
         forgotten=read_forgotten(night.data),
     )
+    narrowed = wanted.since or wanted.category or wanted.limit is not None
+    if config.on_existing == "replace" and narrowed and work.counts.pending < before:
+        raise PublishError(
+            f"{place}: has {before} purchases, and --since, --category and --limit leave {work.counts.pending} to replace them "
+            "with; leave those out, or move the night away"
+        )
     others = {day: manifest for day, manifest in nights.items() if day != night.day}
     return NightRun(night, examples, variant, config, generation, price, others, standing, work)
 
 
-def predict_night(run: NightRun, speed: Speed) -> Prediction:
-    """What the night will take at this speed; reads and renders a sample of its work."""
+def predict_night(run: NightRun, missing: list[Shard], speed: Speed) -> Prediction:
+    """What the shards that are missing will take at this speed; reads and renders a sample of them."""
     renderer = PromptRenderer(load_tokenizer(str(run.variant.base)), run.variant.prompt)
-    return predict(run.work, mean_prompt_tokens(run.examples, run.work, renderer), speed, run.generation, run.price)
+    tokens = mean_prompt_tokens(run.examples, missing, renderer)
+    return predict(sum(shard.rows for shard in missing), tokens, speed, run.generation, run.price)
 
 
-def probe_night(run: NightRun, model: Path, *, live_adapter: bool, rows: int) -> tuple[Speed, RunCounts]:
-    """Write some rows of the work aside, keep none of them, and return the speed that they had.
+def probe_night(
+    run: NightRun, missing: list[Shard], model: Path, *, live_adapter: bool, rows: int
+) -> tuple[Speed, RunCounts]:
+    """Write some rows of the missing shards aside, keep none of them, and return the speed that they had.
+
+    The rows are the first ones of shards that are spread over the work: neighbours share their prompts' beginnings.
 
     Raises:
         ReviewLLMError: as `run_tasks`.
     """
+    spread = missing[:: max(1, len(missing) // _PROBED_SHARDS)]
     shards: list[Shard] = []
-    for shard in run.work.shards:
+    for left, shard in zip(range(len(spread), 0, -1), spread, strict=True):
         file, numbers = shard.pieces[0]
-        some = list(numbers or [])[: rows - sum(one.rows for one in shards)]
+        some = list(numbers or [])[: -(-(rows - sum(one.rows for one in shards)) // left)]
         if some:
             shards.append(Shard(shard.name, [Piece(file, some)], len(some)))
     folder = f"{run.night.staging_root}/probe"
@@ -133,23 +158,29 @@ def probe_night(run: NightRun, model: Path, *, live_adapter: bool, rows: int) ->
         run.night.data.delete_folder(folder)
     tokens = counts.prompt_tokens + counts.completion_tokens
     working = max(1e-9, counts.seconds - counts.start_seconds)
-    completion = counts.completion_tokens / max(1, counts.rows - counts.failed)
-    return Speed(completion, tokens / working / run.generation.num_engines, f"{counts.rows} rows just now"), counts
+    written = max(1, counts.rows - counts.failed)
+    speed = Speed(
+        completion_tokens=counts.completion_tokens / written,
+        tokens_per_second=tokens / working / run.generation.num_engines or None,
+        origin=f"{counts.rows} rows just now",
+        prompt_tokens=counts.prompt_tokens / max(1, counts.rows),
+    )
+    return speed, counts
 
 
-def generate_missing(run: NightRun, model: Path, *, live_adapter: bool, step: Step) -> RunCounts:
-    """Let engines write the shards that are not staged.
+def generate_missing(run: NightRun, missing: list[Shard], model: Path, *, live_adapter: bool, step: Step) -> RunCounts:
+    """Let engines write the shards that are missing.
 
     Raises:
-        BudgetError: too many rows failed.
+        BudgetError: too many rows failed; the shards with failed rows are given up, so that a re-run writes them anew.
         ReviewLLMError: as `run_tasks`.
     """
-    missing = missing_shards(run)
     rows = sum(shard.rows for shard in missing)
     others = run.work.counts.pending - rows + (run.standing.rows if run.standing else 0)
     monitor = Monitor(step, rows=rows, others=others, max_failed_fraction=run.config.max_failed_fraction)
     tasks = [Task(shard.pieces, 0, f"{run.night.staging}/{shard.name}") for shard in missing]
-    return run_tasks(tasks, _spec(run, model, live_adapter), on_progress=monitor, grace_seconds=run.config.grace_seconds)
+    with _giving_up_failed(run):
+        return run_tasks(tasks, _spec(run, model, live_adapter), on_progress=monitor, grace_seconds=run.config.grace_seconds)
 
 
 def missing_shards(run: NightRun) -> list[Shard]:
@@ -158,14 +189,18 @@ def missing_shards(run: NightRun) -> list[Shard]:
     return [shard for shard in run.work.shards if shard.name not in staged]
 
 
-def publish_night(run: NightRun, counts: RunCounts, prediction: Prediction, *, seconds: float) -> Manifest:
+def publish_night(
+    run: NightRun, counts: RunCounts, prediction: Prediction, *, seconds: float, still_held: Callable[[], None]
+) -> Manifest:
     """Publish what is staged, with what it took, and finish the night.
 
     Args:
         counts: of this run's generation.
         seconds: of this run until now.
+        still_held: raises where the run's lock was lost.
 
     Raises:
+        BudgetError: too many rows failed; the shards with failed rows are given up, so that a re-run writes them anew.
         PublishError, StorageError: as `publish`.
     """
     staged = _staged(run, accept_transient=True)
@@ -176,28 +211,36 @@ def publish_night(run: NightRun, counts: RunCounts, prediction: Prediction, *, s
             "damaged; run again"
         )
     own = frozenset({run.night.fingerprint})
-    manifest = publish(
-        run.night,
-        run.examples,
-        run.work,
-        [staged[shard.name] for shard in run.work.shards],
-        {
-            "model": run.variant.model,
-            "adapter": str(run.variant.adapter) if run.variant.adapter else None,
-            "seconds": round(seconds, 1),
-            "ledger": _ledger(run, counts, prediction),
-        },
-        Publication(
-            others=run.others,
-            earlier=run.standing,
-            replaces=run.config.on_existing == "replace",
-            max_failed_fraction=run.config.max_failed_fraction,
-            fingerprints=None if run.config.allow_mixed else own,
-            forgotten=read_forgotten(run.night.data),
-        ),
+    details = {
+        "model": run.variant.model,
+        "adapter": str(run.variant.adapter) if run.variant.adapter else None,
+        "seconds": round(seconds, 1),
+        "ledger": _ledger(run, counts, prediction),
+    }
+    publication = Publication(
+        others=run.others,
+        earlier=run.standing,
+        replaces=run.config.on_existing == "replace",
+        max_failed_fraction=run.config.max_failed_fraction,
+        fingerprints=None if run.config.allow_mixed else own,
+        forgotten=read_forgotten(run.night.data),
+        before_commit=still_held,
     )
+    with _giving_up_failed(run):
+        files = [staged[shard.name] for shard in run.work.shards]
+        manifest = publish(run.night, run.examples, run.work, files, details, publication)
     finish(run.night, manifest, run.work.superseded)
     return manifest
+
+
+@contextmanager
+def _giving_up_failed(run: NightRun) -> Iterator[None]:
+    """After a night that is refused for its failed rows, let a re-run try them: what made them fail may have been mended."""
+    try:
+        yield
+    except BudgetError:
+        drop_failed(run.night)
+        raise
 
 
 def _staged(run: NightRun, *, accept_transient: bool = False) -> dict[str, str]:
@@ -219,13 +262,15 @@ def _spec(run: NightRun, model: Path, live_adapter: bool) -> GenerationSpec:
 
 def _ledger(run: NightRun, counts: RunCounts, prediction: Prediction) -> dict[str, Any]:
     gpu_hours = gpu_hours_of(counts.seconds, run.generation)
+    before = run.standing.ledger if run.standing else {}
     return {
         "run_rows": counts.rows,
         "run_tokens": counts.prompt_tokens + counts.completion_tokens,
         "run_seconds": round(counts.seconds, 1),
+        "start_seconds": round(counts.start_seconds, 1),
         "engines": run.generation.num_engines,
-        "gpu_hours": gpu_hours,
-        "cost": gpu_hours * run.price.price_per_gpu_hour,
+        "gpu_hours": before.get("gpu_hours", 0.0) + gpu_hours,
+        "cost": before.get("cost", 0.0) + gpu_hours * run.price.price_per_gpu_hour,
         "predicted_rows": prediction.rows,
         "predicted_tokens": prediction.tokens,
         "predicted_seconds": prediction.seconds,

@@ -35,7 +35,19 @@ def _complete(night: Night, file: str, rows: int, *, accept_transient: bool) -> 
     try:
         if night.data.parquet(file).schema_arrow.names != GENERATIONS.schema.names:
             return False
-        classes = night.data.read_columns(file, ["error_class"])["error_class"]
+        classes = night.data.read_columns(file, GENERATIONS, ["error_class"])["error_class"]
     except SchemaError:
         return False
     return len(classes) == rows and (accept_transient or not TRANSIENT & set(classes.unique().to_pylist()))
+
+
+def drop_failed(night: Night) -> None:
+    """Remove this run's staged shards that have failed rows: after a night that is refused for them, a re-run writes them anew."""
+    for file in night.data.files(night.staging):
+        if file.name.endswith(".parquet"):
+            try:
+                classes = night.data.read_columns(file.name, GENERATIONS, ["error_class"])["error_class"]
+            except SchemaError:
+                continue
+            if classes.null_count < len(classes):
+                night.data.delete(file.name)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import tempfile
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
@@ -11,7 +12,7 @@ from typing import NamedTuple
 import polars as pl
 import pyarrow as pa
 
-from reviewllm.backfill.ids import IdSets, differences, repeated
+from reviewllm.backfill.ids import IdSets, buckets_for, differences, repeated
 from reviewllm.backfill.night import (
     MANIFEST,
     SCHEMA_VERSION,
@@ -26,13 +27,19 @@ from reviewllm.backfill.night import (
 from reviewllm.errors import PublishError, SchemaError, StorageError
 from reviewllm.examples.purchases import is_blank
 from reviewllm.place import Place
+from reviewllm.tables import GENERATIONS
+
+_TOKENS = ("prompt_tokens", "completion_tokens")
 
 
 class Contents(NamedTuple):
-    """What the files of a night hold: digests of its ids, and what is wrong with its rows."""
+    """What the files of a night hold: counts, digests of its ids, and what is wrong with its rows."""
 
     written: int
     failed: int
+    prompt_tokens: int
+    completion_tokens: int
+    fingerprints: dict[str, int]
     written_ids_sha256: str
     failed_ids_sha256: str
     problems: list[str]
@@ -45,6 +52,7 @@ def check_rows(
     *,
     fingerprints: Iterable[str] | None,
     id_buckets: int,
+    about: int,
     expected: Iterable[pl.DataFrame] | None = None,
     elsewhere: Iterable[pl.DataFrame] = (),
 ) -> Contents:
@@ -54,7 +62,9 @@ def check_rows(
         files: the night's files, in order.
         dead_letters: the night's dead letters.
         fingerprints: those that the rows may have; None: any.
-        expected: example_id and user_id of all rows that the night must have; None: not known.
+        id_buckets: of the digests.
+        about: so many rows, roughly, of this night and elsewhere, so that no bucket is too large.
+        expected: example_id of all rows that the night must have; None: not known.
         elsewhere: those of rows that it must not have, as other nights have them.
 
     Raises:
@@ -62,25 +72,30 @@ def check_rows(
     """
     problems = []
     with tempfile.TemporaryDirectory(prefix="reviewllm-ids-") as folder:
-        sets = IdSets(Path(folder), buckets=id_buckets)
-        written = blank = strange = unordered = 0
+        sets = IdSets(Path(folder), buckets=id_buckets * -(-buckets_for(about) // id_buckets))
+        written = blank = strange = unordered = prompt_tokens = completion_tokens = 0
+        found_fingerprints: Counter[str] = Counter()
+        allowed = None if fingerprints is None else list(fingerprints)
         last = ""
-        columns = ["example_id", "user_id", "review", "error", "fingerprint", "is_generated"]
+        columns = ["example_id", "user_id", "review", "error", "fingerprint", "is_generated", *_TOKENS]
         for file in files:
-            for rows in data.batches(file, columns):
-                allowed = rows["fingerprint"].unique().to_list() if fingerprints is None else list(fingerprints)
-                sets.add("written", rows.select("example_id", "user_id"))
+            for rows in data.batches(file, GENERATIONS, columns):
+                sets.add("written", rows.select("example_id"))
                 written += rows.height
+                prompt_tokens += int(rows["prompt_tokens"].sum())
+                completion_tokens += int(rows["completion_tokens"].sum())
+                found_fingerprints.update(dict(rows["fingerprint"].value_counts().rows()))
                 blank += rows.filter(pl.col("review").is_null() | is_blank("review") | pl.col("error").is_not_null()).height
-                strange += rows.filter(~pl.col("fingerprint").is_in(allowed) | ~pl.col("is_generated")).height
+                known = pl.lit(True) if allowed is None else pl.col("fingerprint").is_in(allowed)
+                strange += rows.filter(~known | ~pl.col("is_generated")).height
                 if rows.height:
                     unordered += (not rows["user_id"].is_sorted()) or rows["user_id"][0] < last
                     last = rows["user_id"][-1]
-        failed = pl.DataFrame(dead_letters.select(["example_id", "user_id"]))
+        failed = pl.DataFrame(dead_letters.select(["example_id"]))
         sets.add("failed", failed)
         for name, rows_of in (("expected", expected or ()), ("elsewhere", elsewhere)):
             for rows in rows_of:
-                sets.add(name, rows.select("example_id", "user_id"))
+                sets.add(name, rows.select("example_id"))
         found = {
             "blank or failed among the written": blank,
             "of another run": strange,
@@ -88,7 +103,17 @@ def check_rows(
             **_id_problems(sets, expected=expected is not None),
         }
         problems = [f"{count} {what}" for what, count in found.items() if count]
-        return Contents(written, failed.height, sets.digest("written"), sets.digest("failed"), problems)
+        digests = [sets.digest(name, buckets=id_buckets) for name in ("written", "failed")]
+        return Contents(
+            written,
+            failed.height,
+            prompt_tokens,
+            completion_tokens,
+            dict(found_fingerprints),
+            digests[0],
+            digests[1],
+            problems,
+        )
 
 
 def _id_problems(sets: IdSets, *, expected: bool) -> dict[str, int]:
@@ -136,6 +161,8 @@ def _file_problems(data: Place, day: datetime.date, manifest: Manifest) -> list[
     problems = []
     if manifest.schema_version != SCHEMA_VERSION:
         problems.append(f"schema version {manifest.schema_version}, this code reads {SCHEMA_VERSION}")
+    if manifest.date != day:
+        problems.append(f"the manifest is that of {manifest.date}")
     known = {MANIFEST, SUCCESS, *(file.name for file in manifest.files)}
     there = {file.name.removeprefix(f"{folder}/"): file for file in data.files(folder)}
     problems += [f"{name} is missing" for name in sorted(known - set(there))]
@@ -152,6 +179,8 @@ def _file_problems(data: Place, day: datetime.date, manifest: Manifest) -> list[
 
 def _problems_of(data: Place, name: str, file: PublishedFile) -> list[str]:
     try:
+        if data.size(name) != file.bytes:
+            return [f"{file.name}: {data.size(name)} bytes, not {file.bytes}"]
         if data.sha256(name) != file.sha256:
             return [f"{file.name}: sha256 differs"]
         rows = data.parquet(name).metadata.num_rows
@@ -167,7 +196,7 @@ def _row_problems(data: Place, day: datetime.date, manifest: Manifest, nights: d
         for other, its in nights.items()
         if other != day
         for file in published_files(data, other, its)
-        for batch in data.batches(file, ["example_id", "user_id"])
+        for batch in data.batches(file, GENERATIONS, ["example_id"])
     )
     found = check_rows(
         data,
@@ -175,10 +204,11 @@ def _row_problems(data: Place, day: datetime.date, manifest: Manifest, nights: d
         letters,
         fingerprints=manifest.fingerprints,
         id_buckets=manifest.id_buckets,
+        about=sum(its.rows for its in nights.values()),
         elsewhere=others,
     )
     problems = list(found.problems)
-    for name in ("written", "failed", "written_ids_sha256", "failed_ids_sha256"):
+    for name in ("written", "failed", *_TOKENS, "fingerprints", "written_ids_sha256", "failed_ids_sha256"):
         if getattr(found, name) != getattr(manifest, name):
             problems.append(f"{name} is {getattr(found, name)}, the manifest says {getattr(manifest, name)}")
     if manifest.written + manifest.failed != manifest.rows:

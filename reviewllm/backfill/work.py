@@ -1,6 +1,6 @@
 """Which purchases a night writes: the rating-only ones less everything published, cut into shards.
 
-Nothing here holds all ids in memory: they meet in buckets of users. What stays is a byte or two for each purchase.
+Nothing here holds all ids in memory: they meet in buckets. What stays is a few bytes for each purchase.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 import datetime
 import hashlib
 import tempfile
+from array import array
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -18,15 +19,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import Field
 
+from reviewllm.backfill.forgotten import without_forgotten
 from reviewllm.backfill.ids import IdSets, buckets_for
 from reviewllm.backfill.night import Manifest, published_files, read_dead_letters
-from reviewllm.config import StageConfig
+from reviewllm.config import Day, StageConfig
 from reviewllm.errors import InputError
 from reviewllm.examples.purchases import is_blank
 from reviewllm.failpoints import reached
 from reviewllm.generation.tasks import Piece
 from reviewllm.place import File, Place
-from reviewllm.tables import SUPERSEDED
+from reviewllm.tables import EXAMPLES, GENERATIONS, INTERACTIONS, SUPERSEDED
 
 _TAIL = 1 << 14  # bytes at the end of a Parquet file, where its footer is: with size and time they tell its content
 
@@ -34,9 +36,13 @@ _TAIL = 1 << 14  # bytes at the end of a Parquet file, where its footer is: with
 class WorkConfig(StageConfig):
     """Which purchases a night takes."""
 
-    since: datetime.date | None = Field(None, description="only purchases of this day (UTC) and later")
+    since: Day | None = Field(None, description="only purchases of this day (UTC) and later")
     category: list[str] = Field([], description="only purchases of these categories")
-    limit: int | None = Field(None, ge=1, description="at most so many purchases; the others are left to later nights")
+    limit: int | None = Field(
+        None,
+        ge=0,
+        description="at most so many purchases in the night, what it has already among them; later ones take the others",
+    )
     shard_rows: int = Field(1000, ge=1, description="rows of a shard, the unit of work and of commit; a user stays whole")
 
 
@@ -66,6 +72,7 @@ class Work(NamedTuple):
     shards: list[Shard]
     counts: WorkCounts
     superseded: pa.Table
+    files: list[File]  # of the examples, as they were
 
     @property
     def pieces(self) -> Iterator[Piece]:
@@ -90,7 +97,7 @@ def find_work(
     nights: dict[datetime.date, Manifest],
     *,
     interactions: Place | None,
-    replay: bool = False,
+    replay: datetime.date | None = None,
     forgotten: frozenset[str] = frozenset(),
 ) -> Work:
     """Find a night's work.
@@ -99,59 +106,74 @@ def find_work(
         examples: the rating-only purchases with their histories: the examples table.
         nights: the published nights that count as done.
         interactions: the interactions table, which tells where a user has since written a review; None: nobody has.
-        replay: take the dead letters of the nights, and nothing else; else leave them out.
+        replay: take the dead letters of this night, and nothing else; None: leave those of all nights out.
         forgotten: sha256 of the ids of users for whom nothing is written.
 
     Raises:
-        InputError: there are no examples, or an example_id stands there twice.
+        InputError: there are no examples, an example_id stands there twice, a rating is none, or a category is unknown.
         SchemaError: a file is damaged or does not fit its table.
     """
     reached("plan")
-    files = _example_files(examples)
-    rows = sum(examples.parquet(file.name).metadata.num_rows for file in files)
-    rows += sum(file.rows for manifest in nights.values() for file in manifest.files)
-    with tempfile.TemporaryDirectory(prefix="reviewllm-ids-") as folder:
-        sets = IdSets(Path(folder), buckets=buckets_for(rows))
-        sources, filtered = [], 0
-        for number, file in enumerate(files):
-            source, dropped = _read_source(examples, file, number, config, forgotten, sets)
-            sources.append(source)
-            filtered += dropped
-        for day, manifest in nights.items():
-            _add_published(data, day, manifest, sets)
-        if interactions is not None:
-            _add_reviewed(interactions, sets)
-        pending = [np.zeros(source.rows, dtype=bool) for source in sources]
-        counts, superseded = _join(sets, pending, replay=replay)
-    counts = counts._replace(read=sum(source.rows for source in sources), filtered=counts.filtered + filtered)
-    shards = list(_cut(sources, pending, config))
-    taken = sum(shard.rows for shard in shards)
-    counts = counts._replace(over_limit=counts.pending - taken, pending=taken)
-    return Work(shards, counts, _only_new(superseded, data))
-
-
-def _example_files(examples: Place) -> list[File]:
-    found = [
-        file
-        for file in examples.files()
-        if file.name.endswith(".parquet") and not any(part.startswith((".", "_")) for part in file.name.split("/"))
-    ]
-    if not found:
+    files = _table_files(examples)
+    if not files:
         raise InputError(
             f"{examples.where}: no examples of rating-only purchases are there; jobs/prepare.py writes them where a purchase "
             "lacks a review (--hide-fraction 0.1 makes some)"
         )
-    return found
+    rows = sum(examples.parquet(file.name).metadata.num_rows for file in files)
+    rows += sum(file.rows for manifest in nights.values() for file in manifest.files)
+    with tempfile.TemporaryDirectory(prefix="reviewllm-ids-") as folder:
+        sets = IdSets(Path(folder), buckets=buckets_for(rows))
+        sources, filtered, categories = [], 0, set[str]()
+        for number, file in enumerate(files):
+            source, dropped, its = _read_source(examples, file, number, config, forgotten, sets)
+            sources.append(source)
+            filtered += dropped
+            categories |= its
+        _refuse_unknown(config.category, categories, examples)
+        for day, manifest in nights.items():
+            _add_published(data, day, manifest, sets, dead=replay in (None, day))
+        if interactions is not None:
+            _add_reviewed(interactions, sets)
+        pending = [np.zeros(source.rows, dtype=bool) for source in sources]
+        counts, superseded = _join(sets, pending, replay=replay is not None)
+    counts = counts._replace(read=sum(source.rows for source in sources), filtered=counts.filtered + filtered)
+    shards = list(_cut(sources, pending, config))
+    taken = sum(shard.rows for shard in shards)
+    counts = counts._replace(over_limit=counts.pending - taken, pending=taken)
+    return Work(shards, counts, _only_new(superseded, data), files)
+
+
+def _table_files(place: Place) -> list[File]:
+    return [
+        file
+        for file in place.files()
+        if file.name.endswith(".parquet") and not any(part.startswith((".", "_")) for part in file.name.split("/"))
+    ]
+
+
+def _refuse_unknown(wanted: list[str], categories: set[str], examples: Place) -> None:
+    unknown = [name for name in wanted if name not in categories]
+    if unknown:
+        known = ", ".join(map(repr, sorted(categories)[:10])) + (", ..." if len(categories) > 10 else "")
+        raise InputError(f"--category {unknown[0]!r}: no purchase in {examples.where} has it; there are {known or 'none'}")
 
 
 def _read_source(
     examples: Place, file: File, number: int, config: WorkConfig, forgotten: frozenset[str], sets: IdSets
-) -> tuple[_Source, int]:
-    """Put a file's ids into the sets; returns what must be known of it later, and the rows that are filtered out."""
-    columns = ["example_id", "user_id", "category", "purchased_at", "reference"]
-    table = examples.read_columns(file.name, columns)
+) -> tuple[_Source, int, set[str]]:
+    """Put a file's ids into the sets; returns what must be known of it later, the rows filtered out, and the categories."""
+    columns = ["example_id", "user_id", "category", "rating", "purchased_at", "reference"]
+    table = examples.read_columns(file.name, EXAMPLES, columns)
     rows = pl.DataFrame(table.append_column("hidden", pc.is_valid(table["reference"])).drop_columns(["reference"]))
     rows = rows.with_row_index("row")
+    wrong = rows.filter(~pl.col("rating").is_between(1, 5))  # NaN neither
+    if wrong.height:
+        raise InputError(
+            f"{examples.where}/{file.name}: {wrong.height} rating(s) are not 1 to 5 stars, {wrong['rating'][0]} of purchase "
+            f"{wrong['example_id'][0]!r} among them; put them right in the source"
+        )
+    sets.add("hidden", rows.filter("hidden").select("example_id"))
     order = None
     in_order = rows.sort("user_id", "purchased_at", maintain_order=True)
     if not in_order["row"].is_sorted():
@@ -164,34 +186,31 @@ def _read_source(
         wanted = wanted & (pl.col("purchased_at") >= since)
     if config.category:
         wanted = wanted & pl.col("category").is_in(config.category)
-    if forgotten:
-        wanted = wanted & ~pl.col("user_id").map_elements(user_hash, return_dtype=pl.String).is_in(list(forgotten))
-    kept = rows.filter(wanted).select("example_id", "user_id", "row", "hidden", source=pl.lit(number, dtype=pl.Int32))
-    sets.add("pending", kept)
+    kept = without_forgotten(rows.filter(wanted), forgotten)
+    sets.add("pending", kept.select("example_id", "row", source=pl.lit(number, dtype=pl.Int32)))
     identity = repr((file.name, file.size, file.mtime_ns)).encode() + examples.tail(file.name, _TAIL)
-    return _Source(file.name, hashlib.sha256(identity).digest(), rows.height, starts, order), rows.height - kept.height
+    source = _Source(file.name, hashlib.sha256(identity).digest(), rows.height, starts, order)
+    return source, rows.height - kept.height, {*rows["category"].unique()}
 
 
-def user_hash(user_id: str) -> str:
-    """What is kept of a user who was forgotten: sha256 of the id."""
-    return hashlib.sha256(user_id.encode()).hexdigest()
-
-
-def _add_published(data: Place, day: datetime.date, manifest: Manifest, sets: IdSets) -> None:
+def _add_published(data: Place, day: datetime.date, manifest: Manifest, sets: IdSets, *, dead: bool) -> None:
     for file in published_files(data, day, manifest):
-        for batch in data.batches(file, ["example_id", "user_id"]):
+        for batch in data.batches(file, GENERATIONS, ["example_id", "user_id"]):
             sets.add("published", batch.with_columns(night=pl.lit(day)))
-    letters = read_dead_letters(data, day, manifest)
-    if letters.num_rows:
-        sets.add("dead", pl.DataFrame(letters.select(["example_id", "user_id"])))
+    if dead:
+        sets.add("dead", pl.DataFrame(read_dead_letters(data, day, manifest).select(["example_id"])))
 
 
 def _add_reviewed(interactions: Place, sets: IdSets) -> None:
-    for file in interactions.files():
-        if file.name.endswith(".parquet"):
-            for batch in interactions.batches(file.name, ["purchase_id", "user_id", "review"]):
-                reviewed = batch.filter(pl.col("review").is_not_null() & ~is_blank("review"))
-                sets.add("reviewed", reviewed.select("user_id", example_id="purchase_id"))
+    files = _table_files(interactions)
+    if not files:
+        raise InputError(
+            f"{interactions.flag} {interactions.where}: no Parquet file is there; expected the interactions table"
+        )
+    for file in files:
+        for batch in interactions.batches(file.name, INTERACTIONS, ["purchase_id", "review"]):
+            reviewed = batch.filter(pl.col("review").is_not_null() & ~is_blank("review"))
+            sets.add("reviewed", reviewed.select(example_id="purchase_id"))
 
 
 def _join(sets: IdSets, pending: list[np.ndarray], *, replay: bool) -> tuple[WorkCounts, pl.DataFrame]:
@@ -199,18 +218,17 @@ def _join(sets: IdSets, pending: list[np.ndarray], *, replay: bool) -> tuple[Wor
     counts = WorkCounts()
     superseded = [pl.DataFrame(schema={"example_id": pl.String, "user_id": pl.String, "night": pl.Date})]
     for number in range(sets.buckets):
-        published, reviewed, dead = (sets.ids(name, number) for name in ("published", "reviewed", "dead"))
+        published, reviewed, dead, hidden = (sets.ids(name, number) for name in ("published", "reviewed", "dead", "hidden"))
         rows = sets.bucket("pending", number)
         if rows is None:
-            rows = pl.DataFrame(schema={"example_id": pl.String, "row": pl.UInt32, "hidden": pl.Boolean, "source": pl.Int32})
+            rows = pl.DataFrame(schema={"example_id": pl.String, "row": pl.UInt32, "source": pl.Int32})
         repeated = rows.filter(pl.col("example_id").is_duplicated())
         if repeated.height:
             raise InputError(
                 f"the examples hold {repeated['example_id'].n_unique()} example_id(s) more than once, "
                 f"{repeated['example_id'][0]!r} among them; each purchase may be there once"
             )
-        hidden = rows.filter("hidden").select("example_id")  # their reviews only play absent ones
-        reviewed = reviewed.join(hidden, on="example_id", how="anti")
+        reviewed = reviewed.join(hidden, on="example_id", how="anti")  # hidden reviews only play absent ones
         after_published = rows.join(published, on="example_id", how="anti")
         after_reviewed = after_published.join(reviewed, on="example_id", how="anti")
         left = after_reviewed.join(dead, on="example_id", how="semi" if replay else "anti")
@@ -275,7 +293,8 @@ def _shard(parts: list[tuple[_Source, np.ndarray]], rows: int) -> Shard:
     digest = hashlib.sha256()
     for source, numbers in parts:
         digest.update(source.identity + numbers.tobytes())
-    pieces = [Piece(source.file, numbers.tolist()) for source, numbers in parts]
+    # four bytes a row, where a list takes 40: a night may have a hundred million
+    pieces = [Piece(source.file, array("i", numbers.tobytes())) for source, numbers in parts]
     return Shard(f"shard-{digest.hexdigest()[:20]}.parquet", pieces, rows)
 
 
@@ -283,14 +302,14 @@ def expected_ids(examples: Place, work: Work) -> Iterator[pl.DataFrame]:
     """The example_id and user_id of all of a night's rows.
 
     Raises:
-        SchemaError: a file is damaged, or changed since the work was found.
+        SchemaError: a file is damaged.
+        InputError: the examples were changed since the work was found.
     """
+    if _table_files(examples) != work.files:
+        raise InputError(f"{examples.where}: was changed while this job ran; nothing was published, run it again")
     numbers: dict[str, list[np.ndarray]] = {}
     for piece in work.pieces:
         numbers.setdefault(piece.file, []).append(np.asarray(piece.rows))
     for file, parts in numbers.items():
-        table = examples.read_columns(file, ["example_id", "user_id"])
-        rows = np.concatenate(parts)
-        if rows.max() >= table.num_rows:
-            raise InputError(f"{examples.where}/{file}: was changed while this job ran; run it again")
-        yield pl.DataFrame(table.take(pa.array(rows)))
+        table = examples.read_columns(file, EXAMPLES, ["example_id", "user_id"])
+        yield pl.DataFrame(table.take(pa.array(np.concatenate(parts))))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import queue
 import signal
 import threading
@@ -77,7 +78,7 @@ def run_tasks(
         flags="--num-engines, --cpus-per-engine, --gpus-per-engine, --num-renderers, --cpus-per-renderer, --num-scorers, "
         "--cpus-per-scorer",
     )
-    with open_board() as board, _sigterm() as terminated:
+    with open_board() as board, _sigterm(grace_seconds) as terminated:
         # One block a shard, made here: to repartition would take a CPU that the actors may already hold, and hang.
         shards = ray.data.from_arrow([task_table([task]) for task in tasks])
         written = _stages(shards, spec, board)
@@ -206,13 +207,18 @@ def _consume(written: Any, rows: queue.SimpleQueue[dict[str, Any] | BaseExceptio
 
 
 @contextmanager
-def _sigterm() -> Iterator[threading.Event]:
+def _sigterm(grace_seconds: float) -> Iterator[threading.Event]:
     """An event that SIGTERM sets, while this runs in the main thread."""
     came = threading.Event()
     if threading.current_thread() is not threading.main_thread():
         yield came
         return
-    before = signal.signal(signal.SIGTERM, lambda *_: came.set())
+
+    def stop(*_: object) -> None:
+        came.set()
+        os.write(2, f"\nSIGTERM: the shards under way have {grace_seconds:g} s to end\n".encode())
+
+    before = signal.signal(signal.SIGTERM, stop)
     try:
         yield came
     finally:

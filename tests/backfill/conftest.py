@@ -31,7 +31,7 @@ DETAILS = {
     "seconds": 1.0,
     "ledger": {
         **dict.fromkeys(("run_rows", "run_tokens", "engines", "predicted_rows", "predicted_tokens"), 1),
-        **dict.fromkeys(("run_seconds", "gpu_hours", "cost"), 1.0),
+        **dict.fromkeys(("run_seconds", "start_seconds", "gpu_hours", "cost"), 1.0),
         "predicted_seconds": None,
     },
 }

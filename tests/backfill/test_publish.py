@@ -6,20 +6,24 @@ import datetime as dt
 import os
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import polars as pl
+import pyarrow as pa
 import pytest
 
-from reviewllm.backfill import ids
+from reviewllm.backfill import ids, lock
 from reviewllm.backfill import publish as publish_module
-from reviewllm.backfill.forget import forget_users
+from reviewllm.backfill.forget import finish_forgetting, forget_users
+from reviewllm.backfill.forgotten import FORGOTTEN, read_forgotten, user_hash
 from reviewllm.backfill.lock import only_run
 from reviewllm.backfill.night import LOCK, published_files, read_dead_letters, read_manifest
 from reviewllm.backfill.publish import finish, recover
-from reviewllm.backfill.staging import staged_shards
+from reviewllm.backfill.staging import drop_failed, staged_shards
 from reviewllm.backfill.verify import verify_night
-from reviewllm.errors import BudgetError, PublishError, RaceError, StorageError
+from reviewllm.errors import BudgetError, InputError, PublishError, RaceError, StorageError
+from reviewllm.failpoints import VARIABLE
 from reviewllm.generation.failures import ENGINE_FAILED
 from reviewllm.tables import DEAD_LETTERS, GENERATIONS, LEDGER, SUPERSEDED
 
@@ -98,7 +102,7 @@ def test_publish_a_later_run_adds_what_has_become_pending(prepared: Nights) -> N
     assert rows_of(prepared) == [("u0", "late"), ("u1", "e1"), ("u1", "e2"), ("u3", "e4")]
     assert (second.rows, second.failed) == (5, 1)
     verify_night(prepared.data, NIGHT)
-    again = prepared.work(replay=True)
+    again = prepared.work(replay=NIGHT)
     third = prepared.publish(night, again, prepared.stage(night, again), earlier=second)
     finish(night, third, again.superseded)
     assert (third.written, third.failed, third.dead_letters) == (5, 0, None)
@@ -108,7 +112,7 @@ def test_publish_a_later_run_adds_what_has_become_pending(prepared: Nights) -> N
 
 def test_publish_a_replay_that_fails_again_counts_its_attempts(prepared_local: Nights) -> None:
     first = prepared_local.whole_night(failing=["e3"])
-    night, work = prepared_local.night(), prepared_local.work(replay=True)
+    night, work = prepared_local.night(), prepared_local.work(replay=NIGHT)
     second = prepared_local.publish(night, work, prepared_local.stage(night, work, failing=["e3"]), earlier=first)
     (letter,) = read_dead_letters(prepared_local.data, NIGHT, second).to_pylist()
     assert (letter["example_id"], letter["attempts"]) == ("e3", 2)
@@ -205,7 +209,7 @@ def test_recover_puts_back_a_night_that_was_being_replaced(prepared_local: Night
     prepared_local.whole_night()
     local = prepared_local.data.local
     assert local is not None
-    os.rename(local / "generations/dt=2026-11-21", local / "generations/.dt=2026-11-21.abc.old")
+    os.rename(local / "generations/dt=2026-11-21", local / "generations/.dt=2026-11-21.0123abcd.old")
     (local / "generations/.staging/2026-11-21/publish-x").mkdir(parents=True)
     recover(prepared_local.data)
     verify_night(prepared_local.data, NIGHT)
@@ -256,20 +260,39 @@ def test_staged_shards_of_another_fingerprint_only_where_mixing_is_allowed(prepa
     assert len(staged_shards(night, work.shards, any_fingerprint=True)) == len(work.shards)
 
 
+def flip_a_bit(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[100] ^= 1
+    path.write_bytes(bytes(content))
+
+
+def edited(before: str, after: str) -> Callable[[Path], object]:
+    """A change of the manifest."""
+
+    def edit(folder: Path) -> None:
+        manifest = folder / "_manifest.json"
+        text = manifest.read_text()
+        assert before in text
+        manifest.write_text(text.replace(before, after))
+
+    return edit
+
+
 @pytest.mark.parametrize(
     ("damage", "problem"),
     [
         (lambda folder: next(folder.glob("part-*")).unlink(), r"part-.*parquet is missing"),
         (lambda folder: (folder / "extra.parquet").write_bytes(b"x"), "extra.parquet does not belong there"),
-        (lambda folder: next(folder.glob("part-*")).write_bytes(b"PAR1"), "sha256 differs"),
+        (lambda folder: next(folder.glob("part-*")).write_bytes(b"PAR1"), "4 bytes, not"),
+        (lambda folder: flip_a_bit(next(folder.glob("part-*"))), "sha256 differs"),
         (lambda folder: (folder / "_manifest.json").write_text("{}"), "is no manifest that can be read"),
-        (
-            lambda folder: (folder / "_manifest.json").write_text(
-                (folder / "_manifest.json").read_text().replace('"written": 3', '"written": 2')
-            ),
-            "written is 3, the manifest says 2",
-        ),
+        (edited('"written": 3', '"written": 2'), "written is 3, the manifest says 2"),
         (lambda folder: (folder / "_SUCCESS").unlink(), "_SUCCESS is missing"),
+        (edited('"prompt_tokens": 21', '"prompt_tokens": 22'), "prompt_tokens is 21, the manifest says 22"),
+        (edited('"date": "2026-11-21"', '"date": "1999-01-01"'), "the manifest is that of 1999-01-01"),
+        (edited(f'"{"f" * 64}": 3', f'"{"f" * 64}": 2'), "fingerprints is .*, the manifest says"),
+        (edited('"bytes": ', '"bytes": 1'), "bytes, not 1"),
+        (edited('"name": "part-', '"name": "../part-'), "files.0.name: String should match"),
         (
             lambda folder: next((folder.parents[1] / "dead_letters").rglob("*.parquet")).unlink(),
             "dead_letters/.* is missing",
@@ -293,7 +316,7 @@ def test_verify_a_night_that_is_not_there(local_nights: Nights) -> None:
 def test_forget_removes_a_user_everywhere_and_for_good(prepared: Nights) -> None:
     prepared.whole_night(OTHER, failing=["e1"], limit=3)
     prepared.stage(prepared.night(), prepared.work())
-    assert forget_users(prepared.data, ["u1"]) == {OTHER: 2}
+    assert forget_users(prepared.data, ["u1"]) == {OTHER: {"u1": 2}}
     assert rows_of(prepared, OTHER) == [("u2", "e3")]
     manifest = verify_night(prepared.data, OTHER)
     assert (manifest.rows, manifest.failed) == (1, 0)
@@ -301,8 +324,6 @@ def test_forget_removes_a_user_everywhere_and_for_good(prepared: Nights) -> None
         if name.endswith(".parquet"):
             assert b"u1" not in prepared.data.read(name)
     assert not [name for name in prepared.names() if ".staging" in name or "dead_letters" in name]
-    from reviewllm.backfill.forget import read_forgotten
-
     assert prepared.ids(prepared.work(forgotten=read_forgotten(prepared.data))) == [["e4"]]
     assert forget_users(prepared.data, ["u1"]) == {}
 
@@ -318,13 +339,124 @@ def test_only_run_lets_no_second_one_in(nights: Nights) -> None:
 def test_only_run_a_lease_that_was_not_renewed_is_nobodys(nights: Nights, monkeypatch: pytest.MonkeyPatch) -> None:
     if nights.data.local:
         pytest.skip("a file system's lock ends with its holder")
+    monkeypatch.setattr(lock, "_LEASE_SECONDS", 1.0)
     nights.data.write(f"{LOCK}/of-a-killed-run", b"{}")
-    later = time.time() + 121
-    monkeypatch.setattr(time, "time", lambda: later)
+    time.sleep(2.1)  # the store tells times in seconds
     with only_run(nights.data, LOCK):
         pass
     assert nights.names() == []
 
 
+def test_only_run_a_clock_that_is_ahead_takes_no_lease_from_another(nights: Nights, monkeypatch: pytest.MonkeyPatch) -> None:
+    with only_run(nights.data, LOCK):
+        later = time.time() + 200
+        monkeypatch.setattr(time, "time", lambda: later)
+        with pytest.raises(RaceError, match="another run is at work"), only_run(nights.data, LOCK):
+            raise AssertionError
+
+
+def test_only_run_that_could_not_renew_its_lease_must_not_commit(nights: Nights, monkeypatch: pytest.MonkeyPatch) -> None:
+    if nights.data.local:
+        pytest.skip("a file system's lock needs no renewal")
+    with only_run(nights.data, LOCK) as still_held:
+        still_held()
+        later = time.time() + 121
+        monkeypatch.setattr(time, "time", lambda: later)
+        with pytest.raises(RaceError, match="could not renew its lease"):
+            still_held()
+
+
+def test_publish_asks_before_it_commits_whether_the_lock_is_still_held(prepared: Nights) -> None:
+    night, work = prepared.night(), prepared.work()
+    staged = prepared.stage(night, work)
+
+    def lost() -> None:
+        raise RaceError("the lease was lost")
+
+    with pytest.raises(RaceError):
+        prepared.publish(night, work, staged, before_commit=lost)
+    assert prepared.names() == sorted(staged)
+
+
 def test_dead_letters_table_has_what_an_operator_needs() -> None:
     assert {"example_id", "stage", "error_class", "message", "attempts", "prompt_sha256"} <= set(DEAD_LETTERS.schema.names)
+
+
+def test_forget_that_was_interrupted_is_finished_by_the_next_run(
+    prepared: Nights, monkeypatch: pytest.MonkeyPatch, fail_at: Callable[[str], None]
+) -> None:
+    first = prepared.whole_night(failing=["e1"], limit=3)
+    fail_at("finish")  # after the night's commit, before what it replaced is removed
+    with pytest.raises(OSError, match="No space left"):
+        forget_users(prepared.data, ["u1"])
+    monkeypatch.delenv(VARIABLE)
+    finish_forgetting(prepared.data)
+    assert rows_of(prepared) == [("u2", "e3")]
+    assert not prepared.names("dead_letters")
+    (row,) = prepared.data.read_table("ledger/dt=2026-11-21.parquet", LEDGER).to_pylist()
+    assert (row["rows"], first.written) == (1, 2)
+    verify_night(prepared.data, NIGHT)
+
+
+def test_forget_that_was_interrupted_before_its_commit_does_not_block_the_night(prepared_local: Nights) -> None:
+    first = prepared_local.whole_night(failing=["e1"], limit=3)
+    prepared_local.data.write(FORGOTTEN, f'["{user_hash("u1")}"]'.encode())
+    forgotten = read_forgotten(prepared_local.data)
+    night, work = prepared_local.night(), prepared_local.work(forgotten=forgotten)
+    staged = prepared_local.stage(night, work)
+    second = prepared_local.publish(night, work, staged, earlier=first, forgotten=forgotten)
+    assert rows_of(prepared_local) == [("u2", "e3"), ("u3", "e4")]
+    assert (second.rows, second.failed) == (2, 0)
+
+
+@pytest.mark.parametrize("content", ["{}", '"abc"', '["XX"]', "[1]", "null", "not JSON"])
+def test_forgotten_list_that_is_none_stops_the_job(local_nights: Nights, content: str) -> None:
+    local_nights.data.write(FORGOTTEN, content.encode())
+    with pytest.raises(StorageError, match="users who must not come back"):
+        read_forgotten(local_nights.data)
+
+
+def test_night_without_a_manifest_is_not_taken_for_unpublished(prepared_local: Nights) -> None:
+    prepared_local.whole_night()
+    prepared_local.data.delete("generations/dt=2026-11-21/_manifest.json")
+    with pytest.raises(PublishError, match=r"has files and no _manifest\.json"):
+        prepared_local.work()
+
+
+def test_publish_an_id_that_stands_with_two_users_is_refused(
+    prepared_local: Nights, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ids, "_IDS_IN_BUCKET", 1)
+    night, work = prepared_local.night(), prepared_local.work()
+    staged = prepared_local.stage(night, work)
+    rows = prepared_local.data.read_table(staged[0], GENERATIONS).to_pylist()
+    rows[0] |= {"example_id": "e3"}
+    prepared_local.data.write_table(staged[0], pa.Table.from_pylist(rows, schema=GENERATIONS.schema), GENERATIONS)
+    with pytest.raises(PublishError, match="1 twice"):
+        prepared_local.publish(night, work, staged)
+
+
+def test_publish_a_damaged_staged_shard_is_removed_and_named(prepared: Nights) -> None:
+    night, work = prepared.night(), prepared.work()
+    staged = prepared.stage(night, work)
+    content = bytearray(prepared.data.read(staged[1]))
+    content[4:200] = bytes(196)
+    prepared.data.write(staged[1], bytes(content))
+    with pytest.raises(PublishError, match=r"was damaged \(1 staged shard\(s\) in all\) and has been removed; .*run again"):
+        prepared.publish(night, work, staged)
+    assert prepared.names() == [staged[0]]
+
+
+def test_publish_examples_that_were_changed_meanwhile_publish_nothing(prepared: Nights) -> None:
+    night, work = prepared.night(), prepared.work()
+    staged = prepared.stage(night, work)
+    prepared.write_examples("a.parquet", [("u1", "z1"), ("u1", "z2"), ("u2", "z3"), ("u3", "z4 is longer")])
+    with pytest.raises(InputError, match="was changed while this job ran; nothing was published"):
+        prepared.publish(night, work, staged)
+
+
+def test_drop_failed_lets_a_rerun_try_what_failed(prepared_local: Nights) -> None:
+    night, work = prepared_local.night(), prepared_local.work()
+    staged = prepared_local.stage(night, work, failing=["e1"])
+    drop_failed(night)
+    assert prepared_local.names() == staged[1:]

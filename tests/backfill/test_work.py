@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from conftest import day
 
 from reviewllm.backfill import ids
-from reviewllm.backfill.work import user_hash
+from reviewllm.backfill.forgotten import user_hash
 from reviewllm.errors import InputError, SchemaError
 from reviewllm.place import Place, below
 from reviewllm.tables import INTERACTIONS
@@ -56,7 +58,8 @@ def test_work_leaves_out_what_is_published_or_failed_and_finds_late_ratings(nigh
     work = nights.work()
     assert nights.ids(work) == [["late"]]
     assert work.counts == (4, 2, 0, 1, 0, 0, 1)  # read = published 2 + failed 1 + pending 1
-    assert nights.ids(nights.work(replay=True)) == [["e2"]]
+    assert nights.ids(nights.work(replay=OTHER)) == [["e2"]]
+    assert nights.ids(nights.work(replay=dt.date(2026, 11, 19))) == []
     assert nights.ids(nights.work(without=OTHER)) == [["e1", "e2", "late"], ["e3"]]  # a user stays whole
 
 
@@ -92,6 +95,65 @@ def test_work_since_category_limit_and_forgotten_users(local_nights: Nights) -> 
     assert counted(category=["Lamps"]) == ([["e4"]], 3, 0)
     assert counted(limit=2) == ([["e1", "e2"]], 0, 2)
     assert counted(forgotten=frozenset({user_hash("u1")})) == ([["e2", "e3", "e4"]], 1, 0)
+
+
+def test_work_narrowed_marks_nothing_superseded_that_only_plays_absent(local_nights: Nights) -> None:
+    local_nights.write_examples("a.parquet", [("u1", "e1")], reference="The hidden text.", category="Toys")
+    local_nights.write_examples("b.parquet", [("u2", "e2")], category="Books")
+    interactions = write_interactions(local_nights, [("u1", "e1", "The hidden text.")])
+    local_nights.whole_night(OTHER, interactions=interactions)
+    narrowed = local_nights.work(interactions=interactions, category=["Books"])
+    assert narrowed.superseded.num_rows == 0
+
+
+def test_work_an_unknown_category_is_refused_and_one_with_a_comma_is_none(local_nights: Nights) -> None:
+    local_nights.write_examples("a.parquet", [("u1", "e1")], category="Arts, Crafts & Sewing")
+    assert local_nights.ids(local_nights.work(category=["Arts, Crafts & Sewing"])) == [["e1"]]
+    with pytest.raises(InputError, match=r"--category 'Arts': no purchase in .* there are 'Arts, Crafts & Sewing'"):
+        local_nights.work(category=["Arts"])
+
+
+@pytest.mark.parametrize("rating", [float("nan"), 0.0, 9.0, float("inf")])
+def test_work_a_rating_that_is_none_is_named(local_nights: Nights, rating: float) -> None:
+    local_nights.write_examples("a.parquet", [("u1", "e1")], rating=rating)
+    with pytest.raises(InputError, match=r"a\.parquet: 1 rating\(s\) are not 1 to 5 stars, .* of purchase 'e1'"):
+        local_nights.work()
+
+
+def test_work_interactions_that_were_named_have_to_be_there(local_nights: Nights) -> None:
+    local_nights.write_examples("a.parquet", [("u1", "e1")])
+    nowhere = Place(below(local_nights.data.uri, "typo"), flag="--interactions")
+    with pytest.raises(InputError, match=r"--interactions .*typo: no Parquet file is there"):
+        local_nights.work(interactions=nowhere)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda table: table.set_column(0, "example_id", table["example_id"].dictionary_encode()),
+        lambda table: table.set_column(
+            table.schema.get_field_index("purchased_at"), "purchased_at", table["purchased_at"].cast("timestamp[ms]")
+        ),
+    ],
+)
+def test_work_reads_columns_through_the_tables_types(local_nights: Nights, change: Callable[[pa.Table], pa.Table]) -> None:
+    for file, names in (("a.parquet", ["e1", "e2"]), ("b.parquet", ["e3"])):
+        local_nights.write_examples(file, [("u1", name) for name in names])
+    path = local_nights.examples.local / "a.parquet"
+    pq.write_table(change(pq.read_table(path)), path)
+    assert local_nights.work(since=day(0).date()).counts.pending == 3
+
+
+def test_work_columns_of_other_types_are_named(local_nights: Nights) -> None:
+    local_nights.write_examples("a.parquet", [("u1", "e1")])
+    path = local_nights.examples.local / "a.parquet"
+    table = pq.read_table(path)
+    pq.write_table(table.append_column("rating", table["rating"]), path)
+    with pytest.raises(SchemaError, match=r"has the column\(s\) rating more than once"):
+        local_nights.work()
+    pq.write_table(table.drop_columns(["rating"]).append_column("rating", pa.array(["five"])), path)
+    with pytest.raises(SchemaError, match=r"a\.parquet.* cannot be read as"):
+        local_nights.work()
 
 
 def test_work_shard_names_say_what_is_in_them(local_nights: Nights) -> None:

@@ -311,7 +311,11 @@ def test_backfill_another_run_needs_to_be_told_to_replace(prepared: Flow, ray_cl
     assert first.fingerprint != second.fingerprint
     written = generations_of(tmp_path, night)
     assert (len(written), set(written["fingerprint"])) == (10, {second.fingerprint})
-    mixed = backfill.main(backfill_job(prepared, data=tmp_path, date=night, limit=5, allow_mixed=True))
+    with pytest.raises(PublishError, match=r"has 10 purchases, and .* leave 5 to replace them with"):
+        backfill.main(backfill_job(prepared, data=tmp_path, date=night, limit=5, temperature=0.7, on_existing="replace"))
+    with pytest.raises(ConfigError, match="replay adds to a night"):
+        backfill.replay(backfill_job(prepared, data=tmp_path, date=night, on_existing="replace"))
+    mixed = backfill.main(backfill_job(prepared, data=tmp_path, date=night, limit=15, allow_mixed=True))
     assert mixed is not None
     assert mixed.fingerprints == {second.fingerprint: 10, first.fingerprint: 5}
     assert not (tmp_path / "generations" / ".staging").exists()
@@ -341,6 +345,10 @@ def test_backfill_failing_rows_are_dead_letters_and_can_be_replayed(
     assert (mended.written, mended.failed) == (29, 1)
     (letter,) = read_table(tmp_path / "dead_letters", DEAD_LETTERS).to_pylist()
     assert (letter["example_id"], letter["attempts"]) == (names[1], 2)
+    with pytest.raises(PublishError, match="is not published, so it has no dead letters to replay"):
+        backfill.replay(job.model_copy(update={"date": dt.date(2026, 1, 9)}))
+    with pytest.raises(ConfigError, match="replay: name the night"):
+        backfill.replay(job.model_copy(update={"date": None}))
 
 
 def test_backfill_every_row_failing_stops_early_and_publishes_nothing(
@@ -351,7 +359,22 @@ def test_backfill_every_row_failing_stops_early_and_publishes_nothing(
             backfill_job(prepared, data=tmp_path, rule_faults={"*": "error"}, rule_delay_s=0.5, shard_rows=2, row_attempts=1)
         )
     assert not list((tmp_path / "generations").glob("dt=*"))
-    assert len(list((tmp_path / "generations").rglob("shard-*.parquet"))) < 40  # of about 75
+    assert not list((tmp_path / "generations").rglob("shard-*.parquet"))  # those with failed rows are given up
+    mended = backfill.main(backfill_job(prepared, data=tmp_path, shard_rows=2, row_attempts=1, limit=20))
+    assert mended is not None
+    assert (mended.written, mended.failed) == (20, 0)
+
+
+def test_backfill_credentials_in_a_uri_are_refused_and_kept_nowhere(
+    prepared: Flow, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for flag in ("data", "examples", "interactions"):
+        job = backfill_job(prepared, out=tmp_path / flag, **{flag: "s3://AKIAKEY:SUPER?SECRET@bucket/p"})
+        with pytest.raises(ConfigError, match="holds credentials") as refused:
+            backfill.main(job)
+        assert "SUPER" not in str(refused.value)
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert "SUPER" not in capsys.readouterr().out
 
 
 def test_backfill_plan_and_probe_write_nothing(
@@ -387,7 +410,7 @@ def test_backfill_on_an_object_store(prepared: Flow, ray_cluster: None, s3_serve
     assert manifest.written == read_table(prepared.out / "examples" / "backfill", EXAMPLES).num_rows
     assert backfill.verify(backfill.VerifyJob(data=data, date=night)) == manifest
     user = generations_in(place, night)["user_id"][0]
-    assert backfill.forget(backfill.ForgetJob(data=data, user=[user]))[night] > 0
+    assert backfill.forget(backfill.ForgetJob(data=data, user=[user]))[night][user] > 0
     assert user not in generations_in(place, night)["user_id"].to_list()
     assert backfill.main(job) is not None
 
