@@ -57,6 +57,7 @@ class ScaleBenchmark(JobConfig):
     rows: list[int] = Field([10_000, 100_000, 1_000_000], description="sizes of nights")
     published: int = Field(10_000_000, ge=0, description="published ids that the last night is planned against")
     engines: int = Field(1, ge=1, description="actors of the rule engine")
+    renderers: int = Field(2, ge=1, description="actors that read shards and make prompts: one does not keep two cores busy")
     rows_per_second: float = Field(4000, gt=0, description="rate of each of them")
     folder: Path = Field(Path("out/bench-scale"), description="where the data is made; removed at the start")
     json_file: Path | None = Field(None, alias="json", description="file for the figures")
@@ -162,6 +163,7 @@ def _run_night(config: ScaleBenchmark, base: Path, data: Path) -> dict[str, Any]
     command = [
         *(sys.executable, "jobs/backfill.py", "--engine", "rule", "--bare-base", "--base-model", str(base)),
         *("--out", str(data), "--date", "2026-11-21", "--num-engines", str(config.engines)),
+        *("--num-renderers", str(config.renderers)),
         *("--cpus-per-engine", "0.5", "--rule-delay-s", str(delay)),
         *("--rule-concurrency", str(max(1, round(config.rows_per_second * delay)))),
         *("--shards-in-flight", str(max(2, round(2 * config.rows_per_second * delay / _SHARD_ROWS)))),

@@ -31,7 +31,7 @@ if __package__ in (None, ""):  # run as a file: `python jobs/backfill.py`
 from jobs.entry import run
 from reviewllm.backfill.forget import finish_forgetting, forget_users
 from reviewllm.backfill.lock import only_run
-from reviewllm.backfill.night import GENERATIONS_FOLDER, LOCK, Manifest, Night
+from reviewllm.backfill.night import GENERATIONS_FOLDER, LOCK, Manifest, Night, read_dead_letters
 from reviewllm.backfill.predict import Prediction, PriceConfig, known_speed
 from reviewllm.backfill.publish import finish, recover
 from reviewllm.backfill.run import (
@@ -192,9 +192,13 @@ def _write(
         f"  predicted: {prediction.rows} rows, {prediction.tokens} tokens{predicted}; actual: {counts.rows} rows, "
         f"{counts.prompt_tokens + counts.completion_tokens} tokens, {counts.seconds:.0f} s"
     )
+    if manifest.failed:
+        classes = Counter(read_dead_letters(night.night.data, night.night.day, manifest)["error_class"].to_pylist())
+        failures = ", ".join(f"{count} {name}" for name, count in classes.most_common())
+        print(f"  dead letters: {failures} -> {night.night.data.where}/{night.night.dead_letters}; replay runs them again")
     running.result = (
         f"{manifest.rows} purchases: {manifest.written} written, {manifest.failed} failed, "
-        f"{manifest.completion_tokens} tokens; {shards - len(missing)} of {shards} shards were there"
+        f"{manifest.completion_tokens} tokens; {shards - len(missing)} of {shards} shards were there before"
         f"{'; dry run, no model wrote these rows' if config.engine == 'rule' else ''} -> "
         f"{night.night.data.where}/{night.night.published}"
     )
