@@ -141,6 +141,8 @@ EXAMPLES = Table(
     ),
 )
 
+_EVALUATED = "null without a text or a history, and outside of an evaluation"
+
 SCORES = (
     Column("rouge1", pa.float64(), "ROUGE-1 F1 times 100; null without a reference", nullable=True),
     Column("rougeL", pa.float64(), "ROUGE-L F1 times 100; null without a reference", nullable=True),
@@ -148,6 +150,21 @@ SCORES = (
         "sbert_cosine",
         pa.float64(),
         "cosine of sentence embeddings times 100 (the paper's 'BertScore'); null without a reference",
+        nullable=True,
+    ),
+    Column("words", pa.int32(), "words of the text; null without a text", nullable=True),
+    Column("sentiment", pa.float64(), "how positive it sounds, -100 to 100; null without a text", nullable=True),
+    Column("length_ratio", pa.float64(), f"words over the median words of the user's reviews; {_EVALUATED}", nullable=True),
+    Column(
+        "style_cosine", pa.float64(), f"closeness to the user's own way of writing, 0 to 100; {_EVALUATED}", nullable=True
+    ),
+    Column(
+        "copied_words", pa.int32(), f"longest run of words shared with a review of the history; {_EVALUATED}", nullable=True
+    ),
+    Column(
+        "memorised_words",
+        pa.int32(),
+        "longest run of words shared with a review that was trained on; null without a text, and outside of an evaluation",
         nullable=True,
     ),
 )
@@ -234,24 +251,50 @@ LEDGER = Table(
     ),
 )
 
+_COMPARED = (
+    Column("run", pa.string(), "name of the evaluation"),
+    Column("split", pa.string(), "simple or hard"),
+    Column("model", pa.string(), "name of the model, as in the tables of the report"),
+    Column("with_rating", pa.bool_(), "whether its prompts showed ratings"),
+)
+
 METRICS = Table(
     "metrics",
     (
-        Column("run", pa.string(), "name of the evaluation"),
-        Column("model", pa.string(), "name of the model, as in the tables of the report"),
-        Column("split", pa.string(), "simple or hard"),
-        Column("category", pa.string(), "a category, or 'all'"),
-        Column("with_rating", pa.bool_(), "whether the prompts showed ratings"),
+        *_COMPARED,
+        Column("slice", pa.string(), "all, category, rating, history (reviews of the user) or reference (its words)"),
+        Column("group", pa.string(), "which part of the slice: 'all', a category, stars, or a range as 5-9"),
         Column("repeat", pa.int32(), "number of the repetition, from 0"),
-        Column("metric", pa.string(), "a score of generations"),
-        Column("value", pa.float64(), "its mean over the rows; a failed row counts as 0"),
-        Column("ci_low", pa.float64(), "lower end of the 95 % bootstrap interval"),
-        Column("ci_high", pa.float64(), "upper end of it"),
-        Column("n", pa.int64(), "rows"),
+        Column("metric", pa.string(), "of `reviewllm.evaluation.metrics`"),
+        Column("value", pa.float64(), "over the rows; a failed row counts as 0 where there is a reference to compare with"),
+        Column("ci_low", pa.float64(), "lower end of the 95 % bootstrap interval; null for distinct-n", nullable=True),
+        Column("ci_high", pa.float64(), "upper end of it; null likewise", nullable=True),
+        Column("n", pa.int64(), "rows that count"),
     ),
 )
 
-TABLES = (ITEMS, INTERACTIONS, REJECTED, EXAMPLES, GENERATIONS, DEAD_LETTERS, SUPERSEDED, LEDGER, METRICS)
+COMPARISONS = Table(
+    "comparisons",
+    (
+        *_COMPARED,
+        Column("other", pa.string(), "name of the model that it is compared with"),
+        Column("other_with_rating", pa.bool_(), "whether the other's prompts showed ratings"),
+        Column("metric", pa.string(), "of `reviewllm.evaluation.metrics`"),
+        Column("difference", pa.float64(), "mean over the rows of model minus other, of each row's mean over the repeats"),
+        Column("ci_low", pa.float64(), "lower end of its 95 % bootstrap interval"),
+        Column("ci_high", pa.float64(), "upper end of it"),
+        Column(
+            "effect_size", pa.float64(), "mean over its standard deviation, by user; null where that is 0", nullable=True
+        ),
+        Column("p_value", pa.float64(), "of a sign-flip permutation test by user"),
+        Column("p_corrected", pa.float64(), "the same after Holm's correction over all rows of this table"),
+        Column("users", pa.int64(), "users of the rows"),
+        Column("n", pa.int64(), "rows that both answered"),
+        Column("verdict", pa.string(), "higher, lower, no difference, or too few users"),
+    ),
+)
+
+TABLES = (ITEMS, INTERACTIONS, REJECTED, EXAMPLES, GENERATIONS, DEAD_LETTERS, SUPERSEDED, LEDGER, METRICS, COMPARISONS)
 
 
 def write_table(table: pa.Table, path: Path, kind: Table) -> None:

@@ -1,10 +1,20 @@
-"""ROUGE-1 and ROUGE-L F1, as the package `rouge_score` computes them, times 100."""
+"""ROUGE-1 and ROUGE-L F1 to the last bit as the package `rouge_score` computes them, times 100, and many times as fast.
+
+What takes that package its time is the table of the longest common subsequence, filled cell by cell; here a row of the table
+is one integer whose bits are its cells (Hyyrö, 2004, "Bit-parallel LCS-length computation revisited").
+"""
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
+
+_NO_WORD = re.compile("[^a-z0-9]+")
+_SHORTEST_STEMMED = 4  # letters; rouge_score leaves shorter words as they are
+_ALGORITHM = "1"  # raise it with any change of what is computed
 
 
 class Rouge(NamedTuple):
@@ -14,20 +24,79 @@ class Rouge(NamedTuple):
     rougeL: float
 
 
-@lru_cache(maxsize=1)
-def _scorer() -> Any:
-    from rouge_score.rouge_scorer import RougeScorer
-
-    return RougeScorer(["rouge1", "rougeL"], use_stemmer=False)
+def rouge_version() -> str:
+    """What decides these scores, for the fingerprint."""
+    return f"reviewllm {_ALGORITHM}"
 
 
-def rouge(references: Sequence[str], texts: Sequence[str]) -> list[Rouge]:
-    """Score each text against its reference: lower case, words of [a-z0-9], no stemmer (Lin, 2004).
+def rouge(references: Sequence[str], texts: Sequence[str], *, stem: bool = False) -> list[Rouge]:
+    """Score each text against its reference: lower case, words of [a-z0-9] (Lin, 2004).
 
     A pair without common words scores 0, also when a side has no such word at all.
+
+    Args:
+        references: what users wrote.
+        texts: what was generated, aligned with them.
+        stem: whether words are cut to their Porter stems first, as NLTK does it; the paper's figures are without.
 
     >>> rouge(["the cat sat"], ["the cat ran"])[0].rouge1.__round__(6)   # 2 of 3 words on both sides
     66.666667
     """
-    scored = (_scorer().score(reference, text) for reference, text in zip(references, texts, strict=True))
-    return [Rouge(100 * pair["rouge1"].fmeasure, 100 * pair["rougeL"].fmeasure) for pair in scored]
+    return [_score(_tokens(reference, stem), _tokens(text, stem)) for reference, text in zip(references, texts, strict=True)]
+
+
+def lcs_length(left: Sequence[str], right: Sequence[str]) -> int:
+    """Length of the longest common subsequence of two sequences of words.
+
+    >>> lcs_length("the cat sat on the mat".split(), "the mat sat on a cat".split())   # the sat on
+    3
+    """
+    places: dict[str, int] = {}  # word -> a bit for each of its places in `left`
+    bit = 1
+    for word in left:
+        places[word] = places.get(word, 0) | bit
+        bit <<= 1
+    every = bit - 1
+    row = every  # a bit is 0 where the table's row is higher than one place before
+    for word in right:
+        here = places.get(word)
+        if here is not None:
+            met = row & here
+            row = ((row + met) | (row - met)) & every
+    return len(left) - row.bit_count()
+
+
+def _score(reference: list[str], text: list[str]) -> Rouge:
+    common = _common(reference, text)
+    if not common:
+        return Rouge(0.0, 0.0)
+    sizes = len(reference), len(text)
+    return Rouge(100 * _f1(common, *sizes), 100 * _f1(lcs_length(reference, text), *sizes))
+
+
+def _common(reference: list[str], text: list[str]) -> int:
+    """Words that both have, each as often as the side that has it less often."""
+    counts = Counter(reference)
+    return sum(min(number, counts[word]) for word, number in Counter(text).items() if word in counts)
+
+
+def _f1(common: int, reference: int, text: int) -> float:
+    precision, recall = common / text, common / reference  # in rouge_score's order, so that it rounds alike
+    return 2 * precision * recall / (precision + recall)
+
+
+def _tokens(text: str, stem: bool) -> list[str]:
+    found = _NO_WORD.sub(" ", text.lower()).split()
+    return [_stem(word) if len(word) >= _SHORTEST_STEMMED else word for word in found] if stem else found
+
+
+@lru_cache(maxsize=1)
+def _stemmer() -> Any:
+    from nltk.stem.porter import PorterStemmer
+
+    return PorterStemmer()
+
+
+@lru_cache(maxsize=100_000)
+def _stem(word: str) -> str:
+    return str(_stemmer().stem(word))

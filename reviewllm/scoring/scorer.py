@@ -2,45 +2,106 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from importlib.metadata import version
+from statistics import median
+from typing import Any
 
 import pyarrow as pa
 
-from reviewllm.scoring.rouge import rouge
+from reviewllm.scoring.copying import longest_runs_in, longest_shared_runs
+from reviewllm.scoring.rouge import rouge, rouge_version
 from reviewllm.scoring.sbert import SBERT_MODEL, sbert_cosine
+from reviewllm.scoring.sentiment import sentiment
+from reviewllm.scoring.style import style_cosine
+from reviewllm.scoring.words import words
 from reviewllm.tables import GENERATIONS, SCORES
+
+Column = list[Any]
 
 
 def scorer_versions() -> dict[str, str]:
     """What decides the scores, for the fingerprint."""
     return {
-        "rouge_score": version("rouge-score"),
+        "rouge": rouge_version(),
         "sentence_transformers": version("sentence-transformers"),
         "sbert": SBERT_MODEL,
+        "sentiment": f"vaderSentiment {version('vaderSentiment')}",
+        "style": f"scikit-learn {version('scikit-learn')}",
     }
 
 
 def add_scores(generations: pa.Table, references: pa.Array) -> pa.Table:
-    """Add every score column to generations that lack them; `references` is aligned with the rows, null for none.
+    """Add every score column to generations that lack them; a row that failed has null scores.
 
-    A row without a reference, or one that failed, has null scores; where no row has a reference no model is loaded.
+    Those that need a user's history or the training reviews stay null: `add_history_scores` fills them in an evaluation.
+
+    Args:
+        references: aligned with the rows; null for none, and then the scores that need one are null. Where no row has a
+            reference no model is loaded.
 
     Raises:
         SchemaError: the generations lack another column.
     """
     texts = generations["review"].to_pylist()
-    pairs = [
-        (row, reference, text)
-        for row, (reference, text) in enumerate(zip(references.to_pylist(), texts, strict=True))
-        if reference is not None and text is not None
-    ]
-    scores: dict[str, list[float | None]] = {column.name: [None] * generations.num_rows for column in SCORES}
-    wanted = [reference for _, reference, _ in pairs]
-    written = [text for _, _, text in pairs]
-    for (row, _, _), pair, cosine in zip(pairs, rouge(wanted, written), sbert_cosine(wanted, written), strict=True):
-        scores["rouge1"][row] = pair.rouge1
-        scores["rougeL"][row] = pair.rougeL
-        scores["sbert_cosine"][row] = cosine
+    scores: dict[str, Column] = {column.name: [None] * len(texts) for column in SCORES}
+    _put(scores, _with_reference, texts, references.to_pylist())
+    _put(scores, _alone, texts, texts)
     for column in SCORES:
         generations = generations.append_column(column.name, pa.array(scores[column.name], column.type))
     return GENERATIONS.check(generations, where="scored generations")
+
+
+def add_history_scores(
+    generations: pa.Table, histories: Sequence[Sequence[str]], trained: Iterable[str] | None = None
+) -> pa.Table:
+    """Fill length_ratio, style_cosine, copied_words and memorised_words of scored generations.
+
+    Args:
+        histories: the texts of each user's reviews, aligned with the rows; an empty one leaves nulls.
+        trained: the reviews that were trained on; None leaves memorised_words null.
+    """
+    texts = generations["review"].to_pylist()
+    names = ["length_ratio", "style_cosine", "copied_words", *(["memorised_words"] if trained is not None else [])]
+    scores: dict[str, Column] = {name: [None] * len(texts) for name in names}
+    _put(scores, _with_history, texts, [history or None for history in histories])
+    if trained is not None:
+        corpus = list(dict.fromkeys(trained))
+        _put(scores, lambda found, _: {"memorised_words": longest_runs_in(found, corpus)}, texts, texts)
+    for name, values in scores.items():
+        place = generations.schema.get_field_index(name)
+        field = generations.schema.field(name)
+        generations = generations.set_column(place, field, pa.array(values, field.type))
+    return generations
+
+
+def _put(scores: dict[str, Column], score: Any, texts: Column, others: Column) -> None:
+    """Score the rows that have both a text and what it is scored with, and put the figures in their places."""
+    rows = [
+        row for row, (text, other) in enumerate(zip(texts, others, strict=True)) if text is not None and other is not None
+    ]
+    for name, values in score([texts[row] for row in rows], [others[row] for row in rows]).items():
+        for row, value in zip(rows, values, strict=True):
+            scores[name][row] = value
+
+
+def _with_reference(texts: Sequence[str], references: Sequence[str]) -> dict[str, Column]:
+    pairs = rouge(references, texts)
+    return {
+        "rouge1": [pair.rouge1 for pair in pairs],
+        "rougeL": [pair.rougeL for pair in pairs],
+        "sbert_cosine": sbert_cosine(references, texts),
+    }
+
+
+def _alone(texts: Sequence[str], _: Sequence[str]) -> dict[str, Column]:
+    return {"words": [len(words(text)) for text in texts], "sentiment": [sentiment(text) for text in texts]}
+
+
+def _with_history(texts: Sequence[str], histories: Sequence[Sequence[str]]) -> dict[str, Column]:
+    usual = [median([len(words(review)) for review in history]) for history in histories]
+    return {
+        "length_ratio": [len(words(text)) / (length or 1) for text, length in zip(texts, usual, strict=True)],
+        "style_cosine": style_cosine(texts, histories),
+        "copied_words": longest_shared_runs(texts, histories),
+    }

@@ -2,12 +2,29 @@
 
 from __future__ import annotations
 
+import gzip
+import json
+import random
+from collections.abc import Callable
+from itertools import pairwise
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from rouge_score.rouge_scorer import RougeScorer
 
-from reviewllm.scoring.rouge import rouge
+from reviewllm.scoring.rouge import Rouge, lcs_length, rouge
+
+WORDS = st.lists(
+    st.sampled_from(["running", "runs", "ran", "a", "5", "Ünï", "é!", "cats", "cat's", "sky’s", "under-rated"]), max_size=40
+)
+TEXTS = st.one_of(st.text(max_size=80), WORDS.map(" ".join))
+
+
+def package(reference: str, text: str, *, stem: bool) -> Rouge:
+    scored = RougeScorer(["rouge1", "rougeL"], use_stemmer=stem).score(reference, text)
+    return Rouge(100 * scored["rouge1"].fmeasure, 100 * scored["rougeL"].fmeasure)
 
 
 def test_rouge_counted_by_hand() -> None:
@@ -22,11 +39,45 @@ def test_rouge_nothing_in_common_is_zero(reference: str, text: str) -> None:
     assert rouge([reference], [text]) == [(0.0, 0.0)]
 
 
-def test_rouge_is_not_stemmed() -> None:
+def test_rouge_is_stemmed_where_asked_to() -> None:
     assert rouge(["cats"], ["cat"])[0].rouge1 == 0.0
+    assert rouge(["cats"], ["cat"], stem=True)[0].rouge1 == 100.0
+    assert rouge(["was"], ["wa"], stem=True)[0].rouge1 == 0.0  # three letters are not stemmed, as in the package
+    assert rouge(["running shoes"], ["runs in shoe"], stem=True)[0] == package("running shoes", "runs in shoe", stem=True)
 
 
-@given(st.text(max_size=60), st.text(max_size=60))
-def test_rouge_equals_rouge_score(reference: str, text: str) -> None:
-    expected = RougeScorer(["rouge1", "rougeL"], use_stemmer=False).score(reference, text)
-    assert rouge([reference], [text]) == [(100 * expected["rouge1"].fmeasure, 100 * expected["rougeL"].fmeasure)]
+@pytest.mark.parametrize("stem", [False, True])
+@given(reference=TEXTS, text=TEXTS)
+def test_rouge_equals_rouge_score(stem: bool, reference: str, text: str) -> None:
+    assert rouge([reference], [text], stem=stem) == [package(reference, text, stem=stem)]
+
+
+@pytest.mark.parametrize("stem", [False, True])
+def test_rouge_equals_rouge_score_on_thousands_of_random_pairs(stem: bool) -> None:
+    draw = random.Random(0)
+    vocabulary = [f"word{number}ing" if number % 3 else f"w{number}" for number in range(60)]
+    scorer = RougeScorer(["rouge1", "rougeL"], use_stemmer=stem)
+    pairs = [[" ".join(draw.choices(vocabulary, k=draw.randrange(40))) for _ in "rt"] for _ in range(2_000)]
+    expected = [scorer.score(*pair) for pair in pairs]
+    assert rouge(*zip(*pairs, strict=True), stem=stem) == [
+        (100 * found["rouge1"].fmeasure, 100 * found["rougeL"].fmeasure) for found in expected
+    ]
+
+
+def test_rouge_equals_rouge_score_on_real_reviews(shared_data: Callable[[str], Path]) -> None:
+    file = shared_data("data/amazon_2014") / "reviews_Musical_Instruments_5.json.gz"
+    with gzip.open(file) as lines:
+        texts = [json.loads(line)["reviewText"] for _, line in zip(range(401), lines, strict=False)]
+    for reference, text in pairwise(texts):
+        assert rouge([reference[:1500]], [text[:1500]]) == [package(reference[:1500], text[:1500], stem=False)]
+
+
+@given(st.text("abc", max_size=100), st.text("abc", max_size=100))
+def test_lcs_length_is_that_of_the_table(left: str, right: str) -> None:
+    table = [[0] * (len(right) + 1) for _ in range(len(left) + 1)]
+    for row, one in enumerate(left):
+        for column, other in enumerate(right):
+            table[row + 1][column + 1] = (
+                table[row][column] + 1 if one == other else max(table[row][column + 1], table[row + 1][column])
+            )
+    assert lcs_length(left, right) == table[-1][-1]

@@ -10,7 +10,7 @@ import pytest
 
 from reviewllm.generation.tasks import UNSCORED
 from reviewllm.scoring.sbert import sbert_cosine
-from reviewllm.scoring.scorer import add_scores
+from reviewllm.scoring.scorer import add_history_scores, add_scores
 
 
 def generations(reviews: list[str | None]) -> pa.Table:
@@ -41,9 +41,26 @@ def test_add_scores_row_by_row_with_gaps() -> None:
     assert cosines[3] < 60
 
 
-def test_add_scores_without_references_are_null() -> None:
-    table = add_scores(generations(["a", "b"]), pa.array([None, None], pa.string()))
+def test_add_scores_without_references_need_none() -> None:
+    table = add_scores(generations(["I love it", None]), pa.array([None, None], pa.string()))
     assert table["sbert_cosine"].null_count == table["rouge1"].null_count == 2
+    assert table["words"].to_pylist() == [3, None]
+    assert table["sentiment"][0].as_py() > 50
+    assert table["sentiment"][1].as_py() is None
+    assert table["copied_words"].null_count == table["style_cosine"].null_count == table["length_ratio"].null_count == 2
+
+
+def test_add_history_scores() -> None:
+    scored = add_scores(generations(["it works well", "new user", None, " "]), pa.nulls(4, pa.string()))
+    histories = [["it works", "a b c d e f"], [], ["x"], ["x"]]
+    table = add_history_scores(scored, histories, trained=["this works well too", "a new user"])
+    assert table.schema == scored.schema
+    assert table["length_ratio"].to_pylist() == [3 / 4, None, None, 0.0]  # the median of 2 and 6 words is 4
+    assert table["copied_words"].to_pylist() == [2, None, None, 0]
+    assert table["memorised_words"].to_pylist() == [2, 2, None, 0]
+    assert table["style_cosine"].to_pylist()[1:] == [None, None, None]
+    assert 0 < table["style_cosine"][0].as_py() < 100
+    assert add_history_scores(scored, histories)["memorised_words"].null_count == 4
 
 
 def test_sbert_cosine_is_that_of_sentence_transformers() -> None:
