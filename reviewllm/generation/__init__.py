@@ -9,8 +9,19 @@ tasks.py           the work as the actors see it
 render_shard.py    what the actors do: examples to prompts,
 generate_shard.py    prompts through the engine,
 score_shard.py       scores, and the output put in place
+rows.py            what was written as rows of generations
 journal.py         finds the rows that engines die of
 failures.py        why a row has no review
 board.py           what engines and driver tell each other
 pipeline.py        shards through the actors
+
+Models behind OpenAI-compatible endpoints, in the process of the job:
+
+endpoint_config.py  how one is reached, and where its key is
+endpoint_check.py   whether it is there, before anything is spent
+endpoint_client.py  one request: what is sent, what comes back, what its errors mean
+rate_limit.py       requests spread over time
+endpoint_journal.py what it has answered, kept from run to run, and what that cost
+endpoint.py         many prompts through it: how many at once, what is asked again, what is kept
+endpoint_shards.py  shards through it
 """

@@ -24,11 +24,15 @@ class Request(NamedTuple):
 
 
 class Completion(NamedTuple):
-    """What was written: the text without its end token, how many tokens it took, and why it ended (stop or length)."""
+    """What was written: the text without its end token, its tokens, and why it ended (stop or length).
+
+    `completion_tokens` is how many it took, where that is another number than that of the ids: None says that it is not.
+    """
 
     text: str
     token_ids: Ids
     finish_reason: str
+    completion_tokens: int | None = None
 
 
 class Progress(NamedTuple):

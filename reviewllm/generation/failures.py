@@ -17,6 +17,7 @@ REFUSED = "Refused"  # the engine does not take the request
 ENGINE_FAILED = "EngineFailed"  # the engine took it and failed on it, as often as it was asked
 KILLED_ENGINE = "KilledEngine"  # an engine that had nothing else to do died on it, twice
 HUNG_ENGINE = "HungEngine"  # an engine that had nothing else to do gave no token for it, twice
+NO_SOURCE = "NoSource"  # a baseline of an evaluation found no text to copy
 
 TRANSIENT = frozenset({ENGINE_FAILED, HUNG_ENGINE})  # worth another try in another run; the others end alike
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import faulthandler
-import hashlib
 import os
 import signal
 import sys
@@ -14,20 +13,18 @@ import time
 import weakref
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
 from typing import Any, NamedTuple, NoReturn
 
-import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from reviewllm.errors import EngineError
 from reviewllm.failpoints import reached
-from reviewllm.generation.engine import Completion, Engine, Progress, RefusedError, Request, RowError
+from reviewllm.generation.engine import Engine, Progress, RefusedError, Request, RowError
 from reviewllm.generation.failures import ENGINE_FAILED, PROMPT_TOO_LONG, REFUSED, Failure, unusable
 from reviewllm.generation.journal import Journal, Result, journal_name
 from reviewllm.generation.model import Variant
-from reviewllm.generation.tasks import UNSCORED, GenerationSpec, from_stream, to_stream
+from reviewllm.generation.rows import generation_rows
+from reviewllm.generation.tasks import GenerationSpec, from_stream, to_stream
 from reviewllm.place import Place
 from reviewllm.prompts.renderer import load_tokenizer
 from reviewllm.sft.canary import CANARY_TOKENS, check_canaries
@@ -97,14 +94,14 @@ class ShardGenerator:
             return slim.append_column("generations", pa.nulls(1, pa.large_binary()))
         prompts = from_stream(task["prompts"])
         variant = self._spec.variants[task["variant"]]
-        seeds = [row_seed(name, self._spec.generation.sampling_seed) for name in prompts["example_id"].to_pylist()]
+        seeds = variant.seeds(prompts["example_id"].to_pylist(), self._spec.generation)
         results = await self._results(
             prompts,
             seeds,
             variant,
             Journal(self._target, journal_name(task["output"]), rows=prompts.num_rows, run=self._spec.run),
         )
-        generations = _generations(prompts, seeds, results, variant)
+        generations = generation_rows(prompts, seeds, results, variant)
         if self._board is not None:
             self._board.finished_shard.remote()
         return slim.append_column("generations", pa.array([to_stream(generations)], pa.large_binary()))
@@ -245,11 +242,6 @@ class _Places:
                 self._changed.notify_all()
 
 
-def row_seed(example_id: str, run_seed: int) -> int:
-    """The seed of a row's sampling, 0 to 2^31 - 1: a re-run writes the same text, and no two rows share their luck."""
-    return int.from_bytes(hashlib.blake2b(f"{run_seed}:{example_id}".encode(), digest_size=4).digest()) >> 1
-
-
 def _start_engine(spec: GenerationSpec) -> Engine:
     if spec.generation.engine == "rule":
         from reviewllm.generation.rule_engine import RuleEngine
@@ -277,42 +269,3 @@ def _end_children() -> None:
     for child in psutil.wait_procs(children, timeout=3)[1]:
         with contextlib.suppress(psutil.Error):
             child.kill()
-
-
-def _generations(prompts: pa.Table, seeds: list[int], results: list[Result], variant: Variant) -> pa.Table:
-    """The generations of a shard, without scores, and their references; every row has every column."""
-    ids = prompts["prompt_ids"].combine_chunks()
-    done = [result if isinstance(result, Completion) else None for result in results]
-    failed = [result if isinstance(result, Failure) else None for result in results]
-    rows = len(results)
-    columns = {
-        **{name: prompts[name] for name in ("example_id", "user_id", "item_id", "category", "rating", "split")},
-        "review": [result.text if result else None for result in done],
-        "error": [result.message if result else None for result in failed],
-        "error_stage": [result.stage if result else None for result in failed],
-        "error_class": [result.error_class if result else None for result in failed],
-        "attempts": [result.attempts if result else 1 for result in failed],
-        "model": [variant.model] * rows,
-        "adapter": [str(variant.adapter) if variant.adapter else None] * rows,
-        "with_rating": [variant.prompt.rating] * rows,
-        "fingerprint": [variant.fingerprint] * rows,
-        "prompt_sha256": [_sha256(prompt) for prompt in ids],
-        "prompt_tokens": pc.list_value_length(ids),
-        "history_kept": prompts["history_kept"],
-        "completion_tokens": [len(result.token_ids) if result else None for result in done],
-        "finish_reason": [result.finish_reason if result else None for result in done],
-        "seed": seeds,
-        "generated_at": [datetime.now(UTC)] * rows,
-        "is_generated": [True] * rows,
-    }
-    arrays = [
-        pa.array(columns[field.name], field.type) if isinstance(columns[field.name], list) else columns[field.name]
-        for field in UNSCORED
-    ]
-    return pa.Table.from_arrays(arrays, schema=UNSCORED).append_column("reference", prompts["reference"])
-
-
-def _sha256(prompt: pa.ListScalar) -> str | None:
-    if prompt.values is None:
-        return None
-    return hashlib.sha256(np.asarray(prompt.values, dtype=np.int32).tobytes()).hexdigest()

@@ -6,11 +6,14 @@ import contextlib
 import hashlib
 import importlib.metadata
 import json
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from reviewllm import __version__
 from reviewllm.config import StageConfig
 from reviewllm.generation.config import GenerationConfig
+from reviewllm.generation.endpoint_config import EndpointConfig
 from reviewllm.prompts.renderer import PROMPT_VERSION, PromptConfig, load_tokenizer
 from reviewllm.scoring.scorer import scorer_versions
 from reviewllm.sft.adapter import Canary, check_context, check_fits, local_model_folder, model_digest
@@ -25,10 +28,25 @@ class Variant(StageConfig):
     prompt: PromptConfig
     canaries: list[Canary] = []
     fingerprint: str
+    repeat: int = 0  # number of the repetition; each samples from other seeds
+
+    def seeds(self, names: Sequence[str], generation: GenerationConfig) -> list[int]:
+        """The seed of each row's sampling, by the row's example id."""
+        return [row_seed(name, generation.sampling_seed + self.repeat) for name in names]
 
 
-def make_variant(*, base_model: str, adapter: Path | None, prompt: PromptConfig, generation: GenerationConfig) -> Variant:
+def row_seed(example_id: str, run_seed: int) -> int:
+    """The seed of a row's sampling, 0 to 2^31 - 1: a re-run writes the same text, and no two rows share their luck."""
+    return int.from_bytes(hashlib.blake2b(f"{run_seed}:{example_id}".encode(), digest_size=4).digest()) >> 1
+
+
+def make_variant(
+    *, base_model: str, adapter: Path | None, prompt: PromptConfig, generation: GenerationConfig, repeat: int = 0
+) -> Variant:
     """Check that base, adapter and prompt belong together, and compute their fingerprint.
+
+    Args:
+        repeat: number of the repetition, from 0.
 
     Raises:
         ConfigError: the base cannot be read, or its context is too short for prompt and response.
@@ -44,7 +62,38 @@ def make_variant(*, base_model: str, adapter: Path | None, prompt: PromptConfig,
         adapter=adapter.resolve() if adapter else None,
         prompt=prompt,
         canaries=description.canaries if description else [],
-        fingerprint=fingerprint(base, adapter, prompt, generation),
+        fingerprint=fingerprint(base, adapter, prompt, _repeated(generation, repeat)),
+        repeat=repeat,
+    )
+
+
+def _repeated(generation: GenerationConfig, repeat: int) -> GenerationConfig:
+    """How a repetition samples."""
+    return generation.model_copy(update={"sampling_seed": generation.sampling_seed + repeat})
+
+
+def endpoint_variant(
+    endpoint: EndpointConfig, *, base_model: str, prompt: PromptConfig, generation: GenerationConfig, repeat: int = 0
+) -> Variant:
+    """A model behind an endpoint; the base lends its tokenizer, which cuts the prompts, and writes nothing.
+
+    Raises:
+        ConfigError: the base cannot be read.
+    """
+    base = local_model_folder(base_model)
+    load_tokenizer(str(base))
+    sampling = {
+        name: value for name, value in _repeated(generation, repeat).sampling().items() if not name.startswith("engine")
+    }
+    return Variant(
+        model=endpoint.model,
+        base=base,
+        adapter=None,
+        prompt=prompt,
+        fingerprint=_sha256(
+            {"endpoint": endpoint.deciding(), "base": model_digest(base), "sampling": sampling, **_rest(prompt)}
+        ),
+        repeat=repeat,
     )
 
 
@@ -60,14 +109,26 @@ def engine_version(generation: GenerationConfig) -> str:
 
 def fingerprint(base: Path, adapter: Path | None, prompt: PromptConfig, generation: GenerationConfig) -> str:
     """sha256 over all that decides a row's text and scores: equal fingerprints may share rows, others never."""
-    parts = {
-        "base": model_digest(base),
-        "adapter": model_digest(adapter) if adapter else None,
+    return _sha256(
+        {
+            "base": model_digest(base),
+            "adapter": model_digest(adapter) if adapter else None,
+            "sampling": generation.sampling(),
+            "engine": engine_version(generation),
+            **_rest(prompt),
+        }
+    )
+
+
+def _rest(prompt: PromptConfig) -> dict[str, Any]:
+    """What decides a row's text and scores beside the model."""
+    return {
         "prompt": {**prompt.model_dump(exclude={"instruction_file"}), "instruction": prompt.instruction()},
         "prompt_version": PROMPT_VERSION,
-        "sampling": generation.sampling(),
         "scorers": scorer_versions(),
-        "engine": engine_version(generation),
         "code": __version__,
     }
+
+
+def _sha256(parts: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()

@@ -143,7 +143,7 @@ def _follow(
             break
         if isinstance(row, BaseException):
             raise reason or own_error(row, EngineError) from row
-        counts = _add(counts, row)
+        counts = add_shard(counts, row)
         try:
             engines = BoardCounts(**ray.get(board.counts.remote(), timeout=30))
         except ray.exceptions.GetTimeoutError:
@@ -186,7 +186,8 @@ def _reason_to_stop(
     return None
 
 
-def _add(counts: RunCounts, row: dict[str, Any]) -> RunCounts:
+def add_shard(counts: RunCounts, row: dict[str, Any]) -> RunCounts:
+    """Counts with those of one more shard: a row of what `ShardScorer` gives, or {} for none."""
     if not row:
         return counts
     if row["handed_back"]:

@@ -8,7 +8,8 @@ import pytest
 
 from reviewllm.errors import ConfigError
 from reviewllm.generation.config import GenerationConfig
-from reviewllm.generation.model import fingerprint, make_variant
+from reviewllm.generation.endpoint_config import EndpointConfig
+from reviewllm.generation.model import endpoint_variant, fingerprint, make_variant, row_seed
 from reviewllm.prompts.renderer import PromptConfig
 
 PROMPT, GENERATION = PromptConfig(max_prompt_tokens=512), GenerationConfig()
@@ -46,3 +47,42 @@ def test_make_variant_over_the_bases_context_is_refused(random_base: Path) -> No
             prompt=PromptConfig(max_prompt_tokens=1024),
             generation=GenerationConfig(max_new_tokens=256),
         )
+
+
+def test_endpoint_variant_changes_with_whatever_decides_the_text(random_base: Path) -> None:
+    endpoint = EndpointConfig(url="https://host/v1", model="gpt-4o")
+
+    def made(generation: GenerationConfig = GENERATION, prompt: PromptConfig = PROMPT, **options: object) -> str:
+        changed = endpoint.model_copy(update=options)
+        return endpoint_variant(changed, base_model=str(random_base), prompt=prompt, generation=generation).fingerprint
+
+    fingerprints = [
+        made(),
+        made(url="https://other/v1"),
+        made(model="gpt-3.5-turbo"),
+        made(api="completions"),
+        made(extra_body={"top_k": 5}),
+        made(unsupported=["seed"]),
+        made(GENERATION.model_copy(update={"temperature": 0.7})),
+        made(prompt=PROMPT.model_copy(update={"rating": False})),
+        fingerprint(random_base, None, PROMPT, GENERATION),
+    ]
+    assert len(set(fingerprints)) == len(fingerprints)
+    same = GENERATION.model_copy(update={"engine": "rule", "engine_kwargs": {"quantization": "fp8"}})
+    assert made(same, api_key_variable="OTHER_KEY", max_concurrency=1, price_per_million_prompt_tokens=2.5) == made()
+
+
+def test_endpoint_variant_is_not_bound_by_the_bases_context(random_base: Path) -> None:
+    variant = endpoint_variant(
+        EndpointConfig(url="https://host/v1", model="gpt-4o"),
+        base_model=str(random_base),
+        prompt=PromptConfig(max_prompt_tokens=4000),
+        generation=GENERATION,
+    )
+    assert (variant.model, variant.adapter, variant.canaries) == ("gpt-4o", None, [])
+
+
+def test_row_seed_is_stable_and_differs_by_row_and_run() -> None:
+    assert row_seed("a", 0) == row_seed("a", 0)
+    assert len({row_seed(str(number), run) for number in range(100) for run in range(2)}) == 200
+    assert all(0 <= row_seed(str(number), 0) < 2**31 for number in range(1000))

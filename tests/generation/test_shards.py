@@ -14,7 +14,7 @@ from conftest import entry, example
 
 from reviewllm.errors import SchemaError
 from reviewllm.generation.config import GenerationConfig
-from reviewllm.generation.generate_shard import ShardGenerator, row_seed
+from reviewllm.generation.generate_shard import ShardGenerator
 from reviewllm.generation.model import make_variant
 from reviewllm.generation.render_shard import ShardRenderer
 from reviewllm.generation.score_shard import ShardScorer
@@ -124,10 +124,3 @@ def test_shard_that_is_no_examples_table_is_named(random_base: Path, tmp_path: P
     renderer = ShardRenderer(spec_of(random_base, tmp_path))
     with pytest.raises(SchemaError, match=r"lacks the column\(s\) title"):
         renderer(task_table([Task([Piece("out/shard.parquet")], 0, "x.parquet")]))
-
-
-def test_row_seed_is_stable_and_differs_by_row_and_run() -> None:
-    # blake2b of "0:a", 4 bytes, shifted right by one: written down once, must never change between versions
-    assert row_seed("a", 0) == row_seed("a", 0)
-    assert len({row_seed(str(number), run) for number in range(100) for run in range(2)}) == 200
-    assert all(0 <= row_seed(str(number), 0) < 2**31 for number in range(1000))

@@ -1,0 +1,66 @@
+"""What was written for a shard as rows of the generations table, whether an engine, an endpoint or a rule wrote it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from reviewllm.generation.engine import Completion
+from reviewllm.generation.failures import Failure
+from reviewllm.generation.journal import Result
+from reviewllm.generation.model import Variant
+from reviewllm.generation.tasks import UNSCORED
+
+
+def generation_rows(prompts: pa.Table, seeds: Sequence[int], results: Sequence[Result], variant: Variant) -> pa.Table:
+    """The generations of a shard, without scores, and their references; every row has every column.
+
+    Args:
+        prompts: what `ShardRenderer` made of the shard's examples; results and seeds are in its order.
+        results: of every row its text, or why it has none, whatever wrote it.
+        variant: what wrote them.
+    """
+    ids = prompts["prompt_ids"].combine_chunks()
+    done = [result if isinstance(result, Completion) else None for result in results]
+    failed = [result if isinstance(result, Failure) else None for result in results]
+    rows = len(results)
+    columns = {
+        **{name: prompts[name] for name in ("example_id", "user_id", "item_id", "category", "rating", "split")},
+        "review": [result.text if result else None for result in done],
+        "error": [result.message if result else None for result in failed],
+        "error_stage": [result.stage if result else None for result in failed],
+        "error_class": [result.error_class if result else None for result in failed],
+        "attempts": [result.attempts if result else 1 for result in failed],
+        "model": [variant.model] * rows,
+        "adapter": [str(variant.adapter) if variant.adapter else None] * rows,
+        "with_rating": [variant.prompt.rating] * rows,
+        "fingerprint": [variant.fingerprint] * rows,
+        "prompt_sha256": [_sha256(prompt) for prompt in ids],
+        "prompt_tokens": pc.list_value_length(ids),
+        "history_kept": prompts["history_kept"],
+        "completion_tokens": [_tokens(result) if result else None for result in done],
+        "finish_reason": [result.finish_reason if result else None for result in done],
+        "seed": list(seeds),
+        "generated_at": [datetime.now(UTC)] * rows,
+        "is_generated": [True] * rows,
+    }
+    arrays = [
+        pa.array(columns[field.name], field.type) if isinstance(columns[field.name], list) else columns[field.name]
+        for field in UNSCORED
+    ]
+    return pa.Table.from_arrays(arrays, schema=UNSCORED).append_column("reference", prompts["reference"])
+
+
+def _tokens(completion: Completion) -> int:
+    return len(completion.token_ids) if completion.completion_tokens is None else completion.completion_tokens
+
+
+def _sha256(prompt: pa.ListScalar) -> str | None:
+    if prompt.values is None:
+        return None
+    return hashlib.sha256(np.asarray(prompt.values, dtype=np.int32).tobytes()).hexdigest()

@@ -1,0 +1,45 @@
+"""Texts from anywhere become the same rows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pyarrow as pa
+from conftest import example
+
+from reviewllm.generation.config import GenerationConfig
+from reviewllm.generation.engine import Completion
+from reviewllm.generation.failures import Failure
+from reviewllm.generation.model import make_variant
+from reviewllm.generation.render_shard import ShardRenderer
+from reviewllm.generation.rows import generation_rows
+from reviewllm.generation.tasks import UNSCORED, GenerationSpec, Piece, Task, from_stream, task_table
+from reviewllm.prompts.renderer import PromptConfig
+from reviewllm.tables import EXAMPLES, write_table
+
+
+def test_rows_have_every_column_and_the_tokens_that_were_told(random_base: Path, tmp_path: Path) -> None:
+    names = ["by ids", "by number", "failed"]
+    examples = pa.Table.from_pylist([example(example_id=name) for name in names], schema=EXAMPLES.schema)
+    write_table(examples, tmp_path / "shard.parquet", EXAMPLES)
+    variant = make_variant(
+        base_model=str(random_base), adapter=None, prompt=PromptConfig(max_prompt_tokens=400), generation=GenerationConfig()
+    )
+    spec = GenerationSpec(
+        generation=GenerationConfig(),
+        model=random_base,
+        live_adapters=False,
+        variants=[variant],
+        source=str(tmp_path),
+        target=str(tmp_path / "out"),
+    )
+    rendered = ShardRenderer(spec)(task_table([Task([Piece("shard.parquet")], 0, "out.parquet")]))
+    prompts = from_stream(rendered["prompts"][0].as_py())
+    results = [Completion("a", [1, 2], "stop"), Completion("b", [1], "length", 7), Failure("generate", "Refused", "no", 1)]
+    rows = generation_rows(prompts, [5, 6, 7], results, variant)
+    assert rows.schema.names == [*UNSCORED.names, "reference"]
+    assert rows["completion_tokens"].to_pylist() == [2, 7, None]
+    assert rows["finish_reason"].to_pylist() == ["stop", "length", None]
+    assert rows["error_class"].to_pylist() == [None, None, "Refused"]
+    assert rows["seed"].to_pylist() == [5, 6, 7]
+    assert rows["reference"].to_pylist() == ["Fine."] * 3
