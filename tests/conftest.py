@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
+from browser import ARGUMENTS
 from pyarrow import fs
 
 from reviewllm.sft.samples import SAMPLES, Sample, SampleFile
@@ -106,6 +108,24 @@ def shared_data() -> Callable[[str], Path]:
         return path
 
     return find
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """A headless Chromium, driven by playwright; tests are skipped where there is none.
+
+    Of a module and not of the session: while it is open, its thread counts as running an event loop, and `asyncio.run` of
+    other tests would fail.
+    """
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        pytest.skip("needs chromium on PATH, which is not there")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        running = playwright.chromium.launch(executable_path=chromium, args=ARGUMENTS)
+        yield running
+        running.close()
 
 
 @pytest.fixture(scope="session")
