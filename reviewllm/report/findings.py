@@ -1,116 +1,220 @@
-"""Tables -> findings in plain words, by rule: what the intervals carry, and nothing else.
-
-A difference counts where the two 95 % intervals do not overlap. That is stricter than a paired test (it misses small
-differences that such a test would find), and it never claims more than the table shows.
-"""
+"""Tables and comparisons -> findings in plain words, by rule: what the comparisons carry, and nothing else."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Literal
+from collections.abc import Sequence
 
-from reviewllm.report.content import Finding, ScoreRow, ScoreTable, Verdict
+from reviewllm.evaluation.baselines import REAL
+from reviewllm.evaluation.comparisons import Side
+from reviewllm.evaluation.figures import FIGURES
+from reviewllm.report.content import Compared, FigureTable, Finding, Outcome, ScoreRow, ScoreTable, Verdict
 from reviewllm.report.score_tables import LABELS, rating_label, row_label
 
-MIN_ROWS = 20  # below about 20 clusters a percentile bootstrap interval is too narrow to decide anything
-
-Difference = Literal["higher", "lower", "unclear"]
-
-_AGREED: dict[Difference, tuple[Verdict, str]] = {  # where all scores agree
+_AGREED: dict[Outcome, tuple[Verdict, str]] = {  # where all scores agree
     "higher": ("better", "beats {} on every score"),
     "lower": ("worse", "is behind {} on every score"),
-    "unclear": ("unclear", "shows no clear difference from {}"),
+    "no difference": ("same", "shows no difference from {}"),
+    "too few users": ("unknown", "cannot be told apart from {}: there are too few users"),
 }
 
+_LEADING = "sbert_cosine"  # nearness in meaning, which a text by other words can reach
 
-def findings(tables: Sequence[ScoreTable], bases: Mapping[str, str]) -> tuple[Finding, ...]:
-    """Say whether each adapter beats its base on each set, and whether ratings help on the hard set.
+
+def findings(
+    tables: Sequence[ScoreTable], figures: Sequence[FigureTable], comparisons: Sequence[Compared], candidate: Side
+) -> tuple[Finding, ...]:
+    """Say which model scores highest and whether the candidate should be trusted over the others, on each set.
 
     Args:
         tables: both tables, of one run.
-        bases: the name of each adapted model with the name of its base, whether or not the base was evaluated.
+        figures: those without a reference, for the polite texts.
+        comparisons: of the candidate with the others, and of models with themselves without ratings.
+        candidate: the model whose adoption is to be decided.
     """
-    found = []
+    found: list[Finding] = []
     for table in tables:
         if not table.rows:
             found.append(_unknown(f"The {table.split} set has no rows, so nothing can be said about it."))
             continue
-        adapted = [name for name in _models(table) if name in bases]
-        if not adapted:
-            found.append(
-                _unknown(f"On the {table.split} set no adapter stands beside its base, so there is no gain to tell.")
-            )
-        found.extend(_adapter_against_base(table, name, bases[name]) for name in adapted)
-        if table.split == "hard":
-            found.extend(_with_against_without_rating(table, name) for name in adapted or _models(table))
+        mine = [pair for pair in comparisons if pair.split == table.split]
+        found.append(_standing(table, mine, candidate))
+        found += _against_models(table, mine, candidate)
+        found += _against_baselines(table, mine, candidate)
+        found += _ratings(table, mine, candidate) if table.split == "hard" else []
+    found += [finding for table in figures if table.split == "hard" for finding in _polite(table, candidate)]
     return tuple(found)
 
 
-def difference(row: ScoreRow, other: ScoreRow, metric: str) -> Difference:
-    """Say whether `row` is higher or lower than `other`: unclear where intervals overlap or rows are too few."""
-    mine, theirs = row.cells[metric], other.cells[metric]
-    if min(row.n, other.n) < MIN_ROWS:
-        return "unclear"
-    if mine.ci_low > theirs.ci_high:
-        return "higher"
-    return "lower" if mine.ci_high < theirs.ci_low else "unclear"
+def _standing(table: ScoreTable, pairs: Sequence[Compared], candidate: Side) -> Finding:
+    """Where the candidate stands among all others, and who has the highest means, which says nothing yet about how sure."""
+    n = table.rows[0].n
+    subject = f"On the {table.split} set ({n:,} purchase{'s' if n > 1 else ''})"
+    tops: dict[str, list[str]] = {}
+    for metric in table.metrics:
+        best = max(table.rows, key=lambda row: row.cells[metric].value)
+        tops.setdefault(row_label(best), []).append(f"{LABELS[metric]} {best.cells[metric].value:.2f}")
+    highest = "highest means: " + "; ".join(f"{name} ({', '.join(values)})" for name, values in tops.items())
+    mine = [pair for pair in pairs if Side(pair.model, pair.with_rating) == candidate and pair.metric == _LEADING]
+    if not mine:
+        return Finding(
+            claim=f"{subject} {_side_label(candidate)} is compared with nothing.", verdict="unknown", evidence=(highest,)
+        )
+    ahead, behind = len(_of(mine, "higher")), len(_of(mine, "lower"))
+    level = len(mine) - ahead - behind
+    claim = (
+        f"{subject}, in {LABELS[_LEADING]}, {_side_label(candidate)} is ahead of {ahead} of {len(mine)} other ways to write, "
+        f"not to be told from {level}, and behind {behind}."
+    )
+    return Finding(claim=claim, verdict="none", evidence=(highest,))
 
 
-def _adapter_against_base(table: ScoreTable, adapted: str, base: str) -> Finding:
-    for with_rating in (True, False):  # as the paper compares first; without ratings only where nothing else was run
-        row, other = _row(table, adapted, with_rating=with_rating), _row(table, base, with_rating=with_rating)
-        if row and other:
-            return _compare(f"On the {table.split} set, {row_label(row)}", row, f"its base {base}", other)
-    return _unknown(
-        f"On the {table.split} set, {adapted} cannot be compared with its base {base}: "
-        "the two were not evaluated with the same kind of prompt."
+def _against_models(table: ScoreTable, pairs: Sequence[Compared], candidate: Side) -> list[Finding]:
+    """The candidate against its base and against every endpoint, asked in the same way."""
+    return [
+        _compare(table, row, [pair for pair in pairs if _is(pair, candidate, row)], candidate)
+        for row in table.rows
+        if row.kind in ("base", "endpoint") and row.with_rating == candidate.with_rating and row.model != candidate.model
+    ]
+
+
+def _compare(table: ScoreTable, row: ScoreRow, pairs: Sequence[Compared], candidate: Side) -> Finding:
+    subject = f"On the {table.split} set, {_side_label(candidate)}"
+    against = f"its base {row.model}" if row.kind == "base" else row_label(row)
+    scored = [pair for pair in pairs if pair.metric in LABELS]
+    if not scored:
+        return _unknown(f"{subject} cannot be compared with {against}: the two have no rows in common.")
+    return _judged(subject, against, scored)
+
+
+def _judged(subject: str, against: str, pairs: Sequence[Compared]) -> Finding:
+    outcomes = {pair.verdict for pair in pairs}
+    if len(outcomes) == 1:
+        verdict, words = _AGREED[outcomes.pop()]
+        claim = f"{subject} {words.format(against)}."
+    else:
+        verdict, claim = "mixed", f"{subject}, against {against}: {_by_outcome(pairs)}."
+    return Finding(claim=claim, verdict=verdict, evidence=tuple(map(_evidence, pairs)))
+
+
+def _against_baselines(table: ScoreTable, pairs: Sequence[Compared], candidate: Side) -> list[Finding]:
+    """Whether a text that no model wrote does as well."""
+    rules = {(row.model, row.with_rating): row for row in table.rows if row.kind == "baseline"}
+    mine = [
+        pair
+        for pair in pairs
+        if Side(pair.model, pair.with_rating) == candidate
+        and (pair.other, pair.other_with_rating) in rules
+        and pair.metric in LABELS
+    ]
+    if not mine:
+        return []
+    subject = f"On the {table.split} set, {_side_label(candidate)}"
+    ahead, level, unknown = (_of(mine, outcome) for outcome in ("lower", "no difference", "too few users"))
+    if unknown:
+        return [_unknown(f"{subject} cannot be told apart from texts copied by rule: there are too few users.")]
+    if not ahead and not level:
+        return [Finding(claim=f"{subject} beats every text copied by rule on every score.", verdict="better")]
+    parts = [f"behind {_listed(ahead)}"] if ahead else []
+    parts += [f"no different from {_listed(level)}"] if level else []
+    verdict: Verdict = "worse" if ahead else "mixed"
+    evidence = tuple(map(_evidence, [*ahead, *level]))
+    return [
+        Finding(claim=f"{subject}, against texts copied by rule: {'; '.join(parts)}.", verdict=verdict, evidence=evidence)
+    ]
+
+
+def _ratings(table: ScoreTable, pairs: Sequence[Compared], candidate: Side) -> list[Finding]:
+    """Whether it helps a model to be shown ratings."""
+    # A candidate without ratings is compared with itself both ways around.
+    own = [
+        pair
+        for pair in pairs
+        if pair.model == pair.other == candidate.model and pair.with_rating and pair.metric in LABELS
+    ]
+    subject, against = f"{candidate.model} (w/ rating)", f"{candidate.model} (w/o rating)"
+    if own:
+        return [_judged(f"On the {table.split} set, {subject}", against, own)]
+    only = rating_label(with_rating=candidate.with_rating)
+    return [
+        _unknown(
+            f"Whether ratings help {candidate.model} on the {table.split} set cannot be told: it was evaluated {only} only."
+        )
+    ]
+
+
+def _polite(table: FigureTable, candidate: Side) -> list[Finding]:
+    """How often a dissatisfied user is given a satisfied text: the paper's 'polite' models."""
+    of = {(row.model, row.with_rating): row.cells["polite"] for row in table.rows if "polite" in row.cells}
+    mine, people = of.get((candidate.model, candidate.with_rating)), of.get((REAL.name, False))
+    if mine is None or people is None:
+        return []
+    others = ", ".join(
+        f"{row_label(row)} {row.cells['polite'].value:.0f} %"
+        for row in table.rows
+        if row.kind in ("base", "endpoint") and "polite" in row.cells
+    )
+    return [
+        Finding(
+            claim=f"Of {mine.n} purchases of 1 or 2 stars, {_side_label(candidate)} answers {mine.value:.0f} % with a text that "
+            f"sounds positive; of the real reviews {people.value:.0f} % sound so.",
+            verdict="none",
+            evidence=(f"{FIGURES['polite'].label}: {others}",) if others else (),
+        )
+    ]
+
+
+def _is(pair: Compared, candidate: Side, row: ScoreRow) -> bool:
+    return Side(pair.model, pair.with_rating) == candidate and (pair.other, pair.other_with_rating) == (
+        row.model,
+        row.with_rating,
     )
 
 
-def _with_against_without_rating(table: ScoreTable, model: str) -> Finding:
-    row, other = _row(table, model, with_rating=True), _row(table, model, with_rating=False)
-    if row and other:
-        return _compare(f"On the {table.split} set, {row_label(row)}", row, row_label(other), other)
-    only = rating_label(with_rating=row is not None)
-    return _unknown(f"Whether ratings help {model} on the {table.split} set cannot be told: it was evaluated {only} only.")
+def _of(pairs: Sequence[Compared], outcome: Outcome) -> list[Compared]:
+    return [pair for pair in pairs if pair.verdict == outcome]
 
 
-def _compare(subject: str, row: ScoreRow, against: str, other: ScoreRow) -> Finding:
-    outcomes = {metric: difference(row, other, metric) for metric in row.cells}
-    if len(set(outcomes.values())) == 1:
-        verdict, claim = _AGREED[next(iter(outcomes.values()))]
-        claim = f"{subject} {claim.format(against)}."
-    else:
-        verdict, claim = "mixed", f"{subject}, against {against}: {_by_outcome(outcomes)}."
-    if min(row.n, other.n) < MIN_ROWS:
-        claim += f" With {row.n} row{'s' if row.n > 1 else ''} there are too few to tell."
-    return Finding(claim=claim, verdict=verdict, evidence=tuple(_evidence(row, other, *pair) for pair in outcomes.items()))
+def _listed(pairs: Sequence[Compared]) -> str:
+    """Names of the others with their scores: 'own latest review (ROUGE-1, ROUGE-L); ...'."""
+    named: dict[str, list[str]] = {}
+    for pair in pairs:
+        named.setdefault(_other_label(pair), []).append(LABELS[pair.metric])
+    return ", ".join(f"the {name} ({', '.join(labels)})" for name, labels in named.items())
 
 
-def _by_outcome(outcomes: Mapping[str, Difference]) -> str:
-    """Group the metrics: 'higher on ROUGE-1 and ROUGE-L; no clear difference on sbert_cosine'."""
-    words: dict[Difference, str] = {"higher": "higher on", "lower": "lower on", "unclear": "no clear difference on"}
-    groups = {word: [LABELS[metric] for metric, found in outcomes.items() if found == key] for key, word in words.items()}
+def _by_outcome(pairs: Sequence[Compared]) -> str:
+    """Group the metrics: 'higher on ROUGE-1 and ROUGE-L; no difference on sbert_cosine'."""
+    words: dict[Outcome, str] = {"higher": "higher on", "lower": "lower on", "no difference": "no difference on"}
+    words["too few users"] = "too few users to tell on"
+    groups = {word: [LABELS[pair.metric] for pair in _of(pairs, outcome)] for outcome, word in words.items()}
     return "; ".join(f"{word} {' and '.join(labels)}" for word, labels in groups.items() if labels)
 
 
-def _evidence(row: ScoreRow, other: ScoreRow, metric: str, outcome: Difference) -> str:
-    mine, theirs = row.cells[metric], other.cells[metric]
-    gain = f"{mine.value - theirs.value:+.2f}"
+def _evidence(pair: Compared) -> str:
+    effect = "" if pair.effect_size is None else f", effect size {pair.effect_size:+.2f}"
+    told = "" if pair.verdict in ("higher", "lower") else f": {pair.verdict}"
     return (
-        f"{LABELS[metric]}: {mine.value:.2f} [{mine.ci_low:.2f}, {mine.ci_high:.2f}] against "
-        f"{theirs.value:.2f} [{theirs.ci_low:.2f}, {theirs.ci_high:.2f}], {gain}"
-        + (": no clear difference" if outcome == "unclear" else "")
+        f"{LABELS[pair.metric]} {pair.difference:+.2f} [{pair.ci_low:+.2f}, {pair.ci_high:+.2f}] against "
+        f"{_other_label(pair)}{effect}, corrected p {p_text(pair.p_corrected)}{told}"
     )
+
+
+def p_text(p: float) -> str:
+    """A p-value to two digits.
+
+    >>> p_text(0.0004), p_text(0.0123)
+    ('< 0.001', '0.012')
+    """
+    return "< 0.001" if p < 0.001 else f"{p:.2g}"
+
+
+def _side_label(side: Side) -> str:
+    return f"{side.model} ({rating_label(with_rating=side.with_rating)})"
+
+
+def _other_label(pair: Compared) -> str:
+    return f"{pair.other} ({rating_label(with_rating=pair.other_with_rating)})"
 
 
 def _unknown(claim: str) -> Finding:
     return Finding(claim=claim, verdict="unknown")
-
-
-def _models(table: ScoreTable) -> list[str]:
-    return list(dict.fromkeys(row.model for row in table.rows))
-
-
-def _row(table: ScoreTable, model: str, *, with_rating: bool) -> ScoreRow | None:
-    return next((row for row in table.rows if row.model == model and row.with_rating == with_rating), None)

@@ -1,50 +1,125 @@
-"""Content of a report -> one HTML page that needs no network and runs no script, and both files on disk."""
+"""Content of a report -> one HTML page that needs no network, and both files on disk."""
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import json
-import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from reviewllm.report.content import Report, report_json
+from reviewllm.annotation.plots import annotation_plot_svg
+from reviewllm.evaluation.baselines import REAL
+from reviewllm.evaluation.comparisons import Side
+from reviewllm.evaluation.figures import FIGURES
+from reviewllm.report.changes import Changes
+from reviewllm.report.content import Example, Report, report_json
+from reviewllm.report.figure_tables import SLICES
 from reviewllm.report.files import write_text
-from reviewllm.report.plots import plot_svg
+from reviewllm.report.findings import p_text
+from reviewllm.report.plots import comparison_svg, length_svg, plot_svg, rating_svg, slice_svg
 from reviewllm.report.score_tables import LABELS, PAPER_MARK, is_best, rating_label, table_title
+from reviewllm.report.templates import page_environment
 
-# What HTML forbids or shows as nothing: control characters other than tab and line ends.
-_CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
+_FOLDER = Path(__file__).parent
+_CHOICES = ("split", "rating", "category")  # by which examples can be chosen
 
 
 def render_page(report: Report) -> str:
     """Render a report as one HTML page.
 
-    Every text is escaped, whatever it holds; control characters become U+FFFD. The page loads nothing and runs no script,
-    and a Content-Security-Policy says so to the browser. The same report gives the same bytes.
+    Every text is escaped, whatever it holds; control characters become U+FFFD. The page loads nothing and runs one script, its
+    own, to search the examples: a Content-Security-Policy says so to the browser. Without the script all examples are shown.
+    The same report gives the same bytes.
     """
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        finalize=_visible,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(count=_count, flatten=flatten)
+    environment = page_environment(_FOLDER)
+    environment.filters["flatten"] = flatten
+    script = (_FOLDER / "browse.js").read_text(encoding="utf-8")
     return environment.get_template("page.html").render(
         report=report,
-        # Not escaped again: matplotlib has escaped the names in its plots.
-        plots={table.split: Markup(plot_svg(table)) for table in report.tables},
+        script=Markup(script),
+        script_sha256=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+        **_plots(report),
+        **_choices(report),
         labels=LABELS,
+        figures=FIGURES,
+        slice_names=SLICES,
+        real=REAL.name,
+        written={model.name for model in report.evaluation.models if model.kind != "baseline"}
+        if report.evaluation
+        else set(),
         paper_mark=PAPER_MARK,
         is_best=is_best,
         rating_label=rating_label,
         table_title=table_title,
+        p_text=p_text,
     )
+
+
+def _plots(report: Report) -> dict[str, Any]:
+    """Every plot; not escaped again: matplotlib has escaped the names in them."""
+    candidate = _candidate(report)
+    against = {
+        split: [
+            pair for pair in report.comparisons if pair.split == split and Side(pair.model, pair.with_rating) == candidate
+        ]
+        for split in ("simple", "hard")
+    }
+    return {
+        "plots": {table.split: Markup(plot_svg(table)) for table in report.tables},
+        "comparison_plots": {
+            split: Markup(comparison_svg(pairs, metric="sbert_cosine", prefix=f"ahead-{split}"))
+            for split, pairs in against.items()
+        },
+        "slice_plots": [
+            Markup(slice_svg(table, _contrasted(report, table.split), prefix=f"slice-{number}"))
+            if table.slice != "category"
+            else ""
+            for number, table in enumerate(report.slices)
+        ],
+        "length_plot": Markup(length_svg(report.lengths, prefix="lengths")),
+        "rating_plot": Markup(rating_svg(report.ratings, prefix="ratings")),
+        "human_plot": Markup(annotation_plot_svg(report.human)) if report.human else "",
+    }
+
+
+def _candidate(report: Report) -> Side | None:
+    return Side(report.evaluation.candidate, report.evaluation.candidate_with_rating) if report.evaluation else None
+
+
+def _contrasted(report: Report, split: str) -> list[tuple[str, bool]]:
+    """Who is worth a line in a plot by slices: the candidate, models asked as it was, and the best text copied by rule."""
+    candidate = _candidate(report)
+    rows = next((table.rows for table in report.tables if table.split == split), ())
+    models = [Side(row.model, row.with_rating) for row in rows if row.kind != "baseline"]
+    alike = [side for side in models if candidate and side.with_rating == candidate.with_rating]
+    rules = sorted((row for row in rows if row.kind == "baseline"), key=lambda row: -row.cells["sbert_cosine"].value)
+    return [*sorted(alike, key=lambda side: side != candidate), *(Side(row.model, row.with_rating) for row in rules[:1])]
+
+
+def _choices(report: Report) -> dict[str, Any]:
+    """What examples can be chosen and put in order by."""
+    values = {
+        name: sorted(
+            {f"{value:g}" if isinstance(value := getattr(example, name), float) else value for example in report.examples}
+        )
+        for name in _CHOICES
+    }
+    return {"choices": values, "orders": [_order(example, _candidate(report), report) for example in report.examples]}
+
+
+def _order(example: Example, candidate: Side | None, report: Report) -> dict[str, object]:
+    """The candidate's score of an example and its gain over the base; empty where there is none."""
+    bases = {model.name for model in report.evaluation.models if model.kind == "base"} if report.evaluation else set()
+    scores = {(one.model, one.with_rating): one.scores.get("sbert_cosine") for one in example.outputs}
+    mine = scores.get(candidate) if candidate else None
+    base = next((scores.get((name, candidate.with_rating)) for name in bases), None) if candidate else None
+    gain = None if mine is None or base is None else mine - base
+    found = {"score": mine, "gain": gain, "loss": None if gain is None else -gain}
+    return {name: "" if value is None else round(value, 2) for name, value in found.items()}
 
 
 def write_report(report: Report, folder: Path) -> tuple[Path, Path]:
@@ -59,6 +134,15 @@ def write_report(report: Report, folder: Path) -> tuple[Path, Path]:
     return page, data
 
 
+def write_changes(changes: Changes, folder: Path) -> Path:
+    """Write `changes.html` and `changes.json` into a folder; returns the page."""
+    page = page_environment(_FOLDER).get_template("changes.html")
+    text = page.render(changes=changes, figures=FIGURES, rating_label=rating_label, p_text=p_text)
+    write_text(changes.model_dump_json(indent=1), folder / "changes.json")
+    write_text(text, folder / "changes.html")
+    return folder / "changes.html"
+
+
 def flatten(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
     """Yield a nested configuration as dotted keys with their values as JSON, text without its quotes.
 
@@ -70,15 +154,3 @@ def flatten(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, 
             yield from flatten(value, f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}", value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-
-
-def _visible(value: object) -> object:
-    return (
-        _CONTROL.sub("\N{REPLACEMENT CHARACTER}", value)
-        if isinstance(value, str) and not isinstance(value, Markup)
-        else value
-    )
-
-
-def _count(number: int | None) -> str:
-    return "–" if number is None else f"{number:,}"

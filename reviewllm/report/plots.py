@@ -1,90 +1,166 @@
-"""A score table -> one bar plot as SVG text, to be set inline in a page."""
+"""Tables of a report -> plots as SVG text, to be set inline in a page."""
 
 from __future__ import annotations
 
-import io
-import re
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from reviewllm.report.content import ScoreRow, ScoreTable
-from reviewllm.report.score_tables import LABELS, row_label
+from reviewllm.evaluation.figures import FIGURES
+from reviewllm.report.content import Cell, Compared, ScoreTable, SliceTable
+from reviewllm.report.score_tables import LABELS, rating_label, row_label
+from reviewllm.report.svg import COLOURS, INK, inline_svg
 
 if TYPE_CHECKING:
+    from matplotlib.artist import Artist
     from matplotlib.axes import Axes
-    from matplotlib.patches import Rectangle
+    from matplotlib.figure import Figure
 
-# Okabe and Ito's palette: told apart with every common colour blindness, and visible on white and on black.
-_COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9")
-_FAINT = 0.35  # opacity of bars without ratings
-_INK = "#787878"  # of text, axes and intervals; replaced by the text colour of the page around
-_SIZE_INCHES = (4.7, 2.7)  # narrow, so that its letters stay legible on a phone of 360 pixels
-_LEGEND_LINE_INCHES = 0.18
-_STYLE = {
-    "svg.fonttype": "none",
-    "text.parse_math": False,  # a `$` in the name of a model is a `$`
-    "font.size": 9,
-    **dict.fromkeys(("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color"), _INK),
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-}
+_WIDTH_INCHES = 5.2  # narrow, so that letters stay legible on a phone of 360 pixels
+_ROW_INCHES = 0.2
+_PANEL_INCHES = 0.55  # of a panel beside its rows
+_MOST_WORDS = 200  # at the right end of the histogram; longer texts are counted there
+_MOST_LINES = 5  # of a plot by slices, so that the lines can be told apart
 
 
 def plot_svg(table: ScoreTable) -> str:
-    """Draw a table's own rows as bars with their 95 % intervals, grouped by score; empty text where it has no rows.
+    """Draw a table's own rows as points with their 95 % intervals, one panel a score; empty text where it has no rows.
 
-    A model has one colour: full with ratings in its prompts, faint without. The background is transparent, letters are text,
-    and text and axes take the colour of the page around (`currentColor`). The same table gives the same bytes. Ids carry
-    the name of the split, so that several plots can stand in one page.
+    A model has one colour: filled points with ratings in its prompts, hollow ones without; baselines are squares. The same
+    table gives the same bytes.
     """
     if not table.rows:
         return ""
-    import matplotlib  # here, because it takes a second, and jobs that only want the tables should not wait for it
-    from matplotlib.figure import Figure
-
-    width, height = _SIZE_INCHES
-    with matplotlib.rc_context({**_STYLE, "svg.hashsalt": table.split}):
-        # A Figure without pyplot: no window, no global state, nothing to close.
-        figure = Figure(figsize=(width, height + _LEGEND_LINE_INCHES * len(table.rows)), layout="constrained")
-        keys = _draw_bars(figure.add_subplot(), table)
-        figure.legend(keys, [row_label(row) for row in table.rows], loc="outside lower left", frameon=False)
-        text = io.StringIO()
-        figure.savefig(text, format="svg", transparent=True, metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
-    return _inline(text.getvalue(), table.split)
-
-
-def _draw_bars(axes: Axes, table: ScoreTable) -> list[Rectangle]:
-    """Draw the bars and intervals of every row, and return a bar of each row for the legend."""
     models = list(dict.fromkeys(row.model for row in table.rows))
-    width = 0.85 / len(table.rows)
-    keys = []
-    for place, row in enumerate(table.rows):
-        left = (place - (len(table.rows) - 1) / 2) * width
-        positions = [group + left for group in range(len(table.metrics))]
-        colour = _COLOURS[models.index(row.model) % len(_COLOURS)]
-        fill = (colour, 1.0 if row.with_rating else _FAINT)
-        values = [row.cells[metric].value for metric in table.metrics]
-        bars = axes.bar(positions, values, width * 0.85, color=fill, edgecolor=colour, linewidth=1)
-        keys.append(bars[0])
-        axes.errorbar(
-            positions, values, _error_lengths(row, table.metrics), fmt="none", ecolor=_INK, elinewidth=1, capsize=2
-        )
-    axes.set_xticks(range(len(table.metrics)), [LABELS[metric] for metric in table.metrics])
-    axes.tick_params(axis="x", length=0)
-    axes.set_ylabel("score, 0 to 100")
-    return keys
+    height = len(table.metrics) * (_PANEL_INCHES + _ROW_INCHES * len(table.rows))
+
+    def draw(figure: Figure) -> None:
+        panels = figure.subplots(len(table.metrics), 1, squeeze=False)[:, 0]
+        for axes, metric in zip(panels, table.metrics, strict=True):
+            for place, row in enumerate(table.rows):
+                colour = COLOURS[models.index(row.model) % len(COLOURS)]
+                marker = "s" if row.kind == "baseline" else "o"
+                _point(axes, row.cells[metric], place, colour=colour, filled=row.with_rating, marker=marker)
+            _name_rows(axes, [row_label(row) for row in table.rows])
+            axes.set_title(LABELS[metric], loc="left", fontsize=9)
+
+    return inline_svg(draw, size_inches=(_WIDTH_INCHES, height), prefix=table.split)
 
 
-def _error_lengths(row: ScoreRow, metrics: tuple[str, ...]) -> list[list[float]]:
-    """Lengths of the intervals below and above the means; a mean may lie a rounding error outside one without width."""
-    cells = [row.cells[metric] for metric in metrics]
-    return [
-        [max(0.0, cell.value - cell.ci_low) for cell in cells],
-        [max(0.0, cell.ci_high - cell.value) for cell in cells],
-    ]
+def comparison_svg(pairs: Sequence[Compared], *, metric: str, prefix: str) -> str:
+    """Draw how far the candidate is ahead of each other model, with 95 % intervals; empty text where nothing is compared.
+
+    A difference that is not carried is drawn in the colour of the text.
+    """
+    mine = [pair for pair in pairs if pair.metric == metric]
+    if not mine:
+        return ""
+    colours = {"higher": COLOURS[2], "lower": COLOURS[4]}
+
+    def draw(figure: Figure) -> None:
+        axes = figure.add_subplot()
+        axes.axvline(0, color=INK, linewidth=0.8, linestyle=":")
+        for place, pair in enumerate(mine):
+            cell = Cell(value=pair.difference, ci_low=pair.ci_low, ci_high=pair.ci_high, n=pair.n)
+            _point(axes, cell, place, colour=colours.get(pair.verdict, INK), filled=pair.verdict in colours, marker="o")
+        _name_rows(axes, [f"{pair.other} ({rating_label(with_rating=pair.other_with_rating)})" for pair in mine])
+        axes.set_xlabel(f"ahead by, {LABELS.get(metric, FIGURES[metric].label)}")
+
+    return inline_svg(draw, size_inches=(_WIDTH_INCHES, _PANEL_INCHES + _ROW_INCHES * len(mine) + 0.2), prefix=prefix)
 
 
-def _inline(svg: str, prefix: str) -> str:
-    """Cut what only a file of its own needs, and make ids and colours fit the page around."""
-    svg = svg[svg.index("<svg") :]
-    svg = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{prefix}-", svg)
-    return svg.replace(_INK, "currentColor").strip()
+def slice_svg(table: SliceTable, shown: Sequence[tuple[str, bool]], *, prefix: str) -> str:
+    """Draw a figure by the groups of a slice for some models (`shown`: name and with_rating), with intervals.
+
+    At most five are drawn, the first of `shown`; empty text where the table has none of them.
+    """
+    known_rows = {(row.model, row.with_rating): row for row in table.rows}
+    rows = [known_rows[side] for side in shown if side in known_rows][:_MOST_LINES]
+    if not rows:
+        return ""
+
+    def draw(figure: Figure) -> None:
+        axes = figure.add_subplot()
+        keys: list[Artist] = []
+        for number, row in enumerate(rows):
+            shift = (number - (len(rows) - 1) / 2) * 0.12
+            known = [(place, row.cells[group]) for place, group in enumerate(table.groups) if group in row.cells]
+            colour = COLOURS[number % len(COLOURS)]
+            keys += axes.plot(
+                [place + shift for place, _ in known], [cell.value for _, cell in known], "o-", color=colour, ms=4
+            )
+            for place, cell in known:
+                axes.vlines(place + shift, *_ends(cell), color=colour, linewidth=1)
+        axes.set_xticks(range(len(table.groups)), table.groups)
+        axes.set_ylabel(FIGURES[table.figure].label)
+        _legend(figure, keys, [f"{row.model} ({rating_label(with_rating=row.with_rating)})" for row in rows])
+
+    return inline_svg(draw, size_inches=(_WIDTH_INCHES, 2.2 + 0.18 * len(rows)), prefix=prefix)
+
+
+def length_svg(lengths: Mapping[str, Sequence[int]], *, prefix: str) -> str:
+    """Draw how many words texts have, of each model (keys) as a line; empty text where there is no text at all."""
+    if not any(lengths.values()):
+        return ""
+    longest = min(_MOST_WORDS, max(max(counts, default=0) for counts in lengths.values()))
+    edges = [longest * number / 20 for number in range(21)] if longest else [0, 1]
+
+    def draw(figure: Figure) -> None:
+        axes = figure.add_subplot()
+        keys: dict[str, Artist] = {}
+        for number, (name, counts) in enumerate(lengths.items()):
+            if counts:
+                capped = [min(count, longest) for count in counts]
+                weights = [100 / len(capped)] * len(capped)
+                line = "--" if number >= len(COLOURS) else "-"
+                colour = COLOURS[number % len(COLOURS)]
+                keys[name] = axes.hist(
+                    capped, edges, weights=weights, histtype="step", color=colour, linestyle=line
+                )[2][0]
+        axes.set_xlabel(f"words of the text (longer ones at {longest})" if longest == _MOST_WORDS else "words of the text")
+        axes.set_ylabel("share of texts, %")
+        _legend(figure, list(keys.values()), list(keys))
+
+    return inline_svg(draw, size_inches=(_WIDTH_INCHES, 2.2 + 0.18 * len(lengths)), prefix=prefix)
+
+
+def rating_svg(ratings: Mapping[str, Mapping[str, int]], *, prefix: str) -> str:
+    """Draw how many evaluated purchases have how many stars, of each split (keys); empty text where there is none."""
+    if not any(ratings.values()):
+        return ""
+    stars = sorted({star for counts in ratings.values() for star in counts}, key=float)
+
+    def draw(figure: Figure) -> None:
+        axes = figure.add_subplot()
+        width = 0.8 / len(ratings)
+        for number, (split, counts) in enumerate(ratings.items()):
+            places = [place + (number - (len(ratings) - 1) / 2) * width for place in range(len(stars))]
+            axes.bar(
+                places, [counts.get(star, 0) for star in stars], width * 0.9, color=COLOURS[number], label=f"{split} set"
+            )
+        axes.set_xticks(range(len(stars)), stars)
+        axes.set_xlabel("stars")
+        axes.set_ylabel("purchases")
+        figure.legend(loc="outside lower left", frameon=False, ncols=len(ratings))
+
+    return inline_svg(draw, size_inches=(_WIDTH_INCHES, 2.3), prefix=prefix)
+
+
+def _point(axes: Axes, cell: Cell, place: int, *, colour: str, filled: bool, marker: str) -> None:
+    axes.hlines(place, *_ends(cell), color=colour, linewidth=1.2)
+    axes.plot([cell.value], [place], marker, color=colour, markerfacecolor=colour if filled else "none", markersize=5)
+
+
+def _legend(figure: Figure, keys: Sequence[Artist], names: Sequence[str]) -> None:
+    """Name what was drawn; names go with their artists, since matplotlib leaves out labels that begin with '_'."""
+    figure.legend(keys, names, loc="outside lower left", frameon=False)
+
+
+def _ends(cell: Cell) -> tuple[float, float]:
+    low, high = cell.ci_low, cell.ci_high
+    return cell.value if low is None else low, cell.value if high is None else high
+
+
+def _name_rows(axes: Axes, names: Sequence[str]) -> None:
+    axes.set_yticks(range(len(names)), names, fontsize=8)
+    axes.set_ylim(len(names) - 0.4, -0.6)  # the first row on top
+    axes.tick_params(axis="y", length=0)

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import polars as pl
 import pyarrow as pa
 
 from reviewllm.errors import SchemaError
+from reviewllm.evaluation.baselines import REAL
+from reviewllm.evaluation.contenders import Kind
+from reviewllm.evaluation.figures import TABLE
+from reviewllm.evaluation.metrics import ALL
+from reviewllm.evaluation.rows import SPLITS
 from reviewllm.report.content import Cell, PaperRow, ScoreRow, ScoreTable, Split
-from reviewllm.report.metrics import ALL, SPLITS
 from reviewllm.tables import METRICS
 
-LABELS = {"rouge1": "ROUGE-1", "rougeL": "ROUGE-L", "sbert_cosine": "sbert_cosine"}
+LABELS = {figure.name: figure.label for figure in TABLE}
 NAMES = {"simple": "simple evaluation", "hard": "hard evaluation, negative ratings only"}
 PAPER_MARK = "as reported in the paper, Llama-3-8B, other sample"
 
@@ -39,11 +45,15 @@ _PAPER = {
 }
 
 
-def score_tables(metrics: pa.Table) -> tuple[ScoreTable, ScoreTable]:
-    """Build table 1 (simple) and table 2 (hard) from the METRICS rows of one run, over all categories.
+def score_tables(metrics: pa.Table, kinds: Mapping[str, Kind]) -> tuple[ScoreTable, ScoreTable]:
+    """Build table 1 (simple) and table 2 (hard) from the METRICS rows of one run, over all rows.
 
     A row is a model with or without ratings, in the order of their first appearance; a value is the mean over the repeats,
-    as in the paper, and so is each end of its interval. A split that was not evaluated gives a table without rows.
+    as in the paper, and so is each end of its interval. A split that was not evaluated gives a table without rows. The
+    real reviews, which are no model, are in neither.
+
+    Args:
+        kinds: what each model is, by its name.
 
     Raises:
         SchemaError: a column is missing; the rows belong to several runs; a figure is there twice, is missing or is not
@@ -51,9 +61,19 @@ def score_tables(metrics: pa.Table) -> tuple[ScoreTable, ScoreTable]:
     """
     frame = pl.DataFrame(METRICS.check(metrics, where="metrics"))
     _check_figures(frame)
-    wanted = frame.filter((pl.col("category") == ALL) & pl.col("metric").is_in(list(LABELS)))
-    simple, hard = (_table(wanted, number, split) for number, split in enumerate(SPLITS, start=1))
+    wanted = frame.filter((pl.col("slice") == ALL) & pl.col("metric").is_in(list(LABELS)) & (pl.col("model") != REAL.name))
+    simple, hard = (_table(wanted, kinds, number, split) for number, split in enumerate(SPLITS, start=1))
     return simple, hard
+
+
+def cells(part: pl.DataFrame) -> dict[str, Cell]:
+    """The figures of one model's METRICS rows, by metric, over the repeats."""
+    means = part.group_by("metric", maintain_order=True).agg(
+        pl.col("value", "ci_low", "ci_high").mean(), sd=pl.col("value").std(), n=pl.col("n").max()
+    )
+    return {
+        name: Cell(value=value, ci_low=low, ci_high=high, sd=sd, n=n) for name, value, low, high, sd, n in means.iter_rows()
+    }
 
 
 def row_label(row: ScoreRow | PaperRow) -> str:
@@ -76,37 +96,40 @@ def table_title(table: ScoreTable) -> str:
     title = f"Table {table.number}: {NAMES[table.split]}"
     if not table.rows:
         return title
-    first = table.rows[0]
-    return f"{title} ({first.n:,} rows, {first.repeats} repeat{'s' if first.repeats > 1 else ''})"
+    repeats = max(row.repeats for row in table.rows)
+    return f"{title} ({table.rows[0].n:,} rows, {repeats} repeat{'s' if repeats > 1 else ''})"
 
 
-def plain_text(table: ScoreTable) -> str:
-    """Lay a table's own rows out for a terminal, without the paper's; `*` marks the best of a column."""
+def plain_text(table: ScoreTable, *, paper: bool = False) -> str:
+    """Lay a table's own rows out for a terminal, and with `paper` the paper's below them; `*` marks the best of a column."""
     if not table.rows:
         return f"{table_title(table)}\n  no rows: this split was not evaluated"
-    body = [
-        [
-            "  " + row_label(row),
-            *(f"{'* ' * is_best(table, row, name)}{row.cells[name].value:.2f}" for name in table.metrics),
-        ]
-        for row in table.rows
-    ]
-    lines = [["  model", *(LABELS[name] for name in table.metrics)], *body]
+    body = [["  " + row_label(row), *(_plain_cell(table, row, name) for name in table.metrics)] for row in table.rows]
+    reported = [["  " + row_label(row), *(f"{row.values[name]:.2f}" for name in table.metrics)] for row in table.paper]
+    lines = [["  model", *(LABELS[name] for name in table.metrics)], *body, *(reported if paper else [])]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     text = [
         "  ".join([line[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(line[1:], widths[1:], strict=True))])
         for line in lines
     ]
+    if paper:
+        text.insert(1 + len(body), f"  {PAPER_MARK}:")
     return "\n".join([table_title(table), *text])
 
 
-def _table(frame: pl.DataFrame, number: int, split: str) -> ScoreTable:
+def _plain_cell(table: ScoreTable, row: ScoreRow, name: str) -> str:
+    cell = row.cells[name]
+    spread = "" if cell.sd is None else f" ±{cell.sd:.2f}"
+    return f"{'* ' * is_best(table, row, name)}{cell.value:.2f}{spread}"
+
+
+def _table(frame: pl.DataFrame, kinds: Mapping[str, Kind], number: int, split: str) -> ScoreTable:
     rows = frame.filter(pl.col("split") == split).partition_by("model", "with_rating", maintain_order=True)
     return ScoreTable(
         number=number,
         split=_split(split),
         metrics=tuple(LABELS),
-        rows=tuple(_row(part) for part in rows),
+        rows=tuple(_row(part, kinds[part["model"][0]]) for part in rows),
         paper=tuple(
             PaperRow(model=model, with_rating=with_rating, values=dict(zip(LABELS, values, strict=True)))
             for (model, with_rating), values in _PAPER[split].items()
@@ -118,32 +141,26 @@ def _split(split: str) -> Split:
     return "simple" if split == "simple" else "hard"
 
 
-def _row(part: pl.DataFrame) -> ScoreRow:
+def _row(part: pl.DataFrame, kind: Kind) -> ScoreRow:
     row = f"metrics: {part['model'][0]}, split {part['split'][0]}"
     sizes = part["n"].unique().to_list()
     if len(sizes) > 1:
         raise SchemaError(f"{row}: its repeats have {sorted(sizes)} rows; they must answer the same examples")
-    means = part.group_by("metric").agg(pl.col("value", "ci_low", "ci_high").mean(), pl.len())
-    found = {name: (value, low, high) for name, value, low, high, _ in means.iter_rows()}
     repeats = part["repeat"].n_unique()
-    if set(found) != set(LABELS) or set(means["len"]) != {repeats}:
+    found = part.group_by("metric").len()
+    if set(found["metric"]) != set(LABELS) or set(found["len"]) != {repeats}:
         raise SchemaError(f"{row}: every repeat needs the metrics {', '.join(LABELS)}; run jobs/evaluate.py again")
-    return ScoreRow(
-        model=part["model"][0],
-        with_rating=part["with_rating"][0],
-        n=sizes[0],
-        repeats=repeats,
-        cells={name: Cell(value=value, ci_low=low, ci_high=high) for name in LABELS for value, low, high in [found[name]]},
-    )
+    key = {"model": part["model"][0], "with_rating": part["with_rating"][0]}
+    return ScoreRow(**key, kind=kind, n=sizes[0], repeats=repeats, cells=cells(part))
 
 
 def _check_figures(frame: pl.DataFrame) -> None:
     runs = frame["run"].unique().to_list()
     if len(runs) > 1:
         raise SchemaError(f"metrics: rows of the runs {', '.join(sorted(runs))} together; a report shows one run")
-    key = pl.struct("model", "split", "category", "with_rating", "repeat", "metric")
+    key = pl.struct("model", "split", "slice", "group", "with_rating", "repeat", "metric")
     if repeated := len(frame.filter(key.is_duplicated())):
         raise SchemaError(f"metrics: {repeated} rows give one figure more than once; run jobs/evaluate.py again")
-    finite = pl.all_horizontal(pl.col("value", "ci_low", "ci_high").is_finite())
+    finite = pl.all_horizontal(pl.col("value", "ci_low", "ci_high").is_finite().fill_null(True))
     if endless := len(frame.filter(~finite)):
         raise SchemaError(f"metrics: {endless} rows hold a figure that is not a finite number; run jobs/evaluate.py again")

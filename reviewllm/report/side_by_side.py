@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import polars as pl
 from pydantic import BaseModel, TypeAdapter
 
 from reviewllm.errors import SchemaError
-from reviewllm.report.content import Example, Output, Prompt
+from reviewllm.evaluation.baselines import REAL
+from reviewllm.evaluation.names import Pair
+from reviewllm.evaluation.rows import SPLITS
+from reviewllm.report.content import Entry, Example, Output, Prompt
 from reviewllm.report.files import read_json
-from reviewllm.report.metrics import SCORE_NAMES, SPLITS
-from reviewllm.report.names import Pair
-from reviewllm.tables import EXAMPLES, read_table
+from reviewllm.tables import EXAMPLES, SCORES, read_table
 
-SHOWN_PER_SPLIT = 3  # where no samples were drawn
+MOST_BROWSED = 300  # examples in the page: with a dozen models a page of a few megabytes, which a phone still opens
+_ENTRIES = 5  # newest of the history that are shown
+_SCORE_NAMES = [column.name for column in SCORES]
 
 
 class _Sample(BaseModel):
@@ -28,14 +31,13 @@ _SAMPLES = TypeAdapter(list[_Sample])
 
 
 def evaluated_examples(out: Path, generations: pl.DataFrame, names: Mapping[Pair, str]) -> tuple[Example, ...]:
-    """Put the sampled examples of an output folder beside the generations for them.
+    """Put every evaluated example of an output folder beside the generations for it.
 
-    Shows the examples of `metrics/samples.json` in their order; without that file the first few of each split, without
-    prompts. Outputs come in the order of `names`, with ratings first; of several repeats the first is shown. A split
-    whose examples were not kept is left out.
+    Those whose prompts were kept (`metrics/samples.json`) come first, then the others in the order of the examples. Outputs
+    come in the order of `names`, with ratings first. A split whose examples were not kept is left out.
 
     Args:
-        generations: GENERATIONS rows of the evaluation.
+        generations: GENERATIONS rows of one repetition.
         names: what each (model, adapter) is called.
 
     Raises:
@@ -43,39 +45,58 @@ def evaluated_examples(out: Path, generations: pl.DataFrame, names: Mapping[Pair
     """
     examples = _examples(out / "examples", generations)
     prompts = _prompts(out / "metrics" / "samples.json", generations)
-    if prompts is None:
-        drawn = [examples.filter(pl.col("split") == split)["example_id"].sort().head(SHOWN_PER_SPLIT) for split in SPLITS]
-        prompts = dict.fromkeys(pl.concat(drawn), ())
-    shown = examples.filter(pl.col("example_id").is_in(list(prompts)))
-    rows = {row["example_id"]: row for row in shown.iter_rows(named=True)}
-    outputs = _outputs(generations.filter(pl.col("example_id").is_in(list(rows))), names)
-    return tuple(
-        Example(**rows[example_id], prompts=texts, outputs=tuple(outputs[example_id]))
-        for example_id, texts in prompts.items()
-        if example_id in rows
-    )
+    outputs = _outputs(generations.filter(pl.col("example_id").is_in(examples["example_id"].implode())), names)
+    made = [
+        _example(row, prompts.get(row["example_id"], ()), tuple(outputs.get(row["example_id"], ())))
+        for row in examples.iter_rows(named=True)
+    ]
+    return tuple(sorted(made, key=lambda example: not example.prompts))
+
+
+def browsed(examples: Sequence[Example]) -> tuple[Example, ...]:
+    """The examples that the page holds: all, or evenly many of each split, in their order."""
+    if len(examples) <= MOST_BROWSED:
+        return tuple(examples)
+    share = MOST_BROWSED // len(SPLITS)
+    chosen: list[Example] = []
+    for split in SPLITS:
+        mine = [example for example in examples if example.split == split]
+        step = max(1, len(mine) // share)
+        with_prompt = [example for example in mine if example.prompts]
+        rest = [example for example in mine if not example.prompts]
+        chosen += [*with_prompt, *rest[::step]][:share]
+    return tuple(chosen)
+
+
+def _example(row: dict[str, object], prompts: tuple[Prompt, ...], outputs: tuple[Output, ...]) -> Example:
+    history = row.pop("history")
+    assert isinstance(history, list)
+    newest = tuple(Entry(**{name: entry[name] for name in Entry.model_fields}) for entry in history[-_ENTRIES:])
+    return Example(**row, reviews_of_user=len(history), history=newest, prompts=prompts, outputs=outputs)
 
 
 def _examples(folder: Path, generations: pl.DataFrame) -> pl.DataFrame:
     """Read the fields to show of the evaluated examples in those splits that were kept."""
-    fields = [name for name in Example.model_fields if name in EXAMPLES.schema.names]
+    fields = ["example_id", "split", "category", "title", "rating", "reference", "history"]
     frames = [pl.DataFrame(EXAMPLES.schema.empty_table().select(fields))]
     for split in SPLITS:
         if any((folder / split).glob("*.parquet")):
             frame = pl.DataFrame(read_table(folder / split, EXAMPLES).select(fields))
             asked = generations.filter(pl.col("split") == split)
             _refuse_unknown(asked["example_id"], frame, f"{folder / split}: the evaluation's generations")
-            frames.append(frame.join(asked.select("example_id").unique(), on="example_id", how="semi"))
+            frames.append(
+                frame.join(asked.select("example_id").unique(), on="example_id", how="semi", maintain_order="left")
+            )
     examples = pl.concat(frames)
     if blank := examples["reference"].null_count():
         raise SchemaError(f"{folder}: {blank} evaluated example(s) have no reference; run jobs/prepare.py again")
     return examples
 
 
-def _prompts(file: Path, generations: pl.DataFrame) -> dict[str, tuple[Prompt, ...]] | None:
-    """Read the sampled prompts of each example, in the order of the file; None where none were kept."""
+def _prompts(file: Path, generations: pl.DataFrame) -> dict[str, tuple[Prompt, ...]]:
+    """Read the sampled prompts of each example, in the order of the file; none where none were kept."""
     if not file.exists():
-        return None
+        return {}
     found: dict[str, tuple[Prompt, ...]] = {}
     for sample in read_json(file, _SAMPLES):
         prompt = Prompt(with_rating=sample.with_rating, prompt=sample.prompt)
@@ -85,20 +106,23 @@ def _prompts(file: Path, generations: pl.DataFrame) -> dict[str, tuple[Prompt, .
 
 
 def _outputs(generations: pl.DataFrame, names: Mapping[Pair, str]) -> dict[str, list[Output]]:
-    """Group what was written by example, in the order of the names, with ratings first, one of several repeats."""
+    """Group what was written by example, in the order of the names, with ratings first; the real reviews are no output."""
     places = {pair: place for place, pair in enumerate(names)}
-    once = generations.unique(["example_id", "model", "adapter", "with_rating"], keep="first", maintain_order=True)
-    rows = sorted(once.iter_rows(named=True), key=lambda row: (places[row["model"], row["adapter"]], not row["with_rating"]))
+    rows = sorted(
+        generations.iter_rows(named=True), key=lambda row: (places[row["model"], row["adapter"]], not row["with_rating"])
+    )
     outputs: dict[str, list[Output]] = {}
     for row in rows:
-        output = Output(
-            model=names[row["model"], row["adapter"]],
-            with_rating=row["with_rating"],
-            review=row["review"],
-            error=row["error"],
-            scores={name: row[name] for name in SCORE_NAMES},
-        )
-        outputs.setdefault(row["example_id"], []).append(output)
+        name = names[row["model"], row["adapter"]]
+        if name != REAL.name:
+            output = Output(
+                model=name,
+                with_rating=row["with_rating"],
+                review=row["review"],
+                error=row["error"],
+                scores={score: row[score] for score in _SCORE_NAMES},
+            )
+            outputs.setdefault(row["example_id"], []).append(output)
     return outputs
 
 

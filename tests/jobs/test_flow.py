@@ -21,11 +21,15 @@ from jobs import backfill, evaluate, merge, prepare, report, train
 from reviewllm.backfill.night import published_files, read_manifest
 from reviewllm.cluster import ClusterConfig, ray_session
 from reviewllm.errors import AdapterError, BudgetError, ConfigError, LeakageError, PublishError, SchemaError
+from reviewllm.evaluation.baselines import BASELINES, REAL
+from reviewllm.evaluation.contenders import find_contenders
+from reviewllm.evaluation.staging import Staging
 from reviewllm.place import Place, below
 from reviewllm.prompts.renderer import Prompt, PromptConfig, PromptRenderer, load_tokenizer
 from reviewllm.sft.adapter import CURVE_FILE, read_description
 from reviewllm.sft.storage import Storage
 from reviewllm.tables import (
+    COMPARISONS,
     DEAD_LETTERS,
     EXAMPLES,
     GENERATIONS,
@@ -34,6 +38,7 @@ from reviewllm.tables import (
     METRICS,
     REJECTED,
     read_table,
+    table_files,
     write_table,
 )
 from reviewllm.tiny_base import TinyBaseConfig, make_tiny_base, user_documents
@@ -88,7 +93,8 @@ def trained(prepared: Flow, ray_cluster: None) -> Flow:
 
 @pytest.fixture(scope="module")
 def evaluated(trained: Flow) -> Flow:
-    evaluate.evaluate(evaluate.EvaluateJob(base_model=str(trained.base), out=trained.out, max_new_tokens=24, **PROMPT))
+    job = {"base_model": str(trained.base), "out": trained.out, "max_new_tokens": 24, "protocol": "review-llm", "repeats": 1}
+    evaluate.evaluate(evaluate.EvaluateJob(**job, **PROMPT))
     report.main(report.ReportJob(out=trained.out))
     return trained
 
@@ -203,8 +209,14 @@ def test_train_bad_input_stops_with_a_reason(prepared: Flow, ray_cluster: None, 
     assert not (tmp_path / "adapter").exists()
 
 
+def written_by_models(flow: Flow) -> pl.DataFrame:
+    """What base and adapter wrote, without the texts copied by rule."""
+    rows = pl.DataFrame(read_table(flow.out / "metrics" / "generations" / "0", GENERATIONS))
+    return rows.filter(pl.col("model") == str(flow.base))
+
+
 def test_evaluate_the_adapter_writes_otherwise_than_its_base(evaluated: Flow) -> None:
-    rows = pl.DataFrame(read_table(evaluated.out / "metrics" / "generations", GENERATIONS))
+    rows = written_by_models(evaluated)
     rows = rows.filter(pl.col("with_rating") & (pl.col("example_id") != "too long")).with_columns(
         pl.col("review").fill_null("")
     )
@@ -224,13 +236,13 @@ def test_evaluate_prompts_are_those_of_the_renderer(evaluated: Flow) -> None:
         for row, prompt in zip(rows, renderer.render(rows), strict=True)
         if isinstance(prompt, Prompt)
     }
-    written = pl.DataFrame(read_table(evaluated.out / "metrics" / "generations", GENERATIONS))
+    written = written_by_models(evaluated)
     written = written.filter(pl.col("with_rating") & (pl.col("split") == "hard"))
     assert set(expected.items()) == set(written.select("example_id", "prompt_tokens").rows())
 
 
 def test_evaluate_hostile_and_failing_rows_are_rows(evaluated: Flow) -> None:
-    rows = pl.DataFrame(read_table(evaluated.out / "metrics" / "generations", GENERATIONS))
+    rows = written_by_models(evaluated)
     hostile = rows.filter(pl.col("example_id") == "hostile")
     assert len(hostile) == 3
     assert (hostile["error"].fill_null("the model wrote nothing") == "the model wrote nothing").all()  # a tiny model may
@@ -252,17 +264,72 @@ def test_evaluate_an_adapter_of_other_examples_is_refused(evaluated: Flow, tmp_p
 
 
 def test_evaluate_metrics_are_means_with_failed_rows_as_zero(evaluated: Flow) -> None:
-    rows = pl.DataFrame(read_table(evaluated.out / "metrics" / "generations", GENERATIONS))
+    rows = written_by_models(evaluated)
     mine = rows.filter(pl.col("adapter").is_not_null() & (pl.col("split") == "simple"))
     metrics = pl.DataFrame(read_table(evaluated.out / "metrics" / "metrics.parquet", METRICS))
     (found,) = metrics.filter(
         (pl.col("model") == "Review-LLM")
         & (pl.col("split") == "simple")
-        & (pl.col("category") == "all")
+        & (pl.col("slice") == "all")
         & (pl.col("metric") == "rougeL")
     ).to_dicts()
     assert found["n"] == len(mine)
     assert found["value"] == pytest.approx(mine["rougeL"].fill_null(0.0).sum() / len(mine))
+
+
+def test_evaluate_baselines_and_the_real_reviews_are_models_too(evaluated: Flow) -> None:
+    rows = pl.DataFrame(read_table(evaluated.out / "metrics" / "generations", GENERATIONS))
+    answered = rows.group_by("model", "adapter", "with_rating").len()
+    assert answered["len"].n_unique() == 1  # every model answers every example
+    assert {baseline.name for kind in BASELINES.values() for baseline in kind} | {REAL.name} <= set(answered["model"])
+    real = rows.filter(pl.col("model") == REAL.name)
+    assert real["rouge1"].min() == 100.0
+    new = rows.filter((pl.col("model") == "own latest review") & (pl.col("example_id") == "too long"))
+    assert new["error"].to_list() == ["the user has no review to copy"]
+    assert rows["memorised_words"].null_count() == rows["review"].null_count()
+
+
+def test_evaluate_comparisons_are_of_the_adapter_with_all_others(evaluated: Flow) -> None:
+    found = pl.DataFrame(read_table(evaluated.out / "metrics" / "comparisons.parquet", COMPARISONS))
+    others = found.filter((pl.col("model") == "Review-LLM") & (pl.col("split") == "simple") & (pl.col("metric") == "rougeL"))
+    assert len(others) == 2 + 5  # the base with and without ratings, and five texts by rule
+    assert set(found["verdict"]) <= {"higher", "lower", "no difference", "too few users"}
+
+
+def test_evaluate_a_second_run_takes_up_what_was_written(evaluated: Flow, capsys: pytest.CaptureFixture[str]) -> None:
+    """The texts of the first are put back as an interrupted run leaves them: no engine is started to write them again."""
+    config = evaluate.EvaluateJob(
+        base_model=str(evaluated.base), out=evaluated.out, max_new_tokens=24, protocol="review-llm", repeats=1, **PROMPT
+    )
+    before = (evaluated.out / "metrics" / "metrics.parquet").read_bytes()
+    contenders = find_contenders(config.lineup())
+    shards = [file for split in ("simple", "hard") for file in table_files(evaluated.out / "examples" / split, EXAMPLES)]
+    staging = Staging(evaluated.out, shards, contenders)
+    assert len(staging.tasks(contenders, ["base", "adapter"])) == 3 * len(shards)
+    shutil.copytree(evaluated.out / "metrics" / "generations", staging.folder / "generations")
+    assert staging.tasks(contenders, ["base", "adapter", "baseline"]) == []
+    evaluate.evaluate(config)
+    assert "; 0 rows written now, 0 failed" in capsys.readouterr().out
+    assert (evaluated.out / "metrics" / "metrics.parquet").read_bytes() == before
+    assert not list(evaluated.out.glob(".metrics-*"))
+
+
+def test_evaluate_is_tracked_in_mlflow(evaluated: Flow) -> None:
+    from mlflow import MlflowClient
+
+    client = MlflowClient(f"sqlite:///{evaluated.out / 'mlflow.db'}")
+    (experiment,) = [one for one in client.search_experiments() if one.name == "reviewllm"]
+    run = next(run for run in client.search_runs([experiment.experiment_id]) if run.info.run_name == "evaluation")
+    assert run.data.metrics["simple/Review-LLM with rating/rougeL"] >= 0
+    assert run.data.params["max_new_tokens"] == "24"
+
+
+def test_report_compare_with_itself_finds_no_difference(evaluated: Flow, tmp_path: Path) -> None:
+    page = report.compare(report.CompareJob(before=evaluated.out, after=evaluated.out, to=tmp_path))
+    assert "Nothing: the same examples, options and models." in page.read_text()
+    changes = json.loads((tmp_path / "changes.json").read_text())["changes"]
+    assert {change["difference"] for change in changes} == {0.0}
+    assert {change["verdict"] for change in changes} <= {"no difference", "too few users"}
 
 
 def test_report_is_one_page_and_the_same_as_json(evaluated: Flow) -> None:

@@ -1,94 +1,55 @@
-"""Rows and folders as the jobs before the report leave them."""
+"""The folder of a run as the jobs before the report leave it."""
+
+from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import shutil
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pytest
+from evaluated import ADAPTED, BASE, NAMES, baseline_reviews, evaluation, example, generation, generations
 
-from reviewllm.report.metrics import summarise
-from reviewllm.report.names import Pair
-from reviewllm.tables import EXAMPLES, GENERATIONS, METRICS, write_table
+from reviewllm.evaluation.baselines import REAL
+from reviewllm.evaluation.comparisons import Side
+from reviewllm.evaluation.conclude import conclude
+from reviewllm.evaluation.names import Pair
+from reviewllm.evaluation.results import Evaluated, Evaluation, write_evaluation
+from reviewllm.report.collect import collect
+from reviewllm.report.content import Report
+from reviewllm.tables import EXAMPLES, GENERATIONS, write_table
 
-BASE: Pair = ("models/tiny", None)
-ADAPTED: Pair = ("models/tiny", "out/adapter")
-NAMES = {BASE: "tiny", ADAPTED: "tiny + adapter"}
-DAY = datetime(2026, 1, 2, tzinfo=UTC)
-
-GenerationRow = Callable[..., dict[str, Any]]
-
-
-def _generation(example_id: str, score: float | None = 50.0, **changes: Any) -> dict[str, Any]:
-    row = dict.fromkeys(GENERATIONS.schema.names)
-    row |= {"example_id": example_id, "user_id": f"user of {example_id}", "item_id": "i", "category": "Strings"}
-    row |= {"rating": 4.0, "split": "simple", "review": "It is good.", "model": BASE[0], "with_rating": True}
-    row |= {"fingerprint": "f" * 64, "seed": 0, "attempts": 1, "generated_at": DAY, "is_generated": True}
-    row |= {"rouge1": score, "rougeL": score, "sbert_cosine": score}
-    return row | changes
+COPIED: Pair = ("own latest review", None)
+ALL_NAMES = {**NAMES, COPIED: COPIED[0], (REAL.name, None): REAL.name}
 
 
-@pytest.fixture
-def generation() -> GenerationRow:
-    """A GENERATIONS row of the bare base with one value for all of its scores, changed by keywords."""
-    return _generation
+@pytest.fixture(scope="session")
+def finished_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The whole output of a run: 30 examples in each split, one published night, three recorded steps. Only to be read.
 
-
-@pytest.fixture
-def names() -> dict[Pair, str]:
-    return dict(NAMES)
-
-
-def _evaluation_rows(examples_per_split: int) -> list[dict[str, Any]]:
-    """Base and adapter, with and without rating, on both splits; the adapter's scores are 20 above the base's."""
-    return [
-        _generation(
-            f"{split}-{number}",
-            10.0 + number % 5 + (20.0 if adapter else 0.0) - (8.0 if split == "hard" and not with_rating else 0.0),
-            split=split,
-            adapter=adapter,
-            with_rating=with_rating,
-            review=f"Text of {adapter} for {split}-{number}.",
+    Base and adapter were asked with and without ratings; a baseline and the real reviews are there too.
+    """
+    out = tmp_path_factory.mktemp("run") / "out"
+    metrics = out / "metrics"
+    asked = [example(f"{split}-{number}", split) for split in ("simple", "hard") for number in range(30)]
+    rows = [*evaluation(30), *_of_everybody(asked, COPIED[0], 20.0), *_of_everybody(asked, REAL.name, 100.0)]
+    write_table(generations(rows), metrics / "generations" / "0" / "part-0.parquet", GENERATIONS)
+    for split in ("simple", "hard"):
+        mine = [row for row in asked if row["split"] == split]
+        write_table(
+            pa.Table.from_pylist(mine, schema=EXAMPLES.schema), out / "examples" / split / "shard-0.parquet", EXAMPLES
         )
-        for adapter in (None, ADAPTED[1])
-        for with_rating in (True, False)
-        for split in ("simple", "hard")
-        for number in range(examples_per_split)
-    ]
-
-
-def _example(example_id: str, split: str) -> dict[str, Any]:
-    row: dict[str, Any] = {
-        "example_id": example_id,
-        "user_id": f"user of {example_id}",
-        "item_id": "i",
-        "category": "Strings",
-    }
-    row |= {"rating": 2.0 if split == "hard" else 4.0, "title": f"Item of {example_id}", "attributes": None}
-    return row | {"purchased_at": DAY, "history": [], "reference": f"Reference of {example_id}.", "split": split}
-
-
-@pytest.fixture
-def out_folder(tmp_path: Path) -> Path:
-    """The whole output of a run: 30 examples in each split, one published night, three recorded steps."""
-    out = tmp_path / "out"
-    generations = pa.Table.from_pylist(_evaluation_rows(30), schema=GENERATIONS.schema)
-    write_table(generations, out / "metrics" / "generations" / "part-0.parquet", GENERATIONS)
-    metrics = summarise(generations, run="demo", repeat=0, names=NAMES)
-    write_table(metrics, out / "metrics" / "metrics.parquet", METRICS)
+    table = pa.Table.from_pylist(asked, schema=EXAMPLES.schema)
+    conclude(metrics, table, baseline_reviews(), names=ALL_NAMES, run="demo", candidate=Side(NAMES[ADAPTED], True))
     samples = [
         {"example_id": f"{split}-7", "with_rating": with_rating, "prompt": f"Prompt of {split}-7, {with_rating}."}
         for split in ("simple", "hard")
         for with_rating in (True, False)
     ]
-    (out / "metrics" / "samples.json").write_text(json.dumps(samples))
-    for split in ("simple", "hard"):
-        rows = [_example(f"{split}-{number}", split) for number in range(30)]
-        write_table(
-            pa.Table.from_pylist(rows, schema=EXAMPLES.schema), out / "examples" / split / "shard-0.parquet", EXAMPLES
-        )
+    (metrics / "samples.json").write_text(json.dumps(samples))
+    write_evaluation(_head(), metrics)
     _publish_night(out / "generations" / "dt=2026-01-02")
     steps = [
         {"step": "prepare", "rows_in": 100, "rows_out": 90, "seconds": 1.5, "counts": {"rejected": 4, "dropped": 6}},
@@ -100,12 +61,65 @@ def out_folder(tmp_path: Path) -> Path:
     return out
 
 
+@pytest.fixture
+def out_folder(finished_run: Path, tmp_path: Path) -> Path:
+    """A copy of the run, for a test to change."""
+    return Path(shutil.copytree(finished_run, tmp_path / "out"))
+
+
+@pytest.fixture(scope="session")
+def report(finished_run: Path) -> Report:
+    """The content of the run's report."""
+    return collect(finished_run, created_at=datetime(2026, 1, 3, 4, 5, tzinfo=UTC))
+
+
+def _of_everybody(asked: list[dict[str, Any]], model: str, score: float) -> list[dict[str, Any]]:
+    return [
+        generation(
+            row["example_id"],
+            score,
+            split=row["split"],
+            rating=row["rating"],
+            model=model,
+            with_rating=False,
+            review=row["reference"],
+        )
+        for row in asked
+    ]
+
+
+def _head() -> Evaluation:
+    def model(pair: Pair, kind: Any, with_rating: bool) -> Evaluated:
+        name, fingerprints = ALL_NAMES[pair], ["f" * 64]
+        return Evaluated(
+            name=name, kind=kind, model=pair[0], adapter=pair[1], with_rating=with_rating, fingerprints=fingerprints
+        )
+
+    return Evaluation(
+        run="demo",
+        created_at=datetime(2026, 1, 1, tzinfo=UTC),
+        protocol=None,
+        examples_digest="e" * 64,
+        rows={"simple": 30, "hard": 30},
+        repeats=1,
+        candidate=NAMES[ADAPTED],
+        candidate_with_rating=True,
+        models=[
+            *(model(BASE, "base", with_rating) for with_rating in (True, False)),
+            *(model(ADAPTED, "adapter", with_rating) for with_rating in (True, False)),
+            model(COPIED, "baseline", False),
+            model((REAL.name, None), "baseline", False),
+        ],
+        costs={},
+    )
+
+
 def _publish_night(folder: Path) -> None:
     rows = [
-        _generation(f"b-{number}", None, split="backfill", adapter=ADAPTED[1], review=review, error=error)
+        generation(f"b-{number}", None, split="backfill", adapter=ADAPTED[1], review=review, error=error)
         for number, (review, error) in enumerate([("First text.", None), (None, "too long"), ("Second text.", None)])
     ]
-    write_table(pa.Table.from_pylist(rows, schema=GENERATIONS.schema), folder / "shard-0.parquet", GENERATIONS)
+    write_table(generations(rows), folder / "shard-0.parquet", GENERATIONS)
     manifest: dict[str, Any] = {"rows": 3, "failed": 1, "fingerprint": "f" * 64, "model": BASE[0], "adapter": ADAPTED[1]}
     manifest |= {"prompt_tokens": 1234, "completion_tokens": 56, "seconds": 2.25, "shards": 1}
     (folder / "_manifest.json").write_text(json.dumps(manifest))

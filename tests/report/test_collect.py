@@ -10,7 +10,7 @@ import pytest
 
 from reviewllm.errors import InputError, SchemaError
 from reviewllm.report.collect import collect
-from reviewllm.report.names import write_names
+from reviewllm.evaluation.names import write_names
 from reviewllm.tables import GENERATIONS, METRICS, read_table, write_table
 
 

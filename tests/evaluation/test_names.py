@@ -3,7 +3,7 @@
 import pytest
 
 from reviewllm.errors import SchemaError
-from reviewllm.report.names import model_names, read_names, write_names
+from reviewllm.evaluation.names import model_names, read_names, write_names
 
 
 def test_model_names_takes_the_last_part_of_paths_and_hub_names():

@@ -1,0 +1,12 @@
+"""Which models are compared, what they write for the held-back purchases, and what that is worth.
+
+contenders.py   the models of an evaluation: base, adapters, endpoints, baselines
+baselines.py    texts by rule, which keep everybody honest
+names.py        what a model is called, wherever it is shown
+figures.py      every figure: its meaning, and how a row gets it
+rows.py         generations + examples -> checked rows with their figures
+bootstrap.py    intervals by users
+metrics.py      rows -> figures with intervals, for each model, split and slice
+comparisons.py  rows of two models -> difference, effect size, p-value, verdict
+validation.py   real reviews -> what the figures that need no reference are worth
+"""

@@ -1,0 +1,80 @@
+"""Baselines as models: their texts become generations like any other's, shard by shard."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import polars as pl
+import pyarrow as pa
+
+from reviewllm.errors import InputError
+from reviewllm.evaluation.baselines import Baseline, Reviews
+from reviewllm.evaluation.contenders import Contender
+from reviewllm.examples.purchases import is_blank
+from reviewllm.generation.engine import Completion
+from reviewllm.generation.failures import NO_SOURCE, Failure
+from reviewllm.generation.rows import generation_rows
+from reviewllm.generation.tasks import Task
+from reviewllm.scoring.scorer import add_scores
+from reviewllm.tables import EXAMPLES, GENERATIONS, INTERACTIONS, read_table, table_files, write_table
+
+_COLUMNS = ["user_id", "item_id", "category", "rating", "review", "purchased_at"]
+
+
+def read_reviews(interactions: Path, trained: Path, examples: pl.DataFrame) -> Reviews:
+    """What baselines may copy from: the training examples' reviews, and all reviews of the evaluated items.
+
+    Raises:
+        InputError: there are no interactions.
+        SchemaError: a table does not fit.
+    """
+    if not interactions.is_dir():
+        raise InputError(
+            f"{interactions}: is not there, and baselines copy from it; run jobs/prepare.py on this folder, or leave the "
+            "baselines out (--models base --models adapter)"
+        )
+    known = pl.scan_parquet(table_files(interactions, INTERACTIONS), glob=False).select(_COLUMNS)
+    known = known.filter(pl.col("review").is_not_null() & ~is_blank("review"))
+    items = known.join(examples.lazy().select("item_id").unique(), on="item_id", how="semi").collect()
+    theirs = known.join(items.lazy().select("user_id").unique(), on="user_id", how="semi")
+    histories = theirs.sort("purchased_at").group_by("user_id").agg(pl.col("review").str.join("\n")).collect()
+    return Reviews(trained_reviews(trained), items, dict(histories.rows()))
+
+
+def trained_reviews(trained: Path) -> pl.DataFrame:
+    """The reviews that were trained on; none where no training examples are kept."""
+    if not any(trained.glob("*.parquet")):
+        return pl.DataFrame(EXAMPLES.schema.empty_table()).select(
+            *_COLUMNS[:4], review="reference", purchased_at="purchased_at"
+        )
+    columns = [*_COLUMNS[:4], "reference", "purchased_at"]
+    frame = pl.scan_parquet(table_files(trained, EXAMPLES), glob=False).select(columns).collect()
+    return frame.rename({"reference": "review"}).drop_nulls("review")
+
+
+def write_by_rule(
+    tasks: Sequence[Task], contenders: Sequence[Contender], reviews: Reviews, *, examples: Path, to: Path
+) -> None:
+    """Write and score what the baselines give for every task; a rule that finds no text fails the row, with the reason."""
+    for task in tasks:
+        contender = contenders[task.variant]
+        assert contender.baseline is not None
+        shard = read_table(examples / task.pieces[0].file, EXAMPLES)
+        written = contender.baseline.write(pl.DataFrame(shard), reviews)
+        results = [_result(text, contender.baseline) for text in written]
+        rows = generation_rows(_without_prompts(shard), [0] * len(results), results, contender.variant)
+        scored = add_scores(rows.drop_columns(["reference"]), rows["reference"].combine_chunks())
+        write_table(scored, to / task.output, GENERATIONS)
+
+
+def _result(text: str | None, baseline: Baseline) -> Completion | Failure:
+    if text is None or not text.strip():
+        return Failure("generate", NO_SOURCE, baseline.nothing, 0)
+    return Completion(text, [], "stop")
+
+
+def _without_prompts(shard: pa.Table) -> pa.Table:
+    """Examples as `ShardRenderer` gives them, of a model that is shown no prompt."""
+    ids = pa.nulls(shard.num_rows, pa.list_(pa.int32()))
+    return shard.append_column("prompt_ids", ids).append_column("history_kept", pa.nulls(shard.num_rows, pa.int32()))

@@ -1,0 +1,76 @@
+"""Everything that was written -> every figure: what an evaluation comes to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import polars as pl
+import pyarrow as pa
+
+from reviewllm.evaluation.baselines import REAL, Reviews
+from reviewllm.evaluation.comparisons import Side, compare
+from reviewllm.evaluation.metrics import summarise
+from reviewllm.evaluation.names import Pair, write_names
+from reviewllm.evaluation.results import repeat_folders
+from reviewllm.evaluation.rows import evaluated_rows
+from reviewllm.evaluation.validation import Validation, validate
+from reviewllm.report.files import write_text
+from reviewllm.scoring.scorer import add_history_scores
+from reviewllm.tables import COMPARISONS, GENERATIONS, METRICS, read_table, table_files, write_table
+
+
+class Conclusion(NamedTuple):
+    """METRICS and COMPARISONS of an evaluation, and what the figures are worth."""
+
+    metrics: pa.Table
+    comparisons: pa.Table
+    validation: Validation
+
+
+def conclude(
+    folder: Path, examples: pa.Table, reviews: Reviews, *, names: Mapping[Pair, str], run: str, candidate: Side
+) -> Conclusion:
+    """Complete the scores of the generations in an evaluation's folder, and average and compare them; all of it is written.
+
+    Args:
+        folder: with `generations/<repeat>/`.
+        examples: EXAMPLES that were evaluated.
+        reviews: `trained` tells what may have been memorised.
+        candidate: the model whose adoption is to be decided.
+
+    Raises:
+        SchemaError: generations and examples do not belong together.
+    """
+    repeats = []
+    for number, part in enumerate(repeat_folders(folder)):
+        _complete_scores(table_files(part, GENERATIONS), examples, reviews)
+        repeats.append(evaluated_rows(read_table(part, GENERATIONS), examples, names=names))
+        assert part.name == str(number)
+    metrics = pa.concat_tables([summarise(rows, run=run, repeat=number) for number, rows in enumerate(repeats)])
+    contenders = [rows.filter(pl.col("model") != REAL.name) for rows in repeats]
+    comparisons = compare(contenders, run=run, candidate=candidate)
+    validation = validate(pl.DataFrame(examples), reviews, reviews.trained)
+    write_table(metrics, folder / "metrics.parquet", METRICS)
+    write_table(comparisons, folder / "comparisons.parquet", COMPARISONS)
+    write_text(validation.model_dump_json(indent=1), folder / "validation.json")
+    write_names(names, folder / "models.json")
+    return Conclusion(metrics, comparisons, validation)
+
+
+def _complete_scores(files: list[Path], examples: pa.Table, reviews: Reviews) -> None:
+    """Add the scores that need histories and the training reviews; all files at once, so that these are read once."""
+    parts = [read_table([file], GENERATIONS) for file in files]
+    texts = pl.DataFrame(examples.select(["example_id", "history"])).with_columns(
+        pl.col("history").list.eval(pl.element().struct.field("review"))
+    )
+    history_of = dict(texts.rows())
+    together = pa.concat_tables(parts)
+    histories = [history_of.get(name) or [] for name in together["example_id"].to_pylist()]
+    trained = reviews.trained["review"].to_list() if len(reviews.trained) else None
+    scored = add_history_scores(together, histories, trained)
+    start = 0
+    for file, part in zip(files, parts, strict=True):
+        write_table(scored.slice(start, part.num_rows), file, GENERATIONS)
+        start += part.num_rows

@@ -1,0 +1,100 @@
+"""Every figure of an evaluation: its name, what it means, which way is better, and how a row gets it."""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+import polars as pl
+
+from reviewllm.scoring.sentiment import NEGATIVE_RATING, POSITIVE, POSITIVE_RATING
+
+Better = Literal["higher", "lower", "neither"]
+
+
+class Figure(NamedTuple):
+    """One figure; `row` gives it for each row of scored generations, null where the row does not count."""
+
+    name: str
+    label: str
+    better: Better
+    meaning: str
+    row: pl.Expr
+
+
+def _failed_as_zero(name: str) -> pl.Expr:
+    return pl.when(pl.col("review").is_null()).then(0.0).otherwise(pl.col(name))
+
+
+_negative = pl.col("rating") <= NEGATIVE_RATING
+_positive = pl.col("rating") >= POSITIVE_RATING
+_sounds_positive = pl.col("sentiment") > POSITIVE
+_as_percent = 100.0
+
+# What the paper's tables show; a row that failed counts as 0.
+TABLE = (
+    Figure("rouge1", "ROUGE-1", "higher", "words shared with the real review, F1", _failed_as_zero("rouge1")),
+    Figure("rougeL", "ROUGE-L", "higher", "words shared with it in the same order, F1", _failed_as_zero("rougeL")),
+    Figure(
+        "sbert_cosine",
+        "sbert_cosine",
+        "higher",
+        "cosine of sentence embeddings with the real review (the paper's BertScore)",
+        _failed_as_zero("sbert_cosine"),
+    ),
+)
+# What needs no reference. A row without a text does not count, nor one to which the question does not apply.
+REFERENCE_FREE = (
+    Figure(
+        "sentiment_agreement",
+        "agrees with stars",
+        "higher",
+        "share of texts that sound as the stars say, of 1, 2, 4 and 5 stars, in %",
+        pl.when(_negative | _positive).then((_sounds_positive == _positive).cast(pl.Float64) * _as_percent),
+    ),
+    Figure(
+        "polite",
+        "polite",
+        "lower",
+        "share of purchases of 1 or 2 stars that are answered by a positive text, in %",
+        pl.when(_negative).then(_sounds_positive.cast(pl.Float64) * _as_percent),
+    ),
+    Figure("words", "words", "neither", "words of the text", pl.col("words").cast(pl.Float64)),
+    Figure(
+        "length_ratio",
+        "length ratio",
+        "neither",
+        "words over the median words of the user's own reviews; 1 is the usual length",
+        pl.col("length_ratio"),
+    ),
+    Figure(
+        "style_cosine",
+        "style",
+        "higher",
+        "closeness to the user's own way of writing; compare it with the real reviews' own",
+        pl.col("style_cosine"),
+    ),
+    Figure(
+        "copied_words",
+        "copied",
+        "neither",
+        "longest run of words taken from one review of the user's history",
+        pl.col("copied_words").cast(pl.Float64),
+    ),
+    Figure(
+        "memorised_words",
+        "memorised",
+        "lower",
+        "longest run of words taken from one review that was trained on",
+        pl.col("memorised_words").cast(pl.Float64),
+    ),
+)
+# Figures of all texts together, which no single row has.
+CORPUS = (
+    Figure("distinct1", "distinct-1", "higher", "different words over all words, in %", pl.lit(None)),
+    Figure("distinct2", "distinct-2", "higher", "different pairs of words over all pairs, in %", pl.lit(None)),
+    Figure("failed", "failed", "lower", "share of rows without a text, in %", pl.lit(None)),
+)
+
+FIGURES = {figure.name: figure for figure in (*TABLE, *REFERENCE_FREE, *CORPUS)}
+BY_ROW = (*TABLE, *REFERENCE_FREE)
+COMPARED = ("rouge1", "rougeL", "sbert_cosine", "sentiment_agreement")  # what two models are tested on

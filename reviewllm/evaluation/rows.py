@@ -1,0 +1,112 @@
+"""Generations of an evaluation and the examples behind them -> one checked row for each answer, with all of its figures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import polars as pl
+import pyarrow as pa
+
+from reviewllm.errors import SchemaError
+from reviewllm.evaluation.figures import BY_ROW
+from reviewllm.evaluation.names import Pair
+from reviewllm.tables import EXAMPLES, GENERATIONS
+
+SPLITS = ("simple", "hard")
+_WHERE = "generations of the evaluation"
+_REFERENCED = ("rouge1", "rougeL", "sbert_cosine")
+
+
+def evaluated_rows(generations: pa.Table, examples: pa.Table, *, names: Mapping[Pair, str]) -> pl.DataFrame:
+    """Join what was written with what it was written for, and give each row its figures.
+
+    Args:
+        generations: scored GENERATIONS of every model for the splits simple and hard, of one repetition.
+        examples: EXAMPLES of these splits.
+        names: what each (model, adapter) is called. Two pairs may share a name where one ran with ratings and the other
+            without, as with an adapter that was trained for each.
+
+    Returns:
+        In the order of `names`, with ratings first: example_id, user_id, category, rating, split, model (the name),
+        with_rating, review, words_of_reference, reviews_of_user, and each of `figures.BY_ROW`, null where the row does not
+        count.
+
+    Raises:
+        SchemaError: there is no row; a generation belongs to no example of its split, or has no name; a reviewed row lacks
+            a score; an example is answered twice by one model, or not by every model of its split.
+    """
+    frame = _named(pl.DataFrame(GENERATIONS.check(generations, where=_WHERE)), names)
+    _check_rows(frame)
+    frame = _with_facts(frame, pl.DataFrame(EXAMPLES.check(examples, where="examples of the evaluation")))
+    _check_same_examples(frame)
+    kept = ["example_id", "user_id", "category", "rating", "split", "model", "with_rating", "review", *_FACTS]
+    return (
+        frame.sort("place", ~pl.col("with_rating"), maintain_order=True)
+        .with_columns(figure.row.alias(f"figure {figure.name}") for figure in BY_ROW)
+        .select(*kept, *(pl.col(f"figure {figure.name}").alias(figure.name) for figure in BY_ROW))
+    )
+
+
+_FACTS = ("words_of_reference", "reviews_of_user")
+
+
+def _with_facts(frame: pl.DataFrame, examples: pl.DataFrame) -> pl.DataFrame:
+    """Add what the slices need of the examples; refuse generations that are not theirs."""
+    facts = examples.select(
+        "example_id",
+        "split",
+        words_of_reference=pl.col("reference").str.count_matches(r"\w+"),
+        reviews_of_user=pl.col("history").list.len().cast(pl.Int64),
+    )
+    strange = frame.join(facts, on=["example_id", "split"], how="anti")
+    if len(strange):
+        ids = strange["example_id"].unique(maintain_order=True).to_list()
+        raise SchemaError(
+            f"{_WHERE}: {len(ids)} of {frame['example_id'].n_unique()} examples are not among the examples of their split, "
+            f"first of them {', '.join(ids[:3])}: they were written for other examples; run jobs/evaluate.py again"
+        )
+    return frame.join(facts, on=["example_id", "split"], how="left", maintain_order="left")
+
+
+def _named(frame: pl.DataFrame, names: Mapping[Pair, str]) -> pl.DataFrame:
+    """Replace `model` by the name of the pair, and add its place in the order of `names`."""
+    rows = [(model, adapter, name, place) for place, ((model, adapter), name) in enumerate(names.items())]
+    schema = {"model": pl.String, "adapter": pl.String, "name": pl.String, "place": pl.Int64}
+    known = pl.DataFrame(rows, schema=schema, orient="row")
+    # Two adapters of one name stand together, where the first of them stands.
+    known = known.with_columns(pl.col("place").min().over("name"))
+    frame = frame.join(known, on=["model", "adapter"], how="left", nulls_equal=True, maintain_order="left")
+    nameless = frame.filter(pl.col("name").is_null()).select("model", "adapter").unique(maintain_order=True).rows()
+    if nameless:
+        raise SchemaError(f"{_WHERE}: no name was given for (model, adapter) {nameless[:3]}")
+    return frame.drop("model").rename({"name": "model"})
+
+
+def _check_rows(frame: pl.DataFrame) -> None:
+    if frame.is_empty():
+        raise SchemaError(f"{_WHERE}: there is no row; run jobs/evaluate.py on examples of the simple or the hard split")
+    strange = sorted(set(frame["split"]) - set(SPLITS))
+    if strange:
+        raise SchemaError(f"{_WHERE}: split {', '.join(strange)} is not evaluated; expected {' or '.join(SPLITS)}")
+    unscored = pl.any_horizontal(~pl.col(name).is_finite().fill_null(False) for name in _REFERENCED)
+    _refuse(frame.filter(pl.col("review").is_not_null() & unscored), f"{_WHERE}: a review without all of its scores")
+    row = pl.struct("example_id", "model", "with_rating")
+    _refuse(frame.filter(row.is_duplicated()), f"{_WHERE}: an example twice for one model and one with_rating")
+
+
+def _check_same_examples(frame: pl.DataFrame) -> None:
+    """Refuse models that were asked different questions: their means cannot be compared."""
+    for (split,), rows in frame.group_by("split", maintain_order=True):
+        asked = rows["example_id"].n_unique()
+        for (model, with_rating), part in rows.group_by("model", "with_rating", maintain_order=True):
+            if len(part) != asked:
+                raise SchemaError(
+                    f"{_WHERE}: {model} (with_rating {with_rating}) has {len(part)} of the {asked} examples of split "
+                    f"{split}; every model must answer all of them: run jobs/evaluate.py again"
+                )
+
+
+def _refuse(rows: pl.DataFrame, problem: str) -> None:
+    if len(rows):
+        ids = rows["example_id"].unique(maintain_order=True).to_list()
+        raise SchemaError(f"{problem}, in {len(rows)} row(s), first of them {', '.join(ids[:3])}; score the rows again")

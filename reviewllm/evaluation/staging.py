@@ -1,0 +1,53 @@
+"""Where an evaluation puts what its models have written, until all of them are done: a re-run goes on from there."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+from reviewllm.evaluation.contenders import Contender
+from reviewllm.generation.tasks import Piece, Task
+from reviewllm.sft.adapter import examples_digest
+
+STAGING = ".metrics-"
+
+
+class Staging:
+    """A folder beside the metrics, named by everything that decides the texts: other work never finds them."""
+
+    def __init__(self, out: Path, shards: Sequence[Path], contenders: Sequence[Contender]) -> None:
+        """Take up what an earlier run of the same evaluation has left, and remove what other evaluations left."""
+        decides = [examples_digest(shards), *(contender.variant.fingerprint for contender in contenders)]
+        digest = hashlib.sha256(json.dumps(decides).encode()).hexdigest()
+        self.examples = out / "examples"
+        self.folder = out / f"{STAGING}{digest[:16]}.tmp"
+        self._shards = shards
+        for other in out.glob(f"{STAGING}*.tmp"):
+            if other != self.folder:
+                shutil.rmtree(other, ignore_errors=True)
+        self.folder.mkdir(parents=True, exist_ok=True)
+
+    def tasks(self, contenders: Sequence[Contender], kind: Sequence[str]) -> list[Task]:
+        """What the contenders of these kinds still have to write, `variant` by their place among all.
+
+        Endpoints write everything again: their answers are in a journal, and what failed for want of one is asked again.
+        """
+        wanted = [
+            Task([Piece(str(shard.relative_to(self.examples)))], number, self.output(number, contender, shard))
+            for number, contender in enumerate(contenders)
+            if contender.kind in kind
+            for shard in self._shards
+        ]
+        return [
+            task
+            for task in wanted
+            if contenders[task.variant].kind == "endpoint" or not (self.folder / task.output).is_file()
+        ]
+
+    @staticmethod
+    def output(number: int, contender: Contender, shard: Path) -> str:
+        """The name of a contender's generations of a shard: `generations/<repeat>/<number>-<split>-<shard>`."""
+        return f"generations/{contender.variant.repeat}/{number}-{shard.parent.name}-{shard.name}"

@@ -1,0 +1,136 @@
+"""What the figures are worth: each of them on real reviews whose stars, users and items are known."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, FiniteFloat
+
+from reviewllm.evaluation.baselines import Reviews
+from reviewllm.scoring.rouge import rouge
+from reviewllm.scoring.sbert import sbert_cosine
+from reviewllm.scoring.sentiment import NEGATIVE_RATING, POSITIVE, POSITIVE_RATING, sentiment
+from reviewllm.scoring.style import style_cosine
+
+MOST_REVIEWS = 5_000  # of those that the sentiment is validated on; its correlation then moves by about 0.01
+_MOST_PAIRS = 500
+
+Floats = NDArray[np.float64]
+
+
+class Validation(BaseModel):
+    """Figures on real reviews; null where too few are there to tell.
+
+    `*_auc`: the chance that the figure is higher for the first of two: 0.5 is a guess, 1 is always.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    reviews: int
+    """Real reviews that the sentiment was computed for."""
+    sentiment_spearman: FiniteFloat | None
+    """Rank correlation of sentiment and stars."""
+    sentiment_pearson: FiniteFloat | None
+    sentiment_auc: FiniteFloat | None
+    """A review of 4 or 5 stars against one of 1 or 2."""
+    negative_taken_for_positive: FiniteFloat | None
+    """Share of reviews of 1 or 2 stars that count as positive, in %: what `polite` is for people."""
+    positive_taken_for_negative: FiniteFloat | None
+    """Share of reviews of 4 or 5 stars that do not count as positive, in %."""
+    users: int
+    """Users whose last review was compared with their own and with another user's history."""
+    style_auc: FiniteFloat | None
+    pairs: int
+    """Evaluated purchases whose real review was compared with a review of the same item and with one of another item."""
+    rouge1_auc: FiniteFloat | None
+    rougeL_auc: FiniteFloat | None
+    sbert_cosine_auc: FiniteFloat | None
+
+
+def validate(examples: pl.DataFrame, reviews: Reviews, stars: pl.DataFrame, *, seed: int = 0) -> Validation:
+    """Measure the figures on real reviews.
+
+    Args:
+        examples: EXAMPLES that are evaluated: reference, history, item_id, user_id.
+        reviews: reviews by others, for pairs of the same and of different items.
+        stars: any real reviews with `review` and `rating`; of more than 5,000 a sample is taken.
+        seed: of the samples.
+    """
+    draw = np.random.default_rng(seed)
+    return Validation.model_validate(
+        {**_sentiment(stars, draw), **_style(examples), **_items(examples, reviews.items, draw)}
+    )
+
+
+def auc(higher: Floats, lower: Floats) -> float | None:
+    """Chance that one of `higher` is above one of `lower`, ties half (the area under the ROC curve); None without both.
+
+    >>> auc(np.array([3.0, 1.0]), np.array([1.0]))
+    0.75
+    """
+    if not len(higher) or not len(lower):
+        return None
+    from scipy.stats import mannwhitneyu
+
+    return float(mannwhitneyu(higher, lower).statistic) / (len(higher) * len(lower))
+
+
+def _sentiment(stars: pl.DataFrame, draw: np.random.Generator) -> dict[str, object]:
+    from scipy.stats import pearsonr, spearmanr
+
+    rows = stars[np.sort(draw.permutation(len(stars))[:MOST_REVIEWS])]
+    scores = np.array([sentiment(text) for text in rows["review"]], dtype=np.float64)
+    ratings = rows["rating"].to_numpy()
+    negative, positive = scores[ratings <= NEGATIVE_RATING], scores[ratings >= POSITIVE_RATING]
+    told = len(set(scores)) > 1 and len(set(ratings)) > 1
+    return {
+        "reviews": len(rows),
+        "sentiment_spearman": float(spearmanr(scores, ratings).statistic) if told else None,
+        "sentiment_pearson": float(pearsonr(scores, ratings).statistic) if told else None,
+        "sentiment_auc": auc(positive, negative),
+        "negative_taken_for_positive": _percent(negative > POSITIVE),
+        "positive_taken_for_negative": _percent(positive <= POSITIVE),
+    }
+
+
+def _style(examples: pl.DataFrame) -> dict[str, object]:
+    """Whether a review is nearer to its own user's history than to the next user's."""
+    known = examples.filter(pl.col("history").list.len() > 0).unique("user_id", keep="first", maintain_order=True)
+    histories = [[entry["review"] for entry in history] for history in known["history"].to_list()]
+    texts = known["reference"].to_list()
+    own = style_cosine(texts, histories)
+    others = style_cosine(texts, [*histories[1:], *histories[:1]])
+    both = [pair for pair in zip(own, others, strict=True) if None not in pair]
+    wins = [(mine > other) + 0.5 * (mine == other) for mine, other in both if mine is not None and other is not None]
+    return {"users": len(both), "style_auc": float(np.mean(wins)) if len(known) > 1 and wins else None}
+
+
+def _items(examples: pl.DataFrame, others: pl.DataFrame, draw: np.random.Generator) -> dict[str, object]:
+    """Whether a real review is nearer to another of the same item than to one of another item."""
+    same = (
+        examples.select("item_id", "user_id", "reference")
+        .join(others.select("item_id", "review", other="user_id"), on="item_id", maintain_order="left")
+        .filter(pl.col("other") != pl.col("user_id"))
+        .unique(["user_id", "item_id"], keep="first", maintain_order=True)
+    )
+    same = same[np.sort(draw.permutation(len(same))[:_MOST_PAIRS])]
+    shifted = pl.concat([same[1:], same[:1]])
+    differ = same["item_id"] != shifted["item_id"]
+    references = same["reference"].filter(differ).to_list()
+    alike, unlike = (_scores(references, frame["review"].filter(differ).to_list()) for frame in (same, shifted))
+    names = ("rouge1_auc", "rougeL_auc", "sbert_cosine_auc")
+    return {"pairs": len(references)} | {
+        name: auc(*pair) for name, pair in zip(names, zip(alike, unlike, strict=True), strict=True)
+    }
+
+
+def _scores(references: Sequence[str], texts: Sequence[str]) -> tuple[Floats, Floats, Floats]:
+    pairs = np.array(rouge(references, texts), dtype=np.float64).reshape(-1, 2)
+    return pairs[:, 0], pairs[:, 1], np.array(sbert_cosine(references, texts), dtype=np.float64)
+
+
+def _percent(found: NDArray[np.bool_]) -> float | None:
+    return 100 * float(found.mean()) if len(found) else None

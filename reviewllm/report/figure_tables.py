@@ -1,0 +1,66 @@
+"""Metrics -> what needs no reference, and every figure by slices."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import polars as pl
+import pyarrow as pa
+
+from reviewllm.evaluation.baselines import REAL
+from reviewllm.evaluation.contenders import Kind
+from reviewllm.evaluation.figures import CORPUS, REFERENCE_FREE
+from reviewllm.evaluation.metrics import ALL
+from reviewllm.report.content import FigureTable, ScoreRow, SliceRow, SliceTable, Split
+from reviewllm.report.score_tables import cells
+from reviewllm.tables import METRICS
+
+SLICES = {  # name in METRICS -> in words
+    "rating": "by stars",
+    "category": "by category",
+    "history": "by the number of the user's own reviews",
+    "reference": "by words of the real review",
+}
+SLICED = ("sbert_cosine", "rougeL")  # nearness in meaning first; the other scores are in metrics.json
+_FIGURES = tuple(figure.name for figure in (*REFERENCE_FREE, *CORPUS))
+_SPLITS: tuple[Split, ...] = ("simple", "hard")
+
+
+def figure_tables(metrics: pa.Table, kinds: Mapping[str, Kind]) -> tuple[FigureTable, ...]:
+    """Build the table of figures without a reference for each split that has rows, the real reviews last."""
+    frame = pl.DataFrame(METRICS.check(metrics, where="metrics")).filter(
+        (pl.col("slice") == ALL) & pl.col("metric").is_in(_FIGURES)
+    )
+    tables = []
+    for split in _SPLITS:
+        parts = frame.filter(pl.col("split") == split).partition_by("model", "with_rating", maintain_order=True)
+        rows = tuple(_row(part, kinds.get(part["model"][0], "baseline")) for part in parts)
+        if rows:
+            tables.append(FigureTable(split=split, figures=_FIGURES, rows=rows))
+    return tuple(tables)
+
+
+def slice_tables(metrics: pa.Table) -> tuple[SliceTable, ...]:
+    """Build a table for each split, slice and figure of `SLICED`; a slice with a single group tells nothing and is left out."""
+    frame = pl.DataFrame(METRICS.check(metrics, where="metrics")).filter(pl.col("model") != REAL.name)
+    tables = []
+    for split in _SPLITS:
+        for name in SLICES:
+            for figure in SLICED:
+                mine = frame.filter((pl.col("split") == split) & (pl.col("slice") == name) & (pl.col("metric") == figure))
+                groups = tuple(mine["group"].unique(maintain_order=True))
+                if len(groups) > 1:
+                    rows = tuple(map(_slice_row, mine.partition_by("model", "with_rating", maintain_order=True)))
+                    tables.append(SliceTable(split=split, slice=name, figure=figure, groups=groups, rows=rows))
+    return tuple(tables)
+
+
+def _row(part: pl.DataFrame, kind: Kind) -> ScoreRow:
+    found = cells(part)
+    key = {"model": part["model"][0], "with_rating": part["with_rating"][0]}
+    return ScoreRow(**key, kind=kind, n=found["failed"].n, repeats=part["repeat"].n_unique(), cells=found)
+
+
+def _slice_row(part: pl.DataFrame) -> SliceRow:
+    groups = {rows["group"][0]: next(iter(cells(rows).values())) for rows in part.partition_by("group", maintain_order=True)}
+    return SliceRow(model=part["model"][0], with_rating=part["with_rating"][0], cells=groups)

@@ -1,0 +1,94 @@
+"""Metrics: means, slices and counts by hand."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import polars as pl
+import pyarrow as pa
+from evaluated import NAMES, example, generation, generations, rows_of
+
+from reviewllm.evaluation.metrics import ranges, summarise
+from reviewllm.evaluation.rows import evaluated_rows
+from reviewllm.tables import EXAMPLES, METRICS
+
+OTHER = {"adapter": "out/adapter"}
+
+
+def summary_of(rows: list[dict[str, Any]], **options: Any) -> pl.DataFrame:
+    return pl.DataFrame(summarise(rows_of(rows), run="r", repeat=0, **options))
+
+
+def value(summary: pl.DataFrame, **key: Any) -> float:
+    found = summary.filter(**({"metric": "rouge1", "slice": "all"} | key))
+    assert len(found) == 1
+    return float(found["value"][0])
+
+
+def test_summarise_averages_rows_and_counts_a_failed_row_as_zero() -> None:
+    failed = generation("c", None, review=None, error="too long", words=None, sentiment=None)
+    summary = summary_of([generation("a", 30.0), generation("b", 60.0), failed])
+    assert value(summary) == (30.0 + 60.0 + 0.0) / 3
+    assert value(summary, metric="failed") == 100 * 1 / 3
+    assert value(summary, metric="words") == (3 + 3) / 2
+    counts = dict(summary.filter(slice="all").select("metric", "n").rows())
+    assert counts["rouge1"] == counts["failed"] == 3
+    assert counts["words"] == counts["sentiment_agreement"] == counts["distinct1"] == 2
+    assert "polite" not in counts  # no purchase has 1 or 2 stars
+
+
+def test_summarise_slices() -> None:
+    rows = [generation("a", 10.0, category="Picks", rating=1.0), generation("b", 40.0), generation("c", 70.0)]
+    history = [{"item_id": "x", "title": "t", "rating": 5.0, "review": "r", "purchased_at": example("a")["purchased_at"]}]
+    asked = [example("a"), example("b", history=history * 4), example("c", history=history * 30, reference="w " * 100)]
+    table = pa.Table.from_pylist(asked, schema=EXAMPLES.schema)
+    found = evaluated_rows(generations(rows), table, names=NAMES)
+    summary = pl.DataFrame(summarise(found, run="r", repeat=0))
+    lines = summary.filter(metric="rouge1").select("slice", "group", "value", "n").rows()
+    assert lines == [
+        ("all", "all", (10.0 + 40.0 + 70.0) / 3, 3),
+        ("category", "Picks", 10.0, 1),
+        ("category", "Strings", (40.0 + 70.0) / 2, 2),
+        ("rating", "1", 10.0, 1),
+        ("rating", "4", (40.0 + 70.0) / 2, 2),
+        ("history", "0", 10.0, 1),
+        ("history", "1-4", 40.0, 1),
+        ("history", "20+", 70.0, 1),
+        ("reference", "2-19", (10.0 + 40.0) / 2, 2),
+        ("reference", "100+", 70.0, 1),
+    ]
+    assert ranges([0, 2]) == ["0-1", "2+"]
+
+
+def test_summarise_distinct_is_of_all_texts_together() -> None:
+    summary = summary_of([generation("a", review="good good"), generation("b", review="good bad")])
+    assert value(summary, metric="distinct1") == 100 * 2 / 4
+    assert summary.filter(metric="distinct1")["ci_low"].null_count() == 1
+
+
+def test_summarise_keeps_models_ratings_and_splits_apart() -> None:
+    rows = [
+        generation("a", 10.0),
+        generation("a", 20.0, with_rating=False),
+        generation("a", 30.0, **OTHER),
+        generation("h", 5.0, split="hard"),
+        generation("h", 6.0, split="hard", with_rating=False),
+        generation("h", 7.0, split="hard", **OTHER),
+    ]
+    lines = summary_of(rows).filter(metric="rouge1", slice="all").select("split", "model", "with_rating", "value").rows()
+    assert lines == [
+        ("simple", "tiny", True, 10.0),
+        ("simple", "tiny", False, 20.0),
+        ("simple", "tiny + adapter", True, 30.0),
+        ("hard", "tiny", True, 5.0),
+        ("hard", "tiny", False, 6.0),
+        ("hard", "tiny + adapter", True, 7.0),
+    ]
+
+
+def test_summarise_is_deterministic_whatever_the_order_of_rows() -> None:
+    rows = [generation(str(number), float(number % 7)) for number in range(40)]
+    first = summary_of(rows)
+    assert first.equals(summary_of(rows[::-1]))
+    assert not first.equals(summary_of(rows, seed=1))
+    assert pa.table(first.to_arrow()).column_names == METRICS.schema.names

@@ -1,0 +1,87 @@
+"""Rows of an evaluation: their figures by hand, and what is refused."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+import pytest
+from evaluated import NAMES, example, examples_of, generation, generations, rows_of
+
+from reviewllm.errors import SchemaError
+from reviewllm.evaluation.rows import evaluated_rows
+from reviewllm.tables import EXAMPLES
+
+OTHER = {"adapter": "out/adapter"}
+
+
+def test_evaluated_rows_a_failed_row_is_zero_where_there_is_a_reference_and_does_not_count_elsewhere() -> None:
+    failed = generation("a", None, review=None, error="too long", words=None, sentiment=None)
+    (row,) = rows_of([failed]).to_dicts()
+    assert (row["rouge1"], row["rougeL"], row["sbert_cosine"]) == (0.0, 0.0, 0.0)
+    assert row["words"] is row["sentiment_agreement"] is row["polite"] is None
+
+
+@pytest.mark.parametrize(
+    ("rating", "sentiment", "agreement", "polite"),
+    [
+        (5.0, 12.6, 100.0, None),
+        (5.0, 12.5, 0.0, None),
+        (3.0, 50.0, None, None),
+        (1.0, -3.0, 100.0, 0.0),
+        (2.0, 60.0, 0.0, 100.0),
+    ],
+)
+def test_evaluated_rows_sentiment_against_stars(
+    rating: float, sentiment: float, agreement: float | None, polite: float | None
+) -> None:
+    (row,) = rows_of([generation("a", rating=rating, sentiment=sentiment)]).to_dicts()
+    assert (row["sentiment_agreement"], row["polite"]) == (agreement, polite)
+
+
+def test_evaluated_rows_come_in_the_order_of_the_names_with_ratings_first() -> None:
+    names = {("models/tiny", "with"): "Review-LLM", ("models/tiny", None): "tiny", ("models/tiny", "without"): "Review-LLM"}
+    rows = [
+        generation("a"),
+        generation("a", adapter="without", with_rating=False),
+        generation("a", with_rating=False),
+        generation("a", adapter="with"),
+    ]
+    found = rows_of(rows, names).select("model", "with_rating").rows()
+    assert found == [("Review-LLM", True), ("Review-LLM", False), ("tiny", True), ("tiny", False)]
+
+
+def test_evaluated_rows_carry_what_the_slices_need() -> None:
+    history = [{"item_id": "x", "title": "t", "rating": 5.0, "review": "r", "purchased_at": example("a")["purchased_at"]}]
+    asked = pa.Table.from_pylist([example("a", history=history * 3, reference="Good, really!")], schema=EXAMPLES.schema)
+    (row,) = evaluated_rows(generations([generation("a")]), asked, names=NAMES).to_dicts()
+    assert (row["reviews_of_user"], row["words_of_reference"]) == (3, 2)
+
+
+def test_evaluated_rows_of_other_examples_are_refused_with_how_many_and_which() -> None:
+    rows = [generation("a"), generation("b"), generation("c", split="hard")]
+    with pytest.raises(SchemaError, match=r"2 of 3 examples are not among the examples of their split, first of them b, c"):
+        evaluated_rows(
+            generations(rows),
+            pa.Table.from_pylist([example("a"), example("c", "simple")], schema=EXAMPLES.schema),
+            names=NAMES,
+        )
+
+
+@pytest.mark.parametrize("score", [None, float("nan")])
+def test_evaluated_rows_a_review_without_a_score_is_refused(score: float | None) -> None:
+    with pytest.raises(SchemaError, match=r"without all of its scores, in 1 row\(s\), first of them b"):
+        rows_of([generation("a"), generation("b", rougeL=score)])
+
+
+def test_evaluated_rows_other_refusals() -> None:
+    with pytest.raises(SchemaError, match=r"lacks the column\(s\) sbert_cosine"):
+        evaluated_rows(generations([generation("a")]).drop_columns("sbert_cosine"), examples_of([]), names=NAMES)
+    with pytest.raises(SchemaError, match=r"no name was given for .*'another'"):
+        rows_of([generation("a", model="another")])
+    with pytest.raises(SchemaError, match="split backfill is not evaluated"):
+        rows_of([generation("a", split="backfill")])
+    with pytest.raises(SchemaError, match="an example twice"):
+        rows_of([generation("a"), generation("a")])
+    with pytest.raises(SchemaError, match=r"tiny \+ adapter .* has 1 of the 2 examples of split simple"):
+        rows_of([generation("a"), generation("b"), generation("a", **OTHER)])
+    with pytest.raises(SchemaError, match="there is no row"):
+        rows_of([])
