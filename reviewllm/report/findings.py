@@ -127,9 +127,7 @@ def _ratings(table: ScoreTable, pairs: Sequence[Compared], candidate: Side) -> l
     """Whether it helps a model to be shown ratings."""
     # A candidate without ratings is compared with itself both ways around.
     own = [
-        pair
-        for pair in pairs
-        if pair.model == pair.other == candidate.model and pair.with_rating and pair.metric in LABELS
+        pair for pair in pairs if pair.model == pair.other == candidate.model and pair.with_rating and pair.metric in LABELS
     ]
     subject, against = f"{candidate.model} (w/ rating)", f"{candidate.model} (w/o rating)"
     if own:

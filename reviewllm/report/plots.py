@@ -113,9 +113,7 @@ def length_svg(lengths: Mapping[str, Sequence[int]], *, prefix: str) -> str:
                 weights = [100 / len(capped)] * len(capped)
                 line = "--" if number >= len(COLOURS) else "-"
                 colour = COLOURS[number % len(COLOURS)]
-                keys[name] = axes.hist(
-                    capped, edges, weights=weights, histtype="step", color=colour, linestyle=line
-                )[2][0]
+                keys[name] = axes.hist(capped, edges, weights=weights, histtype="step", color=colour, linestyle=line)[2][0]
         axes.set_xlabel(f"words of the text (longer ones at {longest})" if longest == _MOST_WORDS else "words of the text")
         axes.set_ylabel("share of texts, %")
         _legend(figure, list(keys.values()), list(keys))

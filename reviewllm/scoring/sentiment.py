@@ -13,7 +13,7 @@ from functools import lru_cache
 from typing import Any
 
 # Where negative (1, 2) and positive (4, 5) real reviews are told apart best (Youden's index): at 12 on Musical Instruments 2014
-# and at 13 on the 24 categories of Amazon Reviews 2023. VADER's own bound of 5 calls every third negative review positive.
+# and at 13 on the 24 categories of Amazon Reviews 2023. VADER's own bound of 5 calls 30 to 42 % of negative ones positive.
 POSITIVE = 12.5
 NEGATIVE_RATING = 2
 POSITIVE_RATING = 4

@@ -2,16 +2,21 @@
 
 from typing import Any
 
+import polars as pl
 import pyarrow as pa
 import pytest
 
 from reviewllm.errors import SchemaError
-from reviewllm.report.score_tables import is_best, plain_text, score_tables
+from reviewllm.evaluation.baselines import REAL
+from reviewllm.evaluation.contenders import Kind
+from reviewllm.report.content import ScoreTable
+from reviewllm.report.score_tables import cells, is_best, plain_text, score_tables
 from reviewllm.tables import METRICS
 
 
 def _line(metric: str, value: float, **changes: Any) -> dict[str, Any]:
-    row = {"run": "r", "model": "tiny", "split": "simple", "category": "all", "with_rating": True, "repeat": 0}
+    row = {"run": "r", "model": "tiny", "split": "simple", "with_rating": True, "repeat": 0}
+    row |= {"slice": "all", "group": "all"}
     row |= {"metric": metric, "value": value, "ci_low": value - 2.0, "ci_high": value + 4.0, "n": 10}
     return row | changes
 
@@ -21,12 +26,18 @@ def _lines(rouge1: float, rouge_l: float, cosine: float, **changes: Any) -> list
     return [_line(metric, value, **changes) for metric, value in values.items()]
 
 
+def _tables(rows: list[dict[str, Any]], **kinds: Kind) -> tuple[ScoreTable, ScoreTable]:
+    """The tables of these rows, whose models are bases where nothing else is said."""
+    known: dict[str, Kind] = {row["model"]: "base" for row in rows}
+    return score_tables(_metrics(rows), known | kinds)
+
+
 def _metrics(rows: list[dict[str, Any]]) -> pa.Table:
     return pa.Table.from_pylist(rows, schema=METRICS.schema)
 
 
 def test_score_tables_average_values_and_interval_ends_over_repeats():
-    simple, _ = score_tables(_metrics(_lines(10.0, 20.0, 30.0) + _lines(13.0, 20.0, 30.0, repeat=1)))
+    simple, _ = _tables(_lines(10.0, 20.0, 30.0) + _lines(13.0, 20.0, 30.0, repeat=1))
     row = simple.rows[0]
 
     assert (row.n, row.repeats) == (10, 2)
@@ -35,9 +46,62 @@ def test_score_tables_average_values_and_interval_ends_over_repeats():
     assert row.cells["rouge1"].ci_high == (10.0 + 4.0 + 13.0 + 4.0) / 2
 
 
-def test_score_tables_keep_to_all_categories_and_to_their_split():
-    rows = _lines(10.0, 20.0, 30.0) + _lines(99.0, 99.0, 99.0, category="Picks") + _lines(1.0, 2.0, 3.0, split="hard")
-    simple, hard = score_tables(_metrics(rows))
+def test_score_tables_give_the_standard_deviation_over_repeats():
+    values = (10.0, 13.0, 19.0)
+    rows = [line for repeat, value in enumerate(values) for line in _lines(value, 20.0, 30.0, repeat=repeat)]
+    found = _tables(rows)[0].rows[0].cells
+    mean = (10.0 + 13.0 + 19.0) / 3
+
+    assert found["rouge1"].sd == pytest.approx((sum((value - mean) ** 2 for value in values) / (3 - 1)) ** 0.5)
+    assert found["rougeL"].sd == 0.0
+    assert _tables(rows[:3])[0].rows[0].cells["rouge1"].sd is None  # one repeat
+
+
+def test_score_tables_know_the_kind_of_each_model():
+    rows = _lines(1.0, 2.0, 3.0) + _lines(1.0, 2.0, 3.0, model="ours") + _lines(1.0, 2.0, 3.0, model="copy")
+    simple, _ = _tables(rows, ours="adapter", copy="baseline")
+
+    assert [(row.model, row.kind) for row in simple.rows] == [("tiny", "base"), ("ours", "adapter"), ("copy", "baseline")]
+
+
+def test_score_tables_leave_the_real_reviews_out():
+    simple, hard = _tables(_lines(1.0, 2.0, 3.0) + _lines(100.0, 100.0, 100.0, model=REAL.name, with_rating=False))
+
+    assert [row.model for row in simple.rows] == ["tiny"]
+    assert hard.rows == ()
+
+
+def test_score_tables_take_a_baseline_once_beside_five_repeats():
+    rows = [line for repeat in range(5) for line in _lines(10.0 + repeat, 20.0, 30.0, repeat=repeat)]
+    simple, _ = _tables(rows + _lines(9.0, 9.0, 9.0, model="copy", with_rating=False), copy="baseline")
+
+    assert [(row.repeats, row.cells["rouge1"].sd is None) for row in simple.rows] == [(5, False), (1, True)]
+    assert plain_text(simple).splitlines() == [
+        "Table 1: simple evaluation (10 rows, 5 repeats)",
+        "  model                    ROUGE-1        ROUGE-L   sbert_cosine",
+        f"  tiny (w/ rating)   * 12.00 ±{(2 * (2**2 + 1**2) / (5 - 1)) ** 0.5:.2f}  * 20.00 ±0.00  * 30.00 ±0.00",
+        "  copy (w/o rating)           9.00           9.00           9.00",
+    ]
+
+
+def test_cells_of_figures_without_an_interval_have_none():
+    rows = [_line("distinct1", value, repeat=repeat, ci_low=None, ci_high=None) for repeat, value in enumerate((20.0, 30.0))]
+    found = cells(pl.DataFrame(_metrics(rows)))["distinct1"]
+
+    assert (found.value, found.ci_low, found.ci_high) == ((20.0 + 30.0) / 2, None, None)
+    assert found.sd == pytest.approx((2 * 5.0**2 / (2 - 1)) ** 0.5)
+
+
+def test_cells_count_the_rows_of_the_fullest_repeat():
+    rows = [_line("polite", 50.0, n=7), _line("polite", 50.0, repeat=1, n=9)]
+
+    assert cells(pl.DataFrame(_metrics(rows)))["polite"].n == 9
+
+
+def test_score_tables_keep_to_all_rows_and_to_their_split():
+    sliced = _lines(99.0, 99.0, 99.0, slice="category", group="Picks")
+    rows = [*_lines(10.0, 20.0, 30.0), *sliced, _line("words", 3.0), *_lines(1.0, 2.0, 3.0, split="hard")]
+    simple, hard = _tables(rows)
 
     assert [row.cells["rouge1"].value for row in simple.rows] == [10.0]
     assert [row.cells["rouge1"].value for row in hard.rows] == [1.0]
@@ -45,14 +109,14 @@ def test_score_tables_keep_to_all_categories_and_to_their_split():
 
 
 def test_score_tables_split_that_was_not_evaluated_has_no_rows_and_says_so():
-    _, hard = score_tables(_metrics(_lines(10.0, 20.0, 30.0)))
+    _, hard = _tables(_lines(10.0, 20.0, 30.0))
 
     assert hard.rows == ()
     assert plain_text(hard).splitlines()[1].strip() == "no rows: this split was not evaluated"
 
 
 def test_score_tables_carry_the_papers_figures():
-    simple, hard = score_tables(_metrics(_lines(10.0, 20.0, 30.0)))
+    simple, hard = _tables(_lines(10.0, 20.0, 30.0))
 
     figures = {(row.model, row.with_rating): tuple(row.values.values()) for row in simple.paper}
     assert figures["Review-LLM", True] == (31.15, 26.88, 49.52)
@@ -65,7 +129,7 @@ def test_score_tables_carry_the_papers_figures():
 
 def test_is_best_marks_ties_to_the_printed_decimals():
     rows = _lines(10.001, 5.0, 1.0) + _lines(10.004, 4.0, 2.0, model="other")
-    simple, _ = score_tables(_metrics(rows))
+    simple, _ = _tables(rows)
     tiny, other = simple.rows
 
     assert [is_best(simple, tiny, metric) for metric in simple.metrics] == [True, True, False]
@@ -74,7 +138,7 @@ def test_is_best_marks_ties_to_the_printed_decimals():
 
 def test_plain_text_aligns_columns_and_marks_the_best():
     rows = _lines(10.0, 5.0, 1.5) + _lines(9.0, 6.0, 22.25, model="tiny + adapter", with_rating=False)
-    simple, _ = score_tables(_metrics(rows))
+    simple, _ = _tables(rows)
 
     assert plain_text(simple).splitlines() == [
         "Table 1: simple evaluation (10 rows, 1 repeat)",
@@ -86,29 +150,29 @@ def test_plain_text_aligns_columns_and_marks_the_best():
 
 def test_score_tables_refuse_two_runs():
     with pytest.raises(SchemaError, match="rows of the runs r, s together"):
-        score_tables(_metrics(_lines(1.0, 2.0, 3.0) + _lines(1.0, 2.0, 3.0, run="s")))
+        _tables(_lines(1.0, 2.0, 3.0) + _lines(1.0, 2.0, 3.0, run="s"))
 
 
 def test_score_tables_refuse_a_figure_twice():
     with pytest.raises(SchemaError, match="2 rows give one figure more than once"):
-        score_tables(_metrics([*_lines(1.0, 2.0, 3.0), _line("rouge1", 4.0)]))
+        _tables([*_lines(1.0, 2.0, 3.0), _line("rouge1", 4.0)])
 
 
 def test_score_tables_refuse_a_missing_metric():
     with pytest.raises(SchemaError, match="every repeat needs the metrics"):
-        score_tables(_metrics(_lines(1.0, 2.0, 3.0)[:2]))
+        _tables(_lines(1.0, 2.0, 3.0)[:2])
 
 
 def test_score_tables_refuse_repeats_of_different_sizes():
     with pytest.raises(SchemaError, match=r"repeats have \[9, 10\] rows"):
-        score_tables(_metrics(_lines(1.0, 2.0, 3.0) + _lines(1.0, 2.0, 3.0, repeat=1, n=9)))
+        _tables(_lines(1.0, 2.0, 3.0) + _lines(1.0, 2.0, 3.0, repeat=1, n=9))
 
 
 def test_score_tables_refuse_what_is_not_a_number():
     with pytest.raises(SchemaError, match="1 rows hold a figure that is not a finite number"):
-        score_tables(_metrics([*_lines(1.0, 2.0, 3.0)[1:], _line("rouge1", float("nan"))]))
+        _tables([*_lines(1.0, 2.0, 3.0)[1:], _line("rouge1", float("nan"))])
 
 
 def test_score_tables_refuse_a_missing_column():
     with pytest.raises(SchemaError, match=r"lacks the column\(s\) ci_low"):
-        score_tables(_metrics(_lines(1.0, 2.0, 3.0)).drop_columns("ci_low"))
+        score_tables(_metrics(_lines(1.0, 2.0, 3.0)).drop_columns("ci_low"), {"tiny": "base"})

@@ -1,0 +1,65 @@
+"""What changed between two evaluations."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from reviewllm.errors import InputError
+from reviewllm.report.changes import compare_runs, plain_text
+from reviewllm.report.page import write_changes
+from reviewllm.tables import EXAMPLES, GENERATIONS, read_table, write_table
+
+
+def changed_run(out: Path, to: Path, change: pl.Expr) -> Path:
+    """A copy of a run with the adapter's ROUGE-1 changed."""
+    shutil.copytree(out, to)
+    file = to / "metrics" / "generations" / "0" / "part-0.parquet"
+    rows = pl.DataFrame(read_table([file], GENERATIONS))
+    better = pl.when(pl.col("adapter").is_not_null()).then(change).otherwise("rouge1")
+    write_table(rows.with_columns(rouge1=better).to_arrow(), file, GENERATIONS)
+    return to
+
+
+def test_compare_runs_finds_what_is_higher_and_nothing_else(out_folder: Path, tmp_path: Path) -> None:
+    after = changed_run(out_folder, tmp_path / "after", pl.col("rouge1") + 5)
+    found = compare_runs(out_folder, after)
+    moved = {(one.model, one.with_rating, one.metric) for one in found.changes if one.verdict == "higher"}
+    assert moved == {("tiny + adapter", True, "rouge1"), ("tiny + adapter", False, "rouge1")}
+    one = next(one for one in found.changes if one.verdict == "higher" and one.split == "simple")
+    assert (one.before, one.after, one.difference, one.users) == (pytest.approx(32.0), pytest.approx(37.0), 5.0, 30)
+    assert found.common == {"simple": 30, "hard": 30}
+    assert found.settings == {}
+    page = write_changes(found, tmp_path / "page").read_text()
+    assert "Nothing: the same examples, options and models." in page
+    assert "tiny + adapter (w/ rating)" in plain_text(found)
+
+
+def test_compare_runs_only_what_both_asked_about(out_folder: Path, tmp_path: Path) -> None:
+    after = changed_run(out_folder, tmp_path / "after", pl.col("rouge1"))
+    shards = after / "examples" / "hard" / "shard-0.parquet"
+    kept = pl.DataFrame(read_table([shards], EXAMPLES)).head(12)
+    write_table(kept.to_arrow(), shards, EXAMPLES)
+    file = after / "metrics" / "generations" / "0" / "part-0.parquet"
+    rows = pl.DataFrame(read_table([file], GENERATIONS))
+    known = (pl.col("split") == "simple") | pl.col("example_id").is_in(kept["example_id"].implode())
+    write_table(rows.filter(known).to_arrow(), file, GENERATIONS)
+    found = compare_runs(out_folder, after)
+    assert found.common == {"simple": 30, "hard": 12}
+    assert {one.verdict for one in found.changes if one.split == "hard"} == {"too few users"}
+
+
+def test_compare_runs_without_anything_in_common_says_so(out_folder: Path, tmp_path: Path) -> None:
+    after = tmp_path / "after"
+    shutil.copytree(out_folder, after)
+    for folder, table in ((after / "examples", EXAMPLES), (after / "metrics" / "generations", GENERATIONS)):
+        for file in folder.rglob("*.parquet"):
+            rows = pl.DataFrame(read_table([file], table)).with_columns(example_id=pl.col("example_id") + " of another run")
+            write_table(rows.to_arrow(), file, table)
+    with pytest.raises(InputError, match="no purchase was evaluated in both"):
+        compare_runs(out_folder, after)
+    with pytest.raises(InputError, match=r"run jobs/evaluate\.py on this output folder"):
+        compare_runs(out_folder, tmp_path / "nowhere")

@@ -1,0 +1,114 @@
+"""Evaluated examples side by side: which, in what order, with whose texts."""
+
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pyarrow as pa
+import pytest
+from conftest import day, entry
+from evaluated import ADAPTED, NAMES, example, generation, generations
+
+from reviewllm.errors import SchemaError
+from reviewllm.evaluation.baselines import REAL
+from reviewllm.evaluation.names import Pair
+from reviewllm.report import side_by_side
+from reviewllm.report.content import Example, Prompt
+from reviewllm.report.side_by_side import browsed, evaluated_examples
+from reviewllm.tables import EXAMPLES, write_table
+from tests.report.parts import shown
+
+ALL_NAMES: dict[Pair, str] = {**NAMES, (REAL.name, None): REAL.name}
+
+
+def _keep(out: Path, *rows: dict[str, Any]) -> None:
+    """Keep the examples of one split."""
+    table = pa.Table.from_pylist(list(rows), schema=EXAMPLES.schema)
+    write_table(table, out / "examples" / rows[0]["split"] / "shard-0.parquet", EXAMPLES)
+
+
+def _shown(out: Path, *rows: dict[str, Any]) -> tuple[Example, ...]:
+    return evaluated_examples(out, pl.DataFrame(generations(list(rows))), ALL_NAMES)
+
+
+def test_evaluated_examples_show_the_newest_five_of_a_history(tmp_path):
+    history = [entry(number, title=f"Thing {number}", rating=float(number % 5 + 1)) for number in range(7)]
+    _keep(tmp_path, example("long", history=history), example("short", history=history[:2]), example("new"))
+    long, short, new = _shown(tmp_path, *map(generation, ("long", "short", "new")))
+
+    assert (long.reviews_of_user, [one.title for one in long.history]) == (7, [f"Thing {number}" for number in range(2, 7)])
+    assert (long.history[-1].review, long.history[-1].rating) == ("I love it.", 6 % 5 + 1)
+    assert (short.reviews_of_user, [one.title for one in short.history]) == (2, ["Thing 0", "Thing 1"])
+    assert (new.reviews_of_user, new.history) == (0, ())
+
+
+def test_evaluated_examples_come_with_outputs_in_the_order_of_the_names(tmp_path):
+    _keep(tmp_path, example("a", title="Pick", reference="Good."))
+    rows = [
+        generation("a", 100.0, model=REAL.name, with_rating=False),
+        generation("a", 1.0, adapter=ADAPTED[1], with_rating=False),
+        generation("a", 2.0, adapter=ADAPTED[1]),
+        generation("a", 3.0, with_rating=False),
+    ]
+    (found,) = _shown(tmp_path, *rows)
+
+    assert (found.title, found.reference, found.split, found.prompts) == ("Pick", "Good.", "simple", ())
+    assert [(one.model, one.with_rating, one.scores["rouge1"]) for one in found.outputs] == [
+        ("tiny", False, 3.0),
+        ("tiny + adapter", True, 2.0),
+        ("tiny + adapter", False, 1.0),
+    ]
+
+
+def test_evaluated_examples_show_why_a_text_failed(tmp_path):
+    _keep(tmp_path, example("a"))
+    (found,) = _shown(tmp_path, generation("a", None, review=None, error="too long", words=None, sentiment=None))
+
+    assert (found.outputs[0].review, found.outputs[0].error) == (None, "too long")
+    assert set(found.outputs[0].scores.values()) == {None}
+
+
+def test_evaluated_examples_leave_out_what_was_not_evaluated(tmp_path):
+    _keep(tmp_path, example("a"), example("b", purchased_at=day(0)))
+
+    assert [one.example_id for one in _shown(tmp_path, generation("b"), generation("c", split="hard"))] == ["b"]
+
+
+def test_evaluated_examples_need_a_reference(tmp_path):
+    _keep(tmp_path, example("a", reference=None))
+
+    with pytest.raises(SchemaError, match=r"1 evaluated example\(s\) have no reference; run jobs/prepare\.py again"):
+        _shown(tmp_path, generation("a"))
+
+
+def test_browsed_holds_all_where_they_are_few():
+    examples = [shown("a"), shown("b", split="hard")]
+
+    assert browsed(examples) == tuple(examples)
+    assert browsed([]) == ()
+
+
+def test_browsed_takes_evenly_many_of_each_split_prompts_first(monkeypatch):
+    monkeypatch.setattr(side_by_side, "MOST_BROWSED", 6)
+    prompts = (Prompt(with_rating=True, prompt="p"),)
+    with_prompt = [shown("asked", prompts=prompts), shown("asked hard", split="hard", prompts=prompts)]
+    simple = [shown(f"s{number}") for number in range(8)]
+    hard = [shown(f"h{number}", split="hard") for number in range(2)]
+
+    # Three of each split: of 9 simple ones every third, of 3 hard ones every one.
+    assert [one.example_id for one in browsed([*with_prompt, *simple, *hard])] == [
+        *("asked", "s0", "s3"),
+        *("asked hard", "h0", "h1"),
+    ]
+
+
+def test_browsed_is_never_more_than_the_page_holds(monkeypatch):
+    monkeypatch.setattr(side_by_side, "MOST_BROWSED", 10)
+    for simple, hard in ((11, 0), (10, 3), (1, 10), (500, 500)):
+        examples = [shown(f"s{number}") for number in range(simple)]
+        examples += [shown(f"h{number}", split="hard") for number in range(hard)]
+        found = browsed(examples)
+
+        assert len({one.example_id for one in found}) == len(found)
+        assert sum(one.split == "simple" for one in found) == min(simple, 10 // 2)
+        assert sum(one.split == "hard" for one in found) == min(hard, 10 // 2)
