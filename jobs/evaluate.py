@@ -130,7 +130,6 @@ def evaluate(config: EvaluateJob) -> str:
     # Keys are read, and looked for among the options, before these are saved and before Ray takes over the environment.
     with keys_apart(asked) as keys, step("evaluate") as running:
         save(config, config.out / "config" / "evaluate.yaml")
-        rows = examples.num_rows * sum(contender.kind in ("base", "adapter") for contender in contenders)
         counts, costs = write_all(
             contenders,
             staging,
@@ -140,7 +139,7 @@ def evaluate(config: EvaluateJob) -> str:
             keys=keys,
             journals=config.out / "endpoints",
             cluster=lambda: ray_session(part(config, ClusterConfig)),
-            on_progress=lambda name, now: running.show(now.rows_seen, rows, f"{name}, {now.engines.failed} failed"),
+            on_progress=lambda name, now, rows: running.show(now.rows_seen, rows, f"{name}, {now.engines.failed} failed"),
         )
         found = conclude(
             staging.folder, examples, reviews, names=names_of(contenders), run=config.run_name, candidate=candidate

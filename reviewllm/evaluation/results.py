@@ -53,6 +53,8 @@ class Cost(BaseModel):
     prompt_tokens: int
     completion_tokens: int
     cost: float
+    without_usage: int
+    """Answers of which the endpoint did not say what they took; they are in no sum."""
 
 
 class Evaluation(BaseModel):

@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import NamedTuple
 
+import pyarrow.parquet as pq
 from pydantic import SecretStr
 
 from reviewllm.evaluation.baselines import Reviews
@@ -20,7 +21,7 @@ from reviewllm.generation.endpoint_config import EndpointConfig
 from reviewllm.generation.endpoint_shards import write_shards
 from reviewllm.generation.pipeline import RunCounts, run_tasks
 from reviewllm.generation.score_shard import ShardScorer
-from reviewllm.generation.tasks import GenerationSpec, new_run
+from reviewllm.generation.tasks import GenerationSpec, Task, new_run
 
 
 class Written(NamedTuple):
@@ -40,7 +41,7 @@ def write_all(
     keys: Mapping[str, SecretStr | None],
     journals: Path,
     cluster: Callable[[], AbstractContextManager[None]],
-    on_progress: Callable[[str, RunCounts], None],
+    on_progress: Callable[[str, RunCounts, int], None],
 ) -> Written:
     """Write every contender's generations of every shard into the staging folder.
 
@@ -52,7 +53,7 @@ def write_all(
         keys: of `keys_apart`, by name.
         journals: folder of what endpoints have answered, `<name>.jsonl`; it outlives the evaluation.
         cluster: connects to Ray; only entered where an engine has to write.
-        on_progress: told what is being asked, and its counts.
+        on_progress: told what is being asked, its counts, and its rows in all.
 
     Raises:
         ReviewLLMError: an endpoint or an engine cannot be used; what is written so far is kept.
@@ -74,25 +75,29 @@ def write_all(
     counts = RunCounts()
     if tasks := staging.tasks(contenders, ["base", "adapter"]):
         with cluster():
-            counts = run_tasks(tasks, spec, on_progress=lambda now: on_progress("engine", now))
+            counts = run_tasks(tasks, spec, on_progress=_told(on_progress, "engine", tasks, staging))
     costs = {}
     for name, endpoint in endpoints.items():
+        tasks = [task for task in staging.tasks(contenders, ["endpoint"]) if contenders[task.variant].name == name]
         run = write_shards(
-            [task for task in staging.tasks(contenders, ["endpoint"]) if contenders[task.variant].name == name],
+            tasks,
             spec,
             endpoint,
             key=keys[name],
             journal=journals / f"{name}.jsonl",
             score=ShardScorer(spec),
-            on_progress=_told(on_progress, name),
+            on_progress=_told(on_progress, name, tasks, staging),
         )
         counts = _sum(counts, run.counts)
         costs[name] = Cost(**run.costs["used"]._asdict())
     return Written(counts, costs)
 
 
-def _told(on_progress: Callable[[str, RunCounts], None], name: str) -> Callable[[RunCounts], None]:
-    return lambda counts: on_progress(name, counts)
+def _told(
+    on_progress: Callable[[str, RunCounts, int], None], name: str, tasks: Sequence[Task], staging: Staging
+) -> Callable[[RunCounts], None]:
+    rows = sum(pq.read_metadata(staging.examples / task.pieces[0].file).num_rows for task in tasks)
+    return lambda counts: on_progress(name, counts, rows)
 
 
 def _sum(counts: RunCounts, more: RunCounts) -> RunCounts:

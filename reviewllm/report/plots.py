@@ -20,6 +20,7 @@ _ROW_INCHES = 0.2
 _PANEL_INCHES = 0.55  # of a panel beside its rows
 _MOST_WORDS = 200  # at the right end of the histogram; longer texts are counted there
 _MOST_LINES = 5  # of a plot by slices, so that the lines can be told apart
+_MOST_LETTERS = 48  # of a name; with about 80 no room is left beside it, and matplotlib draws nothing readable
 
 
 def plot_svg(table: ScoreTable) -> str:
@@ -113,7 +114,8 @@ def length_svg(lengths: Mapping[str, Sequence[int]], *, prefix: str) -> str:
                 weights = [100 / len(capped)] * len(capped)
                 line = "--" if number >= len(COLOURS) else "-"
                 colour = COLOURS[number % len(COLOURS)]
-                keys[name] = axes.hist(capped, edges, weights=weights, histtype="step", color=colour, linestyle=line)[2][0]
+                axes.hist(capped, edges, weights=weights, histtype="step", color=colour, linestyle=line)
+                keys[name] = axes.patches[-1]
         axes.set_xlabel(f"words of the text (longer ones at {longest})" if longest == _MOST_WORDS else "words of the text")
         axes.set_ylabel("share of texts, %")
         _legend(figure, list(keys.values()), list(keys))
@@ -150,7 +152,13 @@ def _point(axes: Axes, cell: Cell, place: int, *, colour: str, filled: bool, mar
 
 def _legend(figure: Figure, keys: Sequence[Artist], names: Sequence[str]) -> None:
     """Name what was drawn; names go with their artists, since matplotlib leaves out labels that begin with '_'."""
-    figure.legend(keys, names, loc="outside lower left", frameon=False)
+    figure.legend(keys, list(map(_shortened, names)), loc="outside lower left", frameon=False)
+
+
+def _shortened(name: str) -> str:
+    """Cut a long name in its middle: its end says whether ratings were shown."""
+    half = _MOST_LETTERS // 2
+    return name if len(name) <= _MOST_LETTERS else f"{name[: half - 1]}…{name[-half:]}"
 
 
 def _ends(cell: Cell) -> tuple[float, float]:
@@ -159,6 +167,6 @@ def _ends(cell: Cell) -> tuple[float, float]:
 
 
 def _name_rows(axes: Axes, names: Sequence[str]) -> None:
-    axes.set_yticks(range(len(names)), names, fontsize=8)
+    axes.set_yticks(range(len(names)), list(map(_shortened, names)), fontsize=8)
     axes.set_ylim(len(names) - 0.4, -0.6)  # the first row on top
     axes.tick_params(axis="y", length=0)

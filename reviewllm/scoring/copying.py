@@ -11,13 +11,17 @@ from reviewllm.scoring.words import words
 
 Ints = NDArray[np.int64]
 
+MOST_WORDS = (
+    1_000  # of any text that are looked at; two copies of one word without end would take the square of their length
+)
+
 
 def longest_shared_runs(texts: Sequence[str], sources: Sequence[Sequence[str]]) -> list[int]:
     """For each text, the length in words of its longest run that stands in one of its own sources, 0 where none does.
 
-    A run never crosses the border of a source. All texts are worked on at once: the places at which a run of n words is
-    shared are those of n - 1 words that go on alike, so each round looks at the few places that are left. Exact:
-    runs are compared by number, not by hash.
+    A run never crosses the border of a source; of each text the first 1,000 words count. All texts are worked on at once:
+    the places at which a run of n words is shared are those of n - 1 words that go on alike, so each round looks at the few
+    places that are left. Exact: runs are compared by number, not by hash.
 
     Args:
         sources: aligned with the texts; of an evaluation the user's reviews.
@@ -36,7 +40,7 @@ def longest_runs_in(texts: Sequence[str], corpus: Iterable[str]) -> list[int]:
     numbers: dict[str, int] = {}
     mine = _Places([texts], numbers)  # one group, so that all share the corpus
     theirs = _Places([list(corpus)], numbers)
-    mine.owner = np.repeat(np.arange(len(texts)), [len(words(text)) + 1 for text in texts])
+    mine.owner = np.repeat(np.arange(len(texts)), [len(_words(text)) + 1 for text in texts])
     return _longest(mine, theirs, len(texts), len(numbers) + 1)
 
 
@@ -49,12 +53,16 @@ class _Places:
         for group in groups:
             before = len(tokens)
             for text in group:
-                tokens.extend(numbers.setdefault(word, len(numbers) + 1) for word in words(text))
+                tokens.extend(numbers.setdefault(word, len(numbers) + 1) for word in _words(text))
                 tokens.append(0)
             sizes.append(len(tokens) - before)
         self.words: Ints = np.array(tokens, dtype=np.int64)
         self.group: Ints = np.repeat(np.arange(len(sizes)), sizes)
         self.owner = self.group
+
+
+def _words(text: str) -> list[str]:
+    return words(text)[:MOST_WORDS]
 
 
 def _longest(mine: _Places, theirs: _Places, texts: int, vocabulary: int) -> list[int]:

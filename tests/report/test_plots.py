@@ -79,6 +79,14 @@ def test_every_plot_shows_each_model_whatever_its_name(draw: Draw):
         assert {name for name in names if any(text in (name, f"{name} (w/ rating)") for text in _texts(svg))} == set(names)
 
 
+@pytest.mark.parametrize("draw", NAMED)
+def test_every_plot_shortens_a_name_that_would_leave_no_room(draw: Draw):
+    name = "org/a-base-of-a-long-name + " + "out/adapters/" * 20 + "reviews"
+    label = name if draw is _lengths else f"{name} (w/ rating)"
+
+    assert f"{label[:23]}…{label[-24:]}" in _texts(draw(name))
+
+
 def test_every_plot_replaces_control_characters():
     assert "before\N{REPLACEMENT CHARACTER}after (w/ rating)" in _texts(_scores("before\x07after"))
 
@@ -100,8 +108,8 @@ def test_plot_svg_takes_a_mean_outside_its_interval_by_rounding():
 def test_plot_svg_draws_baselines_as_squares():
     model, rule = (plot_svg(table(row("m", 20.0, kind=kind))) for kind in ("base", "baseline"))
 
-    assert model != rule
-    assert rule == plot_svg(table(row("m", 20.0, kind="baseline")))
+    assert model != rule  # and the same but for this
+    assert model == plot_svg(table(row("m", 20.0, kind="endpoint")))
 
 
 def test_comparison_svg_takes_one_score_and_fills_what_is_carried():

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reviewllm.scoring.copying import longest_runs_in, longest_shared_runs
+from reviewllm.scoring.copying import MOST_WORDS, longest_runs_in, longest_shared_runs
 from reviewllm.scoring.words import words
 
 TEXT = st.text("ab c.", max_size=30)
@@ -33,5 +33,10 @@ def test_longest_runs_in_is_each_text_with_all_of_the_corpus(texts: list[str], c
 
 
 def test_longest_shared_runs_of_a_whole_copy_and_across_a_border() -> None:
-    review = " ".join(f"word{number}" for number in range(3_000))
-    assert longest_shared_runs([review, "one two"], [[review], ["so one", "two more"]]) == [3_000, 1]
+    review = " ".join(f"word{number}" for number in range(700))
+    assert longest_shared_runs([review, "one two"], [[review], ["so one", "two more"]]) == [700, 1]
+
+
+def test_longest_shared_runs_of_one_word_without_end_is_cut() -> None:
+    endless = "spam " * 100_000
+    assert longest_shared_runs([endless], [[endless] * 3]) == longest_runs_in([endless], [endless]) == [MOST_WORDS]

@@ -1,0 +1,152 @@
+"""The evaluation job where no engine is needed: endpoints on loopback, baselines, bad input; the report that follows."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pyarrow as pa
+import pytest
+from conftest import day, entry, example
+from generation.endpoint_server import KEY, EndpointServer, error, text
+
+from jobs import evaluate, report
+from reviewllm.errors import ConfigError, EngineError, InputError, SchemaError
+from reviewllm.evaluation.results import read_evaluation
+from reviewllm.generation.endpoint_config import EndpointConfig
+from reviewllm.tables import EXAMPLES, GENERATIONS, INTERACTIONS, METRICS, read_table, write_table
+
+ONE_WORD = "Fine."
+
+
+@pytest.fixture
+def server() -> Iterator[EndpointServer]:
+    with EndpointServer().running() as running:
+        yield running
+
+
+@pytest.fixture
+def prepared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """25 users of the simple set with a history each, no hard set, and two reviews of the item by others."""
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    rows = [
+        example(
+            example_id=f"e{number}",
+            user_id=f"u{number}",
+            split="simple",
+            rating=5.0 - number % 5,
+            history=[entry(1, review="It is a good hose for the garden."), entry(2, review=f"Review {number} of a lamp.")],
+            reference=ONE_WORD if number == 0 else f"A good hose for my garden number {number}.",
+        )
+        for number in range(25)
+    ]
+    trained = [example(example_id="t", user_id="t", reference="A hose that I trained on.", rating=2.0)]
+    for split, examples in (("simple", rows), ("train", trained)):
+        table = pa.Table.from_pylist(examples, schema=EXAMPLES.schema)
+        write_table(table, tmp_path / "examples" / split / "shard-0.parquet", EXAMPLES)
+    bought = [
+        {
+            "purchase_id": f"p{number}",
+            "user_id": f"other{number}",
+            "item_id": "new",
+            "category": "Garden",
+            "rating": 4.0,
+            "review": f"Somebody's hose {number}.",
+            "purchased_at": day(number),
+        }
+        for number in range(2)
+    ]
+    table = pa.Table.from_pylist(bought, schema=INTERACTIONS.schema)
+    write_table(table, tmp_path / "interactions" / "part-0.parquet", INTERACTIONS)
+    return tmp_path
+
+
+def job(out: Path, base: Path, server: EndpointServer, **changed: Any) -> evaluate.EvaluateJob:
+    hosted = EndpointConfig(url=server.url, model="gpt-test", price_per_million_completion_tokens=1e6, max_attempts=1)
+    options: dict[str, Any] = {"models": ["gpt", "own-latest", "nearest-user", "majority"], "endpoints": {"gpt": hosted}}
+    return evaluate.EvaluateJob(
+        base_model=str(base), out=out, max_prompt_tokens=400, max_new_tokens=16, track=False, **(options | changed)
+    )
+
+
+def written(out: Path, model: str) -> pl.DataFrame:
+    return pl.DataFrame(read_table(out / "metrics" / "generations", GENERATIONS)).filter(model=model)
+
+
+def test_evaluate_an_endpoint_beside_baselines(prepared: Path, random_base: Path, server: EndpointServer) -> None:
+    server.rule = lambda call: text("  " if "number 3" in call.prompt else "A good hose for my garden.")
+    tables = evaluate.evaluate(job(prepared, random_base, server))
+    assert "gpt (w/ rating)" in tables
+    assert "Table 2: hard evaluation, negative ratings only\n  no rows: this split was not evaluated" in tables
+    rows = written(prepared, "gpt")
+    assert rows.group_by("with_rating").len()["len"].to_list() == [25, 25]
+    head = read_evaluation(prepared / "metrics")
+    assert (head.candidate, head.rows) == ("gpt", {"simple": 25})
+    assert head.costs["gpt"].requests == 50
+    assert head.costs["gpt"].cost == 50 * 3  # three tokens each, at a price of 1 a token
+    metrics = pl.DataFrame(read_table(prepared / "metrics" / "metrics.parquet", METRICS))
+    one_word = metrics.filter((pl.col("slice") == "reference") & (pl.col("group") == "0-1") & (pl.col("metric") == "rougeL"))
+    assert one_word["n"].unique().to_list() == [1]
+    kept = [path.read_bytes() for path in prepared.rglob("*") if path.is_file()]
+    assert not any(KEY.encode() in content for content in kept)
+    page = report.main(report.ReportJob(out=prepared))
+    assert "Costs of endpoints" in page.read_text()
+
+
+def test_evaluate_empty_texts_are_rows_that_count_as_zero(prepared: Path, random_base: Path, server: EndpointServer) -> None:
+    server.rule = lambda call: text(" \n ")
+    evaluate.evaluate(job(prepared, random_base, server, models=["gpt"]))
+    rows = written(prepared, "gpt")
+    assert rows["error_class"].unique().to_list() == ["EmptyOutput"]
+    metrics = pl.DataFrame(read_table(prepared / "metrics" / "metrics.parquet", METRICS)).filter(model="gpt", slice="all")
+    assert metrics.filter(metric="rouge1").select("value", "n").unique().rows() == [(0.0, 25)]
+    assert metrics.filter(metric="failed")["value"].unique().to_list() == [100.0]
+    assert metrics.filter(metric="words").is_empty()
+    assert report.main(report.ReportJob(out=prepared)).is_file()
+
+
+def test_evaluate_an_endpoint_that_dies_keeps_its_answers_and_is_resumed(
+    prepared: Path, random_base: Path, server: EndpointServer
+) -> None:
+    server.rule = lambda call: text("Good.") if len(server.calls) <= 10 else error(401, "key revoked")
+    with pytest.raises((ConfigError, EngineError), match="401"):
+        evaluate.evaluate(job(prepared, random_base, server))
+    assert not (prepared / "metrics").exists()
+    known = len((prepared / "endpoints" / "gpt.jsonl").read_text().splitlines())
+    assert 0 < known < 50
+    server.rule = lambda call: text("Good.")
+    asked = len(server.calls)
+    evaluate.evaluate(job(prepared, random_base, server))
+    assert len([call for call in server.calls[asked:] if "/models" not in call.path]) == 50 - known
+    assert read_evaluation(prepared / "metrics").costs["gpt"].requests == 50
+
+
+def test_evaluate_bad_input_stops_before_anything_is_asked(
+    prepared: Path, random_base: Path, server: EndpointServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(ConfigError, match="--candidate nobody: is not among the models: gpt, own latest review"):
+        evaluate.evaluate(job(prepared, random_base, server, candidate="nobody"))
+    with pytest.raises(ConfigError, match="--no-rating: evaluate always writes with and without"):
+        evaluate.evaluate(job(prepared, random_base, server, rating=False))
+    leaky = EndpointConfig(url=server.url, model="gpt-test", extra_body={"secret": KEY})
+    with pytest.raises(ConfigError, match="hold the key itself"):
+        evaluate.evaluate(job(prepared, random_base, server, endpoints={"gpt": leaky}))
+    assert not (prepared / "config" / "evaluate.yaml").exists()
+    monkeypatch.delenv("OPENAI_API_KEY")
+    with pytest.raises(ConfigError, match="the environment variable OPENAI_API_KEY"):
+        evaluate.evaluate(job(prepared, random_base, server))
+    with pytest.raises(InputError, match="no simple and no hard examples"):
+        evaluate.evaluate(job(prepared / "elsewhere", random_base, server))
+    assert server.calls == []
+
+
+def test_report_of_a_folder_without_an_evaluation_says_what_to_run(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"evaluation\.json: is not there; run jobs/evaluate\.py"):
+        report.main(report.ReportJob(out=tmp_path))
+    (tmp_path / "metrics").mkdir()
+    (tmp_path / "metrics" / "evaluation.json").write_text(json.dumps({"schema_version": 1}))
+    with pytest.raises(SchemaError, match="is of schema version 1, and this reviewllm reads version 2"):
+        report.main(report.ReportJob(out=tmp_path))
