@@ -143,8 +143,9 @@ def _check_names(folder: Path, generations: pl.DataFrame, names: dict[Pair, str]
 
 
 def _counts(found: _Evaluated) -> dict[str, Any]:
-    """Rows of the models, without the real reviews."""
-    rows = found.generations.filter(pl.col("model") != REAL.name)
+    """Rows of the models of the first repetition, without texts copied by rule."""
+    by_rule = [model.model for model in found.head.models if model.kind == "baseline"]
+    rows = found.generations.filter(~pl.col("model").is_in(by_rule))
     return {
         "generations": len(rows),
         "failed": rows["review"].null_count(),

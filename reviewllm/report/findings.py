@@ -191,6 +191,8 @@ def _by_outcome(pairs: Sequence[Compared]) -> str:
 def _evidence(pair: Compared) -> str:
     effect = "" if pair.effect_size is None else f", effect size {pair.effect_size:+.2f}"
     told = "" if pair.verdict in ("higher", "lower") else f": {pair.verdict}"
+    if pair.verdict == "no difference" and not pair.ci_low <= 0 <= pair.ci_high:
+        told = ": no difference after the correction"
     return (
         f"{LABELS[pair.metric]} {pair.difference:+.2f} [{pair.ci_low:+.2f}, {pair.ci_high:+.2f}] against "
         f"{_other_label(pair)}{effect}, corrected p {p_text(pair.p_corrected)}{told}"

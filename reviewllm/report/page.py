@@ -22,6 +22,7 @@ from reviewllm.report.files import write_text
 from reviewllm.report.findings import p_text
 from reviewllm.report.plots import comparison_svg, length_svg, plot_svg, rating_svg, slice_svg
 from reviewllm.report.score_tables import LABELS, PAPER_MARK, is_best, rating_label, table_title
+from reviewllm.report.svg import palette
 from reviewllm.report.templates import page_environment
 
 _FOLDER = Path(__file__).parent
@@ -47,12 +48,14 @@ def render_page(report: Report) -> str:
         labels=LABELS,
         figures=FIGURES,
         slice_names=SLICES,
+        units={"rating": " stars", "category": "", "history": " reviews", "reference": " words"},
         real=REAL.name,
         written={model.name for model in report.evaluation.models if model.kind != "baseline"}
         if report.evaluation
         else set(),
         paper_mark=PAPER_MARK,
         is_best=is_best,
+        candidate=_candidate_label(report),
         rating_label=rating_label,
         table_title=table_title,
         p_text=p_text,
@@ -62,6 +65,7 @@ def render_page(report: Report) -> str:
 def _plots(report: Report) -> dict[str, Any]:
     """Every plot; not escaped again: matplotlib has escaped the names in them."""
     candidate = _candidate(report)
+    colours = palette(row.model for table in report.tables for row in table.rows)
     against = {
         split: [
             pair for pair in report.comparisons if pair.split == split and Side(pair.model, pair.with_rating) == candidate
@@ -69,18 +73,18 @@ def _plots(report: Report) -> dict[str, Any]:
         for split in ("simple", "hard")
     }
     return {
-        "plots": {table.split: Markup(plot_svg(table)) for table in report.tables},
+        "plots": {table.split: Markup(plot_svg(table, colours=colours)) for table in report.tables},
         "comparison_plots": {
             split: Markup(comparison_svg(pairs, metric="sbert_cosine", prefix=f"ahead-{split}"))
             for split, pairs in against.items()
         },
         "slice_plots": [
-            Markup(slice_svg(table, _contrasted(report, table.split), prefix=f"slice-{number}"))
+            Markup(slice_svg(table, _contrasted(report, table.split), prefix=f"slice-{number}", colours=colours))
             if table.slice != "category"
             else ""
             for number, table in enumerate(report.slices)
         ],
-        "length_plot": Markup(length_svg(report.lengths, prefix="lengths")),
+        "length_plot": Markup(length_svg(_contrasted_lengths(report), prefix="lengths")),
         "rating_plot": Markup(rating_svg(report.ratings, prefix="ratings")),
         "human_plot": Markup(annotation_plot_svg(report.human)) if report.human else "",
     }
@@ -88,6 +92,11 @@ def _plots(report: Report) -> dict[str, Any]:
 
 def _candidate(report: Report) -> Side | None:
     return Side(report.evaluation.candidate, report.evaluation.candidate_with_rating) if report.evaluation else None
+
+
+def _candidate_label(report: Report) -> str:
+    side = _candidate(report)
+    return f"{side.model} ({rating_label(with_rating=side.with_rating)})" if side else ""
 
 
 def _contrasted(report: Report, split: str) -> list[tuple[str, bool]]:
@@ -98,6 +107,13 @@ def _contrasted(report: Report, split: str) -> list[tuple[str, bool]]:
     alike = [side for side in models if candidate and side.with_rating == candidate.with_rating]
     rules = sorted((row for row in rows if row.kind == "baseline"), key=lambda row: -row.cells["sbert_cosine"].value)
     return [*sorted(alike, key=lambda side: side != candidate), *(Side(row.model, row.with_rating) for row in rules[:1])]
+
+
+def _contrasted_lengths(report: Report) -> dict[str, tuple[int, ...]]:
+    """Lengths of the texts of the candidate and of the models asked as it was, and of the real reviews."""
+    sides = {side for table in report.tables for side in _contrasted(report, table.split)}
+    wanted = {f"{model} ({rating_label(with_rating=with_rating)})" for model, with_rating in sides} | {REAL.name}
+    return {name: counts for name, counts in report.lengths.items() if name in wanted}
 
 
 def _choices(report: Report) -> dict[str, Any]:

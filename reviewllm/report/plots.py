@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from reviewllm.evaluation.baselines import REAL
 from reviewllm.evaluation.figures import FIGURES
 from reviewllm.report.content import Cell, Compared, ScoreTable, SliceTable
 from reviewllm.report.score_tables import LABELS, rating_label, row_label
-from reviewllm.report.svg import COLOURS, INK, inline_svg
+from reviewllm.report.svg import COLOURS, INK, inline_svg, palette
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
@@ -23,7 +24,7 @@ _MOST_LINES = 5  # of a plot by slices, so that the lines can be told apart
 _MOST_LETTERS = 48  # of a name; with about 80 no room is left beside it, and matplotlib draws nothing readable
 
 
-def plot_svg(table: ScoreTable) -> str:
+def plot_svg(table: ScoreTable, *, colours: Mapping[str, str] | None = None) -> str:
     """Draw a table's own rows as points with their 95 % intervals, one panel a score; empty text where it has no rows.
 
     A model has one colour: filled points with ratings in its prompts, hollow ones without; baselines are squares. The same
@@ -31,14 +32,14 @@ def plot_svg(table: ScoreTable) -> str:
     """
     if not table.rows:
         return ""
-    models = list(dict.fromkeys(row.model for row in table.rows))
+    colour_of = colours or palette(row.model for row in table.rows)
     height = len(table.metrics) * (_PANEL_INCHES + _ROW_INCHES * len(table.rows))
 
     def draw(figure: Figure) -> None:
         panels = figure.subplots(len(table.metrics), 1, squeeze=False)[:, 0]
         for axes, metric in zip(panels, table.metrics, strict=True):
             for place, row in enumerate(table.rows):
-                colour = COLOURS[models.index(row.model) % len(COLOURS)]
+                colour = colour_of[row.model]
                 marker = "s" if row.kind == "baseline" else "o"
                 _point(axes, row.cells[metric], place, colour=colour, filled=row.with_rating, marker=marker)
             _name_rows(axes, [row_label(row) for row in table.rows])
@@ -69,7 +70,9 @@ def comparison_svg(pairs: Sequence[Compared], *, metric: str, prefix: str) -> st
     return inline_svg(draw, size_inches=(_WIDTH_INCHES, _PANEL_INCHES + _ROW_INCHES * len(mine) + 0.2), prefix=prefix)
 
 
-def slice_svg(table: SliceTable, shown: Sequence[tuple[str, bool]], *, prefix: str) -> str:
+def slice_svg(
+    table: SliceTable, shown: Sequence[tuple[str, bool]], *, prefix: str, colours: Mapping[str, str] | None = None
+) -> str:
     """Draw a figure by the groups of a slice for some models (`shown`: name and with_rating), with intervals.
 
     At most five are drawn, the first of `shown`; empty text where the table has none of them.
@@ -78,6 +81,7 @@ def slice_svg(table: SliceTable, shown: Sequence[tuple[str, bool]], *, prefix: s
     rows = [known_rows[side] for side in shown if side in known_rows][:_MOST_LINES]
     if not rows:
         return ""
+    colour_of = colours or palette(row.model for row in rows)
 
     def draw(figure: Figure) -> None:
         axes = figure.add_subplot()
@@ -85,7 +89,7 @@ def slice_svg(table: SliceTable, shown: Sequence[tuple[str, bool]], *, prefix: s
         for number, row in enumerate(rows):
             shift = (number - (len(rows) - 1) / 2) * 0.12
             known = [(place, row.cells[group]) for place, group in enumerate(table.groups) if group in row.cells]
-            colour = COLOURS[number % len(COLOURS)]
+            colour = colour_of[row.model]
             keys += axes.plot(
                 [place + shift for place, _ in known], [cell.value for _, cell in known], "o-", color=colour, ms=4
             )
@@ -99,7 +103,10 @@ def slice_svg(table: SliceTable, shown: Sequence[tuple[str, bool]], *, prefix: s
 
 
 def length_svg(lengths: Mapping[str, Sequence[int]], *, prefix: str) -> str:
-    """Draw how many words texts have, of each model (keys) as a line; empty text where there is no text at all."""
+    """Draw how many words texts have, of each model (keys) as a line; empty text where there is no text at all.
+
+    The real reviews are drawn in the colour of the text, dashed.
+    """
     if not any(lengths.values()):
         return ""
     longest = min(_MOST_WORDS, max(max(counts, default=0) for counts in lengths.values()))
@@ -112,8 +119,7 @@ def length_svg(lengths: Mapping[str, Sequence[int]], *, prefix: str) -> str:
             if counts:
                 capped = [min(count, longest) for count in counts]
                 weights = [100 / len(capped)] * len(capped)
-                line = "--" if number >= len(COLOURS) else "-"
-                colour = COLOURS[number % len(COLOURS)]
+                line, colour = ("--", INK) if name == REAL.name else ("-", COLOURS[number % len(COLOURS)])
                 axes.hist(capped, edges, weights=weights, histtype="step", color=colour, linestyle=line)
                 keys[name] = axes.patches[-1]
         axes.set_xlabel(f"words of the text (longer ones at {longest})" if longest == _MOST_WORDS else "words of the text")

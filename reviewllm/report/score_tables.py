@@ -109,7 +109,9 @@ def plain_text(table: ScoreTable, *, paper: bool = False) -> str:
     lines = [["  model", *(LABELS[name] for name in table.metrics)], *body, *(reported if paper else [])]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     text = [
-        "  ".join([line[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(line[1:], widths[1:], strict=True))])
+        "  ".join(
+            [line[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(line[1:], widths[1:], strict=True))]
+        ).rstrip()
         for line in lines
     ]
     if paper:
@@ -119,7 +121,8 @@ def plain_text(table: ScoreTable, *, paper: bool = False) -> str:
 
 def _plain_cell(table: ScoreTable, row: ScoreRow, name: str) -> str:
     cell = row.cells[name]
-    spread = "" if cell.sd is None else f" ±{cell.sd:.2f}"
+    spreads = [len(f" ±{other.cells[name].sd:.2f}") for other in table.rows if other.cells[name].sd is not None]
+    spread = (" " * max(spreads, default=0)) if cell.sd is None else f" ±{cell.sd:.2f}"
     return f"{'* ' * is_best(table, row, name)}{cell.value:.2f}{spread}"
 
 

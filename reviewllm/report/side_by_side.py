@@ -54,18 +54,26 @@ def evaluated_examples(out: Path, generations: pl.DataFrame, names: Mapping[Pair
 
 
 def browsed(examples: Sequence[Example]) -> tuple[Example, ...]:
-    """The examples that the page holds: all, or evenly many of each split, in their order."""
+    """The examples that the page holds: all, or as many of each split as there is room for, evenly chosen, in their order."""
     if len(examples) <= MOST_BROWSED:
         return tuple(examples)
-    share = MOST_BROWSED // len(SPLITS)
+    by_split = sorted(([one for one in examples if one.split == split] for split in SPLITS), key=len)
     chosen: list[Example] = []
-    for split in SPLITS:
-        mine = [example for example in examples if example.split == split]
-        step = max(1, len(mine) // share)
-        with_prompt = [example for example in mine if example.prompts]
-        rest = [example for example in mine if not example.prompts]
-        chosen += [*with_prompt, *rest[::step]][:share]
-    return tuple(chosen)
+    for number, mine in enumerate(by_split):
+        share = (MOST_BROWSED - len(chosen)) // (len(by_split) - number)  # what a small split leaves is the large one's
+        chosen += _evenly(mine, share)
+    places = {example.example_id: place for place, example in enumerate(examples)}
+    return tuple(sorted(chosen, key=lambda example: places[example.example_id]))
+
+
+def _evenly(examples: Sequence[Example], count: int) -> list[Example]:
+    """So many of the examples, with prompts first, then evenly from the first to the last."""
+    if len(examples) <= count:
+        return list(examples)
+    first = [example for example in examples if example.prompts][:count]
+    rest = [example for example in examples if not example.prompts]
+    left = count - len(first)
+    return [*first, *(rest[number * len(rest) // left] for number in range(left))]
 
 
 def _example(row: dict[str, object], prompts: tuple[Prompt, ...], outputs: tuple[Output, ...]) -> Example:

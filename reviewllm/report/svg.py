@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import re
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from reviewllm.report.templates import visible
@@ -24,6 +24,15 @@ _STYLE = {
     "axes.spines.top": False,
     "axes.spines.right": False,
 }
+
+
+def palette(names: Iterable[str]) -> dict[str, str]:
+    """A colour for each name, in their order; the seventh has the first's again.
+
+    >>> palette(["a", "b", "a"])
+    {'a': '#0072B2', 'b': '#E69F00'}
+    """
+    return {name: COLOURS[place % len(COLOURS)] for place, name in enumerate(dict.fromkeys(names))}
 
 
 def inline_svg(draw: Callable[[Figure], None], *, size_inches: tuple[float, float], prefix: str) -> str:

@@ -231,7 +231,7 @@ def test_render_page_shows_every_part_and_marks_what_is_generated(report, page):
         "beats its base tiny on every score",
         "Texts copied by rule, without a model own latest review (w/o rating) 20.00",
         "As reported in the paper, Llama-3-8B, other sample",
-        "All 300 generations of the evaluation succeeded.",
+        "All 240 generations of the models succeeded.",
         f"Holm's correction over all {len(report.comparisons)} comparisons of this run",
         "tiny + adapter (w/ rating) – tiny (w/ rating)",
         "What these figures are worth",
@@ -312,9 +312,9 @@ def test_render_page_says_how_many_of_the_evaluated_it_holds(report):
 @pytest.mark.parametrize(
     ("counts", "words"),
     [
-        ({"failed": 7, "blank": 0}, "7 of 1,200 generations of the evaluation failed; each counts as 0"),
+        ({"failed": 7, "blank": 0}, "7 of 1,200 generations of the models failed; each counts as 0"),
         ({"failed": 7, "blank": 3}, "failed, 3 of them because the model wrote nothing; each counts as 0"),
-        ({"failed": 0, "blank": 0}, "All 1,200 generations of the evaluation succeeded."),
+        ({"failed": 0, "blank": 0}, "All 1,200 generations of the models succeeded."),
     ],
 )
 def test_render_page_counts_failed_generations_in_a_sentence(counts, words):

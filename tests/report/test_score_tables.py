@@ -80,7 +80,7 @@ def test_score_tables_take_a_baseline_once_beside_five_repeats():
         "Table 1: simple evaluation (10 rows, 5 repeats)",
         "  model                    ROUGE-1        ROUGE-L   sbert_cosine",
         f"  tiny (w/ rating)   * 12.00 ±{(2 * (2**2 + 1**2) / (5 - 1)) ** 0.5:.2f}  * 20.00 ±0.00  * 30.00 ±0.00",
-        "  copy (w/o rating)           9.00           9.00           9.00",
+        "  copy (w/o rating)     9.00           9.00           9.00",
     ]
 
 
