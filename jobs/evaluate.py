@@ -38,13 +38,13 @@ from reviewllm.evaluation.rows import SPLITS
 from reviewllm.evaluation.samples import sample_prompts
 from reviewllm.evaluation.staging import Staging
 from reviewllm.evaluation.write import write_all
+from reviewllm.files import write_text
 from reviewllm.generation.config import GenerationConfig
 from reviewllm.generation.endpoint_config import EndpointConfig, keys_apart
 from reviewllm.generation.pipeline import RunCounts
 from reviewllm.generation.tasks import new_run
 from reviewllm.progress import step
 from reviewllm.prompts.renderer import PromptConfig
-from reviewllm.report.files import write_text
 from reviewllm.report.score_tables import plain_text, score_tables
 from reviewllm.sft.adapter import examples_digest, read_description
 from reviewllm.sft.tracking import TrackingConfig, tracking

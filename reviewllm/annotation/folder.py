@@ -10,7 +10,7 @@ from reviewllm.annotation.key import Key, annotation_folder, write_key
 from reviewllm.annotation.page import render_page
 from reviewllm.annotation.pairs import Draw
 from reviewllm.errors import InputError
-from reviewllm.report.files import write_text
+from reviewllm.files import write_text
 from reviewllm.tables import replace_folder
 
 

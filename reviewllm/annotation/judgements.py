@@ -10,22 +10,9 @@ from numpy.typing import NDArray
 
 from reviewllm.annotation.answers import Sheet
 from reviewllm.annotation.key import Key
-from reviewllm.tables import TIMESTAMP, Column, Table
+from reviewllm.tables import JUDGEMENTS
 
 Floats = NDArray[np.float64]
-
-JUDGEMENTS = Table(
-    "judgements",
-    (
-        Column("annotator", pa.string(), "who judged, by the name of the page"),
-        Column("pair_id", pa.string(), "of the pair, as on the page"),
-        Column("example_id", pa.string(), "the purchase_id of the target"),
-        Column("model", pa.string(), "who wrote the text; a text that several models wrote has a row for each"),
-        Column("text_sha256", pa.string(), "of the generated text"),
-        Column("is_similar", pa.bool_(), "whether it means the same as the real review"),
-        Column("answered_at", TIMESTAMP, "UTC; null where the annotator's file had no such time", nullable=True),
-    ),
-)
 
 
 def judgements(key: Key, sheets: Sequence[Sheet]) -> pa.Table:

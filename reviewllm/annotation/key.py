@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import BaseModel, ConfigDict, TypeAdapter
 
 from reviewllm.errors import InputError
-from reviewllm.report.files import read_json, write_text
+from reviewllm.files import read_json, write_text
 
 if TYPE_CHECKING:
     from reviewllm.annotation.pairs import Draw, DrawConfig, Pair

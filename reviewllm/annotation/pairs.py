@@ -18,6 +18,7 @@ from reviewllm.errors import ConfigError, InputError, SchemaError
 from reviewllm.evaluation.baselines import REAL
 from reviewllm.evaluation.names import Pair as ModelPair
 from reviewllm.evaluation.names import read_names
+from reviewllm.evaluation.results import repeat_folders
 from reviewllm.tables import EXAMPLES, GENERATIONS, read_table, table_files
 
 _GENERATION_FIELDS = ("example_id", "split", "review", "model", "adapter", "with_rating")
@@ -98,9 +99,7 @@ def draw_pairs(out: Path, config: DrawConfig) -> Draw:
 
 def read_generations(out: Path) -> pl.DataFrame:
     """Read what an evaluation wrote; of several repeats (`metrics/generations/<number>/`) that of the lowest number."""
-    folder = out / "metrics" / "generations"
-    repeats = [entry for entry in folder.glob("*") if entry.is_dir() and entry.name.isdecimal()]
-    chosen = min(repeats, key=lambda entry: int(entry.name), default=folder)
+    chosen = next(iter(repeat_folders(out / "metrics")), out / "metrics" / "generations")
     table = GENERATIONS.only(_GENERATION_FIELDS)
     return pl.DataFrame(read_table(table_files(chosen, GENERATIONS), table))
 

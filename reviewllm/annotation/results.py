@@ -11,10 +11,10 @@ from pydantic import FiniteFloat, TypeAdapter
 
 from reviewllm.annotation.agreement import Agreement, fleiss_kappa, krippendorff_alpha
 from reviewllm.annotation.answers import Sheet
-from reviewllm.annotation.judgements import JUDGEMENTS, Floats, answer_matrix, judgements
+from reviewllm.annotation.judgements import Floats, answer_matrix, judgements
 from reviewllm.annotation.key import Key, Record, Split, annotation_folder
-from reviewllm.report.files import read_json, write_text
-from reviewllm.tables import write_table
+from reviewllm.files import read_json, write_text
+from reviewllm.tables import JUDGEMENTS, write_table
 
 RESULTS_FILE = "results.json"
 JUDGEMENTS_FILE = "judgements.parquet"

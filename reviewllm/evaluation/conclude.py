@@ -16,7 +16,7 @@ from reviewllm.evaluation.names import Pair, write_names
 from reviewllm.evaluation.results import repeat_folders
 from reviewllm.evaluation.rows import evaluated_rows
 from reviewllm.evaluation.validation import Validation, validate
-from reviewllm.report.files import write_text
+from reviewllm.files import write_text
 from reviewllm.scoring.scorer import add_history_scores
 from reviewllm.tables import COMPARISONS, GENERATIONS, METRICS, read_table, table_files, write_table
 

@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 
 from pydantic import BaseModel, TypeAdapter
 
-from reviewllm.report.files import read_json, write_text
+from reviewllm.files import read_json, write_text
 
 Pair = tuple[str, str | None]  # (model, adapter) of a generation; the adapter is None for the bare base
 

@@ -23,7 +23,7 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter
 from reviewllm.errors import InputError, SchemaError
 from reviewllm.evaluation.comparisons import Side
 from reviewllm.evaluation.contenders import Contender, Kind
-from reviewllm.report.files import read_json, write_text
+from reviewllm.files import read_json, write_text
 from reviewllm.sft.adapter import examples_digest
 from reviewllm.tables import GENERATIONS, read_table, table_files
 

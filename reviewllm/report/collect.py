@@ -29,11 +29,11 @@ from reviewllm.evaluation.comparisons import Side
 from reviewllm.evaluation.names import Pair, read_names
 from reviewllm.evaluation.results import EVALUATION, Evaluation, read_evaluation, read_generations
 from reviewllm.evaluation.validation import Validation
+from reviewllm.files import read_json
 from reviewllm.generation.failures import EMPTY_OUTPUT
 from reviewllm.report.cases import case_studies
 from reviewllm.report.content import Compared, Example, Report, ScoreTable, Step
 from reviewllm.report.figure_tables import figure_tables, slice_tables
-from reviewllm.report.files import read_json
 from reviewllm.report.findings import findings
 from reviewllm.report.night import newest_night
 from reviewllm.report.score_tables import row_label, score_tables

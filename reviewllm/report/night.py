@@ -6,8 +6,8 @@ from pathlib import Path
 
 from pydantic import BaseModel, TypeAdapter
 
+from reviewllm.files import read_json
 from reviewllm.report.content import Backfill, GeneratedReview
-from reviewllm.report.files import read_json
 from reviewllm.tables import GENERATIONS, read_table, table_files
 
 SHOWN = 4

@@ -15,10 +15,10 @@ from reviewllm.annotation.plots import annotation_plot_svg
 from reviewllm.evaluation.baselines import REAL
 from reviewllm.evaluation.comparisons import Side
 from reviewllm.evaluation.figures import FIGURES
+from reviewllm.files import write_text
 from reviewllm.report.changes import Changes
 from reviewllm.report.content import Example, Report, report_json
 from reviewllm.report.figure_tables import SLICES
-from reviewllm.report.files import write_text
 from reviewllm.report.findings import p_text
 from reviewllm.report.plots import comparison_svg, length_svg, plot_svg, rating_svg, slice_svg
 from reviewllm.report.score_tables import LABELS, PAPER_MARK, is_best, rating_label, table_title

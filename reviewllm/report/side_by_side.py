@@ -12,8 +12,8 @@ from reviewllm.errors import SchemaError
 from reviewllm.evaluation.baselines import REAL
 from reviewllm.evaluation.names import Pair
 from reviewllm.evaluation.rows import SPLITS
+from reviewllm.files import read_json
 from reviewllm.report.content import Entry, Example, Output, Prompt
-from reviewllm.report.files import read_json
 from reviewllm.tables import EXAMPLES, SCORES, read_table
 
 MOST_BROWSED = 300  # examples in the page: with a dozen models a page of a few megabytes, which a phone still opens

@@ -4,7 +4,8 @@ import numpy as np
 from annotated_run import csv_text
 
 from reviewllm.annotation.answers import read_sheets
-from reviewllm.annotation.judgements import JUDGEMENTS, answer_matrix, judgements
+from reviewllm.annotation.judgements import answer_matrix, judgements
+from reviewllm.tables import JUDGEMENTS
 
 
 def test_judgements_have_a_row_for_each_answer_and_model(key, write):

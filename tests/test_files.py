@@ -4,7 +4,7 @@ import pytest
 from pydantic import TypeAdapter
 
 from reviewllm.errors import SchemaError
-from reviewllm.report.files import read_json, write_text
+from reviewllm.files import read_json, write_text
 
 
 @pytest.mark.parametrize("content", [b"{", b"\xff\xfe", b""])
