@@ -1,5 +1,6 @@
 # make install   into .venv: pinned, CPU           make demo   the main job on embedded defaults
 # make test      install, then the tests           make check  linter, formatter and type checker
+# make test-slow  pages in headless Chromium (skipped without it), endpoints against vLLM's own server
 # make test-chaos  a backfill killed sixty times    (make test has a dozen kills)
 # make bench-sft   speed and memory of the trainer beside transformers' Trainer and TRL's (benchmarks/README.md)
 #
@@ -17,10 +18,10 @@ PIP = .venv/bin/python -m pip --disable-pip-version-check
 list = $(foreach path,$(2),$(1) "$(path)")
 
 .DEFAULT_GOAL := help
-.PHONY: help install dev demo test test-chaos check bench-sft clean
+.PHONY: help install dev demo test test-slow test-chaos check bench-sft clean
 
 help:
-	@sed -n '1,7s/^# \{0,1\}//p' Makefile
+	@sed -n '1,8s/^# \{0,1\}//p' Makefile
 
 .venv/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || { \
@@ -50,6 +51,9 @@ demo: .venv/.installed
 
 test: .venv/.installed-dev
 	.venv/bin/python -m pytest
+
+test-slow: .venv/.installed-dev
+	.venv/bin/python -m pytest -m 'browser or vllm_server'
 
 test-chaos: .venv/.installed-dev
 	.venv/bin/python -m pytest -m chaos tests/jobs/test_chaos.py
