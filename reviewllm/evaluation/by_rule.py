@@ -56,16 +56,25 @@ def trained_reviews(trained: Path) -> pl.DataFrame:
 def write_by_rule(
     tasks: Sequence[Task], contenders: Sequence[Contender], reviews: Reviews, *, examples: Path, to: Path
 ) -> None:
-    """Write and score what the baselines give for every task; a rule that finds no text fails the row, with the reason."""
-    for task in tasks:
-        contender = contenders[task.variant]
-        assert contender.baseline is not None
-        shard = read_table(examples / task.pieces[0].file, EXAMPLES)
-        written = contender.baseline.write(pl.DataFrame(shard), reviews)
-        results = [_result(text, contender.baseline) for text in written]
-        rows = generation_rows(_without_prompts(shard), [0] * len(results), results, contender.variant)
+    """Write and score what the baselines give for every task; a rule that finds no text fails the row, with the reason.
+
+    All baselines of a shard are scored together, so that its real reviews, which they share, are embedded once.
+    """
+    for file in dict.fromkeys(task.pieces[0].file for task in tasks):
+        shard = read_table(examples / file, EXAMPLES)
+        mine = [task for task in tasks if task.pieces[0].file == file]
+        rows = pa.concat_tables([_rows(shard, contenders[task.variant], reviews) for task in mine])
         scored = add_scores(rows.drop_columns(["reference"]), rows["reference"].combine_chunks())
-        write_table(scored, to / task.output, GENERATIONS)
+        for place, task in enumerate(mine):
+            write_table(scored.slice(place * shard.num_rows, shard.num_rows), to / task.output, GENERATIONS)
+
+
+def _rows(shard: pa.Table, contender: Contender, reviews: Reviews) -> pa.Table:
+    """What a baseline gives for a shard, without scores, with the references."""
+    assert contender.baseline is not None
+    written = contender.baseline.write(pl.DataFrame(shard), reviews)
+    results = [_result(text, contender.baseline) for text in written]
+    return generation_rows(_without_prompts(shard), [0] * len(results), results, contender.variant)
 
 
 def _result(text: str | None, baseline: Baseline) -> Completion | Failure:
