@@ -15,6 +15,7 @@ import polars as pl
 
 from reviewllm.scoring.sbert import embed
 from reviewllm.scoring.style import profiles
+from reviewllm.scoring.words import words
 
 Texts = list[str | None]
 Examples = pl.DataFrame
@@ -73,8 +74,9 @@ def nearest_user(examples: Examples, reviews: Reviews) -> Texts:
 def majority(examples: Examples, reviews: Reviews) -> Texts:
     """The majority text of the rating and category: the commonest review of users who are not evaluated.
 
-    Of equally common ones (all, where no two users wrote the same) the most typical: the one nearest to the mean of the
-    style profiles. Without reviews of the rating in the category, those of the rating in every category.
+    Of equally common ones (all, where no two users wrote the same) the most typical: of those of usual length (the middle
+    half) the one nearest to the mean of the style profiles, which a long text would always be. Without reviews of the
+    rating in the category, those of the rating in every category.
     """
     return _majority(examples, reviews.trained, ["rating", "category"], ["rating"])
 
@@ -138,6 +140,13 @@ def _most_typical(texts: Sequence[str]) -> str:
     commonest = [text for text, count in counts.items() if count == most]
     if len(commonest) == 1:
         return commonest[0]
+    commonest = _of_usual_length(commonest)
     each = profiles(commonest)
     mean = np.asarray(profiles(texts).mean(axis=0)).ravel()
     return commonest[int((each @ mean).argmax())]
+
+
+def _of_usual_length(texts: Sequence[str]) -> list[str]:
+    lengths = [len(words(text)) for text in texts]
+    low, high = np.percentile(lengths, [25, 75])
+    return [text for text, length in zip(texts, lengths, strict=True) if low <= length <= high] or list(texts)

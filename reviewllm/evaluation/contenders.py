@@ -18,7 +18,7 @@ from reviewllm.prompts.renderer import PromptConfig
 from reviewllm.sft.adapter import local_model_folder
 
 Kind = Literal["base", "adapter", "endpoint", "baseline"]
-_BASELINE_VERSION = "1"  # raise it with any change of what a baseline writes
+_BASELINE_VERSION = "2"  # raise it with any change of what a baseline writes
 
 
 class Contender(NamedTuple):

@@ -114,13 +114,12 @@ def _against_baselines(table: ScoreTable, pairs: Sequence[Compared], candidate: 
         return [_unknown(f"{subject} cannot be told apart from texts copied by rule: there are too few users.")]
     if not ahead and not level:
         return [Finding(claim=f"{subject} beats every text copied by rule on every score.", verdict="better")]
-    parts = [f"behind {_listed(ahead)}"] if ahead else []
-    parts += [f"no different from {_listed(level)}"] if level else []
-    verdict: Verdict = "worse" if ahead else "mixed"
-    evidence = tuple(map(_evidence, [*ahead, *level]))
-    return [
-        Finding(claim=f"{subject}, against texts copied by rule: {'; '.join(parts)}.", verdict=verdict, evidence=evidence)
-    ]
+    won = len(mine) - len(ahead) - len(level)
+    claim = (
+        f"{subject}, against texts copied by rule, is ahead in {won} of {len(mine)} comparisons, not to be told apart in "
+        f"{len(level)}, and behind in {len(ahead)}{f': behind {_listed(ahead)}' if ahead else ''}."
+    )
+    return [Finding(claim=claim, verdict="worse" if ahead else "mixed", evidence=tuple(map(_evidence, ahead or level)))]
 
 
 def _ratings(table: ScoreTable, pairs: Sequence[Compared], candidate: Side) -> list[Finding]:
