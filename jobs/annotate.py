@@ -75,6 +75,12 @@ def export_pages(config: ExportJob) -> Path:
 def _tell_export(config: ExportJob, draw: Draw, key: Key, folder: Path) -> None:
     if len(draw.examples) < config.pairs:
         print(f"  {draw.available} examples were evaluated, fewer than the {config.pairs} asked for: all are shown")
+    if draw.left_out:
+        other = "--no-with-rating" if config.with_rating else "--with-rating"
+        print(
+            f"  left out, since they were not evaluated {'with' if config.with_rating else 'without'} ratings (see {other}): "
+            f"{', '.join(draw.left_out)}"
+        )
     for model in draw.models:
         failed, blank = key.count_not_shown(model, "failed"), key.count_not_shown(model, "blank")
         if failed or blank:

@@ -28,15 +28,15 @@ from jobs.entry import run
 from reviewllm.cluster import ClusterConfig, ray_session
 from reviewllm.config import JobConfig, part, save
 from reviewllm.errors import ConfigError, InputError, LeakageError
-from reviewllm.evaluation.baselines import BASELINES, Reviews
+from reviewllm.evaluation.baselines import BASELINES, REAL, Reviews
 from reviewllm.evaluation.by_rule import read_reviews, trained_reviews
 from reviewllm.evaluation.comparisons import Side
 from reviewllm.evaluation.conclude import Conclusion, conclude
 from reviewllm.evaluation.contenders import Contender, Lineup, find_contenders, names_of
-from reviewllm.evaluation.results import describe, write_evaluation
+from reviewllm.evaluation.results import Evaluation, describe, write_evaluation
 from reviewllm.evaluation.rows import SPLITS
 from reviewllm.evaluation.samples import sample_prompts
-from reviewllm.evaluation.staging import Staging
+from reviewllm.evaluation.staging import Staging, alone
 from reviewllm.evaluation.write import write_all
 from reviewllm.files import write_text
 from reviewllm.generation.config import GenerationConfig
@@ -118,6 +118,11 @@ def evaluate(config: EvaluateJob) -> str:
             f"{config.out / 'examples'}: no simple and no hard examples: too few users within the bounds; run "
             "jobs/prepare.py with other --more-than-reviews and --fewer-than-reviews"
         )
+    with alone(config.out):
+        return _evaluate(config, shards)
+
+
+def _evaluate(config: EvaluateJob, shards: Sequence[Path]) -> str:
     contenders = find_contenders(config.lineup())
     candidate = _candidate(config, contenders)
     _refuse_leakage(config, contenders)
@@ -151,11 +156,18 @@ def evaluate(config: EvaluateJob) -> str:
         write_evaluation(head, staging.folder)
         replace_folder(staging.folder, config.out / "metrics")
         _record(config, counts, examples, running.seconds, found)
-        running.result = (
-            f"{len(contenders) - 1} models on {examples.num_rows} examples; {counts.rows} rows written now, {counts.failed} "
-            f"failed, {counts.completion_tokens} tokens -> {config.out / 'metrics'}"
-        )
+        running.result = f"{_sum(found, head, counts)} -> {config.out / 'metrics'}"
     return tables
+
+
+def _sum(found: Conclusion, head: Evaluation, counts: RunCounts) -> str:
+    """How many rows of how many models there are, how many have no text, and what this run wrote for it."""
+    failed = pl.DataFrame(found.metrics).filter((pl.col("metric") == "failed") & (pl.col("model") != REAL.name))
+    rows, without = failed["n"].sum(), round((failed["value"] * failed["n"]).sum() / 100)
+    return (
+        f"{len(head.models) - 1} models and kinds of prompt on {sum(head.rows.values())} examples: {rows} rows, {without} without "
+        f"a text; {counts.rows} written now by engines and endpoints, {counts.completion_tokens} tokens"
+    )
 
 
 def _tables(config: EvaluateJob, contenders: Sequence[Contender], found: Conclusion) -> str:

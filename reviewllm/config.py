@@ -108,6 +108,10 @@ def read_yaml(path: Path) -> dict[str, Any]:
     """
     try:
         loaded = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.MarkedYAMLError as error:  # without the line itself, which may hold a key
+        mark = error.problem_mark
+        where = f" in line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+        raise ConfigError(f"--config {path}: cannot be read as YAML: {error.problem}{where}") from None
     except (OSError, ValueError, yaml.YAMLError) as error:
         raise ConfigError(f"--config {path}: cannot be read as YAML: {error}") from error
     if loaded is None:
@@ -118,13 +122,27 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
 
 def describe(error: ValidationError) -> str:
-    """Say for each wrong field which flag it is, what it holds and what is allowed."""
+    """Say for each wrong field which flag it is, what it holds and what is allowed.
+
+    What stands at an option that does not exist, or at an endpoint, is not shown: it may be a key.
+    """
     lines = []
     for problem in error.errors():
-        flag = "--" + ".".join(str(part) for part in problem["loc"]).replace("_", "-") if problem["loc"] else "options"
-        found = "" if problem["type"] in ("missing", "value_error") else f" (got {problem['input']!r})"
+        place = [str(part) for part in problem["loc"]]
+        flag = "--" + ".".join(place).replace("_", "-") if place else "options"
+        hidden = problem["type"] in ("missing", "value_error", "extra_forbidden") or place[:1] == ["endpoints"]
+        found = "" if hidden else f" (got {problem['input']!r})"
         lines.append(f"{flag}: {problem['msg']}{found}")
-    return "\n".join(lines)
+    return without_keys("\n".join(lines))
+
+
+def without_keys(text: str) -> str:
+    """Cut what looks like an API key out of a message.
+
+    >>> without_keys("--endpoints.sk-abc123def456: is the name of another model")
+    '--endpoints.[a key]: is the name of another model'
+    """
+    return re.sub(r"\b(?:sk|pk|hf|gsk|xai|AKIA)[-_]?[A-Za-z0-9][\w-]{7,}", "[a key]", text)
 
 
 def part(config: BaseModel, stage: type[Stage]) -> Stage:

@@ -16,7 +16,7 @@
     ├── EngineError                the engine that generates cannot start or has died
     ├── PublishError               a night cannot be published, or is not what was published
     │   ├── BudgetError            more rows failed than --max-failed-fraction allows
-    │   └── RaceError              another run is at work on the same night
+    │   └── RaceError              another run is at work on the same night or folder
     └── PreemptedError             SIGTERM asked the job to stop
 
 All are picklable with their message alone, so that they cross Ray's process borders unchanged.
@@ -88,7 +88,7 @@ class BudgetError(PublishError):
 
 
 class RaceError(PublishError):
-    """Another run is at work on the same night."""
+    """Another run is at work on the same night or folder."""
 
 
 class PreemptedError(ReviewLLMError):

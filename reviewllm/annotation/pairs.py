@@ -57,9 +57,13 @@ class Pair:
 
 @dataclass(frozen=True)
 class Draw:
-    """The examples drawn, of how many, and the pairs that they make for `models`; `not_shown` has no text to show."""
+    """The examples drawn, of how many, and the pairs that they make for `models`.
+
+    `left_out` are models that were only evaluated with the other kind of prompt; `not_shown` has no text to show.
+    """
 
     models: tuple[str, ...]
+    left_out: tuple[str, ...]
     examples: tuple[str, ...]
     available: int
     pairs: tuple[Pair, ...]
@@ -78,7 +82,10 @@ def draw_pairs(out: Path, config: DrawConfig) -> Draw:
         InputError: there is no text to show.
         SchemaError: a table is missing or wrong, or the models did not answer the same examples.
     """
-    texts = _texts(read_generations(out), read_names(out / "metrics" / "models.json"), config)
+    generations = read_generations(out)
+    names = read_names(out / "metrics" / "models.json")
+    texts = _texts(generations, names, config)
+    left_out = [] if config.models else [name for name in dict.fromkeys(names.values()) if name not in (*texts, REAL.name)]
     ids = sorted(next(iter(texts.values())))
     drawn = sorted(random.Random(config.seed).sample(ids, min(config.pairs, len(ids))))
     examples = _examples(out / "examples" / config.split, drawn)
@@ -94,7 +101,7 @@ def draw_pairs(out: Path, config: DrawConfig) -> Draw:
         for model in texts
         if (reason := "failed" if (text := texts[model][example_id]) is None else "blank" if is_blank(text) else None)
     ]
-    return Draw(tuple(texts), tuple(drawn), len(ids), tuple(pairs), tuple(not_shown))
+    return Draw(tuple(texts), tuple(left_out), tuple(drawn), len(ids), tuple(pairs), tuple(not_shown))
 
 
 def read_generations(out: Path) -> pl.DataFrame:
@@ -142,7 +149,10 @@ def _refuse_unknown(wanted: Sequence[str], evaluated: Sequence[str], how: str) -
         raise InputError(f"metrics/generations: no row for {how}; run jobs/evaluate.py, or choose another --split")
     for model in wanted:
         if model not in evaluated:
-            raise ConfigError(f"--models {model}: was not evaluated ({how}); choose of: {', '.join(evaluated)}")
+            raise ConfigError(
+                f"--models {model}: was not evaluated ({how}); choose of: {', '.join(evaluated)}; or see --no-with-rating, "
+                "--split"
+            )
 
 
 def _refuse_unequal(texts: Texts, how: str) -> None:

@@ -103,13 +103,14 @@ def read_results(out: Path) -> AnnotationResults | None:
 
 def plain_text(results: AnnotationResults) -> str:
     """Lay the results out for a terminal."""
-    head = ["  model", "similar", "min", "max", "pairs", "not shown"]
+    head = ["  model", "similar", "min", "max", "pairs", "not shown", "not answered"]
     body = [
         [
             "  " + result.model,
             *map(_percent, (result.mean, result.minimum, result.maximum)),
             str(result.pairs),
             str(result.failed + result.blank),
+            str(result.missing),
         ]
         for result in results.models
     ]

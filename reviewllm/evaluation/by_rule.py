@@ -11,9 +11,9 @@ import pyarrow as pa
 from reviewllm.errors import InputError
 from reviewllm.evaluation.baselines import Baseline, Reviews
 from reviewllm.evaluation.contenders import Contender
-from reviewllm.examples.purchases import is_blank
+from reviewllm.examples import purchases
 from reviewllm.generation.engine import Completion
-from reviewllm.generation.failures import NO_SOURCE, Failure
+from reviewllm.generation.failures import NO_SOURCE, Failure, is_blank
 from reviewllm.generation.rows import generation_rows
 from reviewllm.generation.tasks import Task
 from reviewllm.scoring.scorer import add_scores
@@ -35,7 +35,7 @@ def read_reviews(interactions: Path, trained: Path, examples: pl.DataFrame) -> R
             "baselines out (--models base --models adapter)"
         )
     known = pl.scan_parquet(table_files(interactions, INTERACTIONS), glob=False).select(_COLUMNS)
-    known = known.filter(pl.col("review").is_not_null() & ~is_blank("review"))
+    known = known.filter(pl.col("review").is_not_null() & ~purchases.is_blank("review"))
     items = known.join(examples.lazy().select("item_id").unique(), on="item_id", how="semi").collect()
     theirs = known.join(items.lazy().select("user_id").unique(), on="user_id", how="semi")
     histories = theirs.sort("purchased_at").group_by("user_id").agg(pl.col("review").str.join("\n")).collect()
@@ -78,7 +78,7 @@ def _rows(shard: pa.Table, contender: Contender, reviews: Reviews) -> pa.Table:
 
 
 def _result(text: str | None, baseline: Baseline) -> Completion | Failure:
-    if text is None or not text.strip():
+    if text is None or is_blank(text):
         return Failure("generate", NO_SOURCE, baseline.nothing, 0)
     return Completion(text, [], "stop")
 

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from pydantic import BaseModel, ConfigDict, TypeAdapter
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, TypeAdapter
 
 from reviewllm.errors import InputError, SchemaError
 from reviewllm.evaluation.comparisons import Side
@@ -41,7 +41,7 @@ class Evaluated(BaseModel):
     model: str
     adapter: str | None
     with_rating: bool
-    fingerprints: list[str]
+    fingerprints: list[str] = Field(min_length=1)
 
 
 class Cost(BaseModel):
@@ -67,7 +67,7 @@ class Evaluation(BaseModel):
     created_at: datetime
     protocol: str | None
     examples_digest: str
-    rows: dict[str, int]
+    rows: dict[str, NonNegativeInt]
     """Examples of each split."""
     repeats: int
     candidate: str
@@ -150,7 +150,8 @@ def read_evaluation(metrics: Path) -> Evaluation:
 
 def repeat_folders(metrics: Path) -> list[Path]:
     """The folders of the repetitions' generations, first repetition first."""
-    return sorted((metrics / "generations").glob("[0-9]*"), key=lambda folder: int(folder.name))
+    found = [path for path in (metrics / "generations").glob("*") if path.is_dir() and path.name.isdecimal()]
+    return sorted(found, key=lambda folder: int(folder.name))
 
 
 def read_generations(metrics: Path, repeat: int = 0) -> pa.Table:

@@ -38,7 +38,7 @@ def evaluated_rows(generations: pa.Table, examples: pa.Table, *, names: Mapping[
     frame = _named(pl.DataFrame(GENERATIONS.check(generations, where=_WHERE)), names)
     _check_rows(frame)
     frame = _with_facts(frame, pl.DataFrame(EXAMPLES.check(examples, where="examples of the evaluation")))
-    _check_same_examples(frame)
+    _check_all_answered(frame, examples)
     kept = ["example_id", "user_id", "category", "rating", "split", "model", "with_rating", "review", *_FACTS]
     return (
         frame.sort("place", ~pl.col("with_rating"), maintain_order=True)
@@ -94,15 +94,16 @@ def _check_rows(frame: pl.DataFrame) -> None:
     _refuse(frame.filter(row.is_duplicated()), f"{_WHERE}: an example twice for one model and one with_rating")
 
 
-def _check_same_examples(frame: pl.DataFrame) -> None:
+def _check_all_answered(frame: pl.DataFrame, examples: pa.Table) -> None:
     """Refuse models that were asked different questions: their means cannot be compared."""
-    for (split,), rows in frame.group_by("split", maintain_order=True):
-        asked = rows["example_id"].n_unique()
-        for (model, with_rating), part in rows.group_by("model", "with_rating", maintain_order=True):
-            if len(part) != asked:
+    asked = pl.DataFrame(examples.select(["split"])).group_by("split", maintain_order=True).len().rows()
+    for (model, with_rating), rows in frame.group_by("model", "with_rating", maintain_order=True):
+        for split, expected in asked:
+            found = len(rows.filter(pl.col("split") == split))
+            if found != expected:
                 raise SchemaError(
-                    f"{_WHERE}: {model} (with_rating {with_rating}) has {len(part)} of the {asked} examples of split "
-                    f"{split}; every model must answer all of them: run jobs/evaluate.py again"
+                    f"{_WHERE}: {model} (with_rating {with_rating}) has {found} of the {expected} examples of split {split}; every "
+                    "model must answer all of them: run jobs/evaluate.py again"
                 )
 
 

@@ -2,17 +2,39 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
+from reviewllm.errors import RaceError
 from reviewllm.evaluation.contenders import Contender
 from reviewllm.generation.tasks import Piece, Task
 from reviewllm.sft.adapter import examples_digest
 
 STAGING = ".metrics-"
+_LOCK = ".metrics.lock"
+
+
+@contextmanager
+def alone(out: Path) -> Iterator[None]:
+    """Let one evaluation at a time work on an output folder; the lock is gone with the process, however that ends.
+
+    Raises:
+        RaceError: another one is at work.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    with open(out / _LOCK, "w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise RaceError(
+                f"{out}: another evaluation is at work on this folder; wait for it, or name another --out"
+            ) from error
+        yield
 
 
 class Staging:

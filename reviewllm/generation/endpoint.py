@@ -120,7 +120,7 @@ class Endpoint:
             try:
                 answer = await self._client.complete(body)
             except RefusedError as error:
-                return Failure("generate", REFUSED, f"the endpoint refused the request: {error}", attempt)
+                return self._lose(Failure("generate", REFUSED, f"the endpoint refused the request: {error}", attempt))
             except BusyError as error:
                 failure = Failure("generate", ENGINE_FAILED, f"the endpoint failed on the request: {error}", attempt)
                 await self._back_off(error, attempt)
@@ -156,8 +156,8 @@ class Endpoint:
         if self._lost < _MAX_ROWS_LOST:
             return failure
         raise EngineError(
-            f"{self._config.url} answered none of {self._lost} rows one after another, each asked {self._config.max_attempts} "
-            f"times ({failure.message}); run the same again when it does: what it has answered is kept"
+            f"{self._config.url} answered none of {self._lost} rows one after another, each asked up to "
+            f"{self._config.max_attempts} times ({failure.message}); run the same again when it does: what it has answered is kept"
         )
 
 

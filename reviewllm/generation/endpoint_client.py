@@ -26,6 +26,8 @@ _NO_MONEY = {"insufficient_quota", "billing_hard_limit_reached", "billing_not_ac
 _SAMPLING = ("temperature", "top_p", "seed")
 _MESSAGE_CHARS = 300
 
+_MOST_TOKENS = 100_000_000  # of one request; no model takes so many
+
 
 class Answer(NamedTuple):
     """What an endpoint wrote; tokens as it bills them, None where it does not tell, and the seconds of the request."""
@@ -205,7 +207,8 @@ def _root(error: BaseException) -> BaseException:
 
 
 def _count(told: Any) -> int | None:
-    return told if isinstance(told, int) else None
+    """A number of tokens that a request can have taken; None for anything else."""
+    return told if isinstance(told, int) and not isinstance(told, bool) and 0 <= told <= _MOST_TOKENS else None
 
 
 def _retry_after_s(headers: Any) -> float | None:

@@ -41,7 +41,7 @@ def unusable(completion: Completion, *, for_publication: bool) -> tuple[str, str
     Args:
         for_publication: look for garbage and loops too; an evaluation scores what a model writes as it is.
     """
-    if not completion.text.strip():
+    if is_blank(completion.text):
         return EMPTY_OUTPUT, "the model wrote nothing"
     if not for_publication:
         return None
@@ -53,6 +53,15 @@ def unusable(completion: Completion, *, for_publication: bool) -> tuple[str, str
     if period:
         return LOOPING_OUTPUT, f"the text ends in the same {period} token(s) again and again"
     return None
+
+
+def is_blank(text: str) -> bool:
+    """Whether a text has nothing that a person could see: spaces, line ends and marks without width alone.
+
+    >>> is_blank(" \\n\\u200b"), is_blank("ok")
+    (True, False)
+    """
+    return all(letter.isspace() or unicodedata.category(letter) in ("Cf", "Zs", "Zl", "Zp") for letter in text)
 
 
 def looping_period(token_ids: list[int]) -> int | None:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 from pydantic import FiniteFloat
 
-from reviewllm.errors import InputError
+from reviewllm.errors import InputError, SchemaError
 from reviewllm.evaluation.baselines import REAL
 from reviewllm.evaluation.comparisons import Pair, compare_pairs, mean_over_repeats
 from reviewllm.evaluation.figures import COMPARED
@@ -145,10 +145,10 @@ def _rows(out: Path) -> list[pl.DataFrame]:
         for file in table_files(out / "examples" / split, EXAMPLES)
     ]
     examples = read_table(shards, EXAMPLES)
-    return [
-        evaluated_rows(read_generations(metrics, int(folder.name)), examples, names=names)
-        for folder in repeat_folders(metrics)
-    ]
+    folders = repeat_folders(metrics)
+    if not folders:
+        raise SchemaError(f"{metrics / 'generations'}: there are no generations; run jobs/evaluate.py again")
+    return [evaluated_rows(read_generations(metrics, int(folder.name)), examples, names=names) for folder in folders]
 
 
 def _common(old: pl.DataFrame, new: pl.DataFrame, split: str) -> int:
@@ -180,8 +180,8 @@ def _settings(heads: Sequence[Evaluation], before: Path, after: Path) -> dict[st
 
 
 def _described(head: Evaluation, out: Path) -> dict[str, str]:
-    config: Mapping[str, Any] = read_summary(out)["config"].get("evaluate", {})
-    options = {name: str(value) for name, value in config.items()}
+    config: Any = read_summary(out)["config"].get("evaluate", {})
+    options = {name: str(value) for name, value in config.items()} if isinstance(config, dict) else {}
     models = {f"fingerprint of {_label(one.name, one.with_rating)}": one.fingerprints[0][:16] for one in head.models}
     return {"examples": head.examples_digest[:16], "repeats": str(head.repeats), **options, **models}
 

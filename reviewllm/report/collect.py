@@ -19,13 +19,15 @@ from typing import Any, NamedTuple
 
 import polars as pl
 import pyarrow as pa
-from pydantic import BaseModel, JsonValue, TypeAdapter
+from pydantic import BaseModel, JsonValue, TypeAdapter, ValidationError
 
 from reviewllm import __version__
 from reviewllm.annotation.results import read_results
+from reviewllm.config import describe
 from reviewllm.errors import SchemaError
 from reviewllm.evaluation.baselines import REAL
 from reviewllm.evaluation.comparisons import Side
+from reviewllm.evaluation.figures import FIGURES
 from reviewllm.evaluation.names import Pair, read_names
 from reviewllm.evaluation.results import EVALUATION, Evaluation, read_evaluation, read_generations
 from reviewllm.evaluation.validation import Validation
@@ -126,7 +128,30 @@ def _evaluated(folder: Path) -> _Evaluated:
         raise SchemaError(
             f"{folder}: {EVALUATION} does not list {', '.join(sorted(strange))} of models.json; run jobs/evaluate.py again"
         )
-    return _Evaluated(head, metrics, tuple(Compared(**row) for row in compared.to_pylist()), generations, names)
+    _check_rows(folder, head, generations)
+    try:
+        pairs = tuple(Compared(**row) for row in compared.to_pylist())
+    except ValidationError as error:
+        raise SchemaError(f"{folder / 'comparisons.parquet'}: {describe(error)}; run jobs/evaluate.py again") from error
+    if strange := {pair.metric for pair in pairs} - set(FIGURES):
+        raise SchemaError(f"{folder / 'comparisons.parquet'}: compares {', '.join(sorted(strange))}, which is no figure")
+    return _Evaluated(head, metrics, pairs, generations, names)
+
+
+def _check_rows(folder: Path, head: Evaluation, generations: pl.DataFrame) -> None:
+    """Refuse a folder that lacks generations of a model or a split, or whose candidate is not there."""
+    keys = ["model", "adapter", "with_rating", "split"]
+    found = {row[:4]: row[4] for row in generations.group_by(keys).len().rows()}
+    for model in head.models:
+        for split, expected in head.rows.items():
+            rows = found.get((model.model, model.adapter, model.with_rating, split), 0)
+            if rows != expected:
+                raise SchemaError(
+                    f"{folder}: {model.name} (with_rating {model.with_rating}) has {rows} of the {expected} generations of split "
+                    f"{split}; run jobs/evaluate.py again"
+                )
+    if (head.candidate, head.candidate_with_rating) not in {(model.name, model.with_rating) for model in head.models}:
+        raise SchemaError(f"{folder}: the candidate {head.candidate} is none of the models; run jobs/evaluate.py again")
 
 
 def _check_names(folder: Path, generations: pl.DataFrame, names: dict[Pair, str], measured: set[str]) -> None:

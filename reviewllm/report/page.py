@@ -105,8 +105,10 @@ def _contrasted(report: Report, split: str) -> list[tuple[str, bool]]:
     rows = next((table.rows for table in report.tables if table.split == split), ())
     models = [Side(row.model, row.with_rating) for row in rows if row.kind != "baseline"]
     alike = [side for side in models if candidate and side.with_rating == candidate.with_rating]
+    alike += [candidate] if candidate and candidate not in alike else []
     rules = sorted((row for row in rows if row.kind == "baseline"), key=lambda row: -row.cells["sbert_cosine"].value)
-    return [*sorted(alike, key=lambda side: side != candidate), *(Side(row.model, row.with_rating) for row in rules[:1])]
+    best = [Side(row.model, row.with_rating) for row in rules[:1]]
+    return [*sorted(alike, key=lambda side: side != candidate), *(side for side in best if side not in alike)]
 
 
 def _contrasted_lengths(report: Report) -> dict[str, tuple[int, ...]]:

@@ -94,9 +94,9 @@ def test_plain_text_is_aligned_and_says_why_agreement_is_undefined(key, write):
     title, head, bad, good, kappa, alpha = plain_text(summarise(key, sheets)).split("\n")
 
     assert title == "Human evaluation: simple set, with ratings (2 of 3 annotators, 3 examples)"
-    assert head == "  model  similar     min     max  pairs  not shown"
-    assert bad == "  bad     50.0 %  33.3 %  66.7 %      3          1"
-    assert good == "  good    66.7 %  66.7 %  66.7 %      3          1"
+    assert head == "  model  similar     min     max  pairs  not shown  not answered"
+    assert bad == "  bad     50.0 %  33.3 %  66.7 %      3          1             0"
+    assert good == "  good    66.7 %  66.7 %  66.7 %      3          1             0"
     assert kappa == f"  Fleiss' kappa: {(2 / 3 - 26 / 36) / (1 - 26 / 36):.2f} over 3 pairs (1 is perfect, 0 is chance)"
     assert alpha.startswith("  Krippendorff's alpha: 0.00")
     alone = plain_text(summarise(key, sheets[:1]))

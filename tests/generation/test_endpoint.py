@@ -261,7 +261,7 @@ def test_write_nobody_there_any_more_stops_the_run(server: EndpointServer, tmp_p
     server.rule = stop_after(3, error(502, "bad gateway"))
     prompts = [str(number) for number in range(200)]
     with pytest.raises(
-        EngineError, match=r"answered none of 20 rows one after another, each asked 2 times \(.*502: bad gateway"
+        EngineError, match=r"answered none of 20 rows one after another, each asked up to 2 times \(.*502: bad gateway"
     ):
         write(server, tmp_path, prompts, max_attempts=2)
     assert len(lines(tmp_path)) == 3

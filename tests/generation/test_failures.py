@@ -16,6 +16,7 @@ def completion(text: str, tokens: list[int] | None = None, reason: str = "stop")
     ("written", "error_class"),
     [
         (completion(" \n"), "EmptyOutput"),
+        (completion("  \u200b\n\ufeff"), "EmptyOutput"),
         (completion("\ufffd\ufffd\ufffda"), "GarbageOutput"),
         (completion("\x00\x01\ue000"), "GarbageOutput"),
         (completion("so so", [7] * 60, "length"), "LoopingOutput"),

@@ -14,8 +14,10 @@ from conftest import day, entry, example
 from generation.endpoint_server import KEY, EndpointServer, error, text
 
 from jobs import evaluate, report
-from reviewllm.errors import ConfigError, EngineError, InputError, SchemaError
+from reviewllm.config import parse
+from reviewllm.errors import ConfigError, EngineError, InputError, RaceError, SchemaError
 from reviewllm.evaluation.results import read_evaluation
+from reviewllm.evaluation.staging import alone
 from reviewllm.generation.endpoint_config import EndpointConfig
 from reviewllm.tables import EXAMPLES, GENERATIONS, INTERACTIONS, METRICS, read_table, write_table
 
@@ -141,6 +143,53 @@ def test_evaluate_bad_input_stops_before_anything_is_asked(
     with pytest.raises(InputError, match="no simple and no hard examples"):
         evaluate.evaluate(job(prepared / "elsewhere", random_base, server))
     assert server.calls == []
+
+
+def test_evaluate_two_at_once_in_one_folder_is_refused(prepared: Path, random_base: Path, server: EndpointServer) -> None:
+    with alone(prepared), pytest.raises(RaceError, match="another evaluation is at work on this folder"):
+        evaluate.evaluate(job(prepared, random_base, server))
+    assert server.calls == []
+
+
+def test_evaluate_an_endpoint_that_refuses_every_row_stops_and_keeps_the_earlier_evaluation(
+    prepared: Path, random_base: Path, server: EndpointServer
+) -> None:
+    evaluate.evaluate(job(prepared, random_base, server, models=["own-latest"]))
+    before = (prepared / "metrics" / "evaluation.json").read_bytes()
+    server.rule = lambda call: error(403, "not for you")
+    with pytest.raises(EngineError, match="answered none of 20 rows"):
+        evaluate.evaluate(job(prepared, random_base, server))
+    assert (prepared / "metrics" / "evaluation.json").read_bytes() == before
+
+
+def test_evaluate_what_an_endpoint_says_of_tokens_is_believed_only_if_it_can_be(
+    prepared: Path, random_base: Path, server: EndpointServer
+) -> None:
+    server.rule = lambda call: text("Good.", prompt_tokens=-5, completion_tokens=10**12)
+    evaluate.evaluate(job(prepared, random_base, server, models=["gpt"]))
+    assert read_evaluation(prepared / "metrics").costs["gpt"].without_usage == 50
+    assert written(prepared, "gpt")["completion_tokens"].max() < 100  # those of the base's tokenizer
+
+
+def test_evaluate_a_key_in_the_wrong_place_is_not_shown(tmp_path: Path) -> None:
+    key = "sk-proj-0123456789abcdef"
+    for wrong in (
+        {"api_key": key},
+        {"endpoints": key},
+        {"endpoints": {"gpt": key}},
+        {"endpoints": {"gpt": {"url": "http://x/v1", "model": [key]}}},
+        {"endpoints": {"gpt": {"url": "http://x/v1", "model": "m", "timeout_s": key}}},
+        {"endpoints": {"gpt": {"url": "http://x/v1", "model": "m", key: 1}}},
+        {"endpoints": {key: {"url": "x", "model": "m"}}},
+    ):
+        (tmp_path / "job.yaml").write_text(json.dumps(wrong))
+        with pytest.raises(ConfigError) as refused:
+            parse(evaluate.EvaluateJob, ["--config", str(tmp_path / "job.yaml"), "--base-model", "b"])
+        assert key not in str(refused.value), wrong
+    (tmp_path / "job.yaml").write_text(f'endpoints: {{gpt: "{key}')
+    with pytest.raises(ConfigError, match="cannot be read as YAML") as refused:
+        parse(evaluate.EvaluateJob, ["--config", str(tmp_path / "job.yaml")])
+    assert key not in str(refused.value)
 
 
 def test_report_of_a_folder_without_an_evaluation_says_what_to_run(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from evaluated import ADAPTED, BASE, NAMES, generation, generations
+from evaluated import ADAPTED, BASE, NAMES, generations
 
 from reviewllm.annotation.agreement import Agreement
 from reviewllm.annotation.results import AnnotationResults, ModelResult
@@ -18,7 +18,7 @@ from reviewllm.evaluation.names import write_names
 from reviewllm.generation.failures import EMPTY_OUTPUT
 from reviewllm.report import side_by_side
 from reviewllm.report.collect import collect
-from reviewllm.tables import GENERATIONS, METRICS, read_table, write_table
+from reviewllm.tables import COMPARISONS, GENERATIONS, METRICS, read_table, write_table
 
 
 def _generations(out: Path, change: Any, *, repeat: int = 0) -> None:
@@ -296,11 +296,36 @@ def test_collect_without_the_examples_of_a_split_leaves_them_out(out_folder):
 
 
 def test_collect_refuses_generations_of_other_examples(out_folder):
-    strangers = [generation(f"stranger-{number}") for number in range(5)]
-    write_table(generations(strangers), out_folder / "metrics" / "generations" / "0" / "part-1.parquet", GENERATIONS)
+    file = out_folder / "metrics" / "generations" / "0" / "part-0.parquet"
+    rows = read_table([file], GENERATIONS).to_pylist()
+    changed = [row | {"example_id": f"stranger-{n}"} if n < 5 else row for n, row in enumerate(rows)]
+    write_table(generations(changed), file, GENERATIONS)
 
     with pytest.raises(SchemaError, match=r"name 5 example id\(s\) that are not there.*stranger-0, stranger-1, stranger-2;"):
         collect(out_folder)
+
+
+def test_collect_refuses_a_folder_that_lacks_generations(out_folder):
+    file = out_folder / "metrics" / "generations" / "0" / "part-0.parquet"
+    rows = read_table([file], GENERATIONS).to_pylist()
+    kept = [row for row in rows if row["split"] == "simple" or row["adapter"] or not row["with_rating"]]
+    write_table(generations(kept), file, GENERATIONS)
+
+    with pytest.raises(SchemaError, match=r"tiny \(with_rating True\) has 0 of the 30 generations of split hard"):
+        collect(out_folder)
+
+
+def test_collect_refuses_comparisons_that_are_none(out_folder):
+    file = out_folder / "metrics" / "comparisons.parquet"
+    rows = read_table([file], COMPARISONS).to_pylist()
+    for changed, message in (
+        ({"verdict": "great"}, "comparisons.parquet: --verdict: Input should be 'higher'"),
+        ({"difference": float("nan")}, "comparisons.parquet: --difference: Input should be a finite number"),
+        ({"metric": "charm"}, "compares charm, which is no figure"),
+    ):
+        write_table(pa.Table.from_pylist([rows[0] | changed], schema=COMPARISONS.schema), file, COMPARISONS)
+        with pytest.raises(SchemaError, match=message):
+            collect(out_folder)
 
 
 def test_collect_refuses_a_sample_that_was_not_generated_for(out_folder):
