@@ -17,6 +17,7 @@ from reviewllm.scoring.style import style_cosine
 
 MOST_REVIEWS = 5_000  # of those that the sentiment is validated on; its correlation then moves by about 0.01
 _MOST_PAIRS = 500
+_FEWEST = 20  # users or purchases below which an AUC tells nothing
 
 Floats = NDArray[np.float64]
 
@@ -105,7 +106,7 @@ def _style(examples: pl.DataFrame) -> dict[str, object]:
     others = style_cosine(texts, [*histories[1:], *histories[:1]])
     both = [pair for pair in zip(own, others, strict=True) if None not in pair]
     wins = [(mine > other) + 0.5 * (mine == other) for mine, other in both if mine is not None and other is not None]
-    return {"users": len(both), "style_auc": float(np.mean(wins)) if len(known) > 1 and wins else None}
+    return {"users": len(both), "style_auc": float(np.mean(wins)) if len(wins) >= _FEWEST else None}
 
 
 def _items(examples: pl.DataFrame, others: pl.DataFrame, draw: np.random.Generator) -> dict[str, object]:
@@ -120,6 +121,8 @@ def _items(examples: pl.DataFrame, others: pl.DataFrame, draw: np.random.Generat
     shifted = pl.concat([same[1:], same[:1]])
     differ = same["item_id"] != shifted["item_id"]
     references = same["reference"].filter(differ).to_list()
+    if len(references) < _FEWEST:
+        return {"pairs": len(references), "rouge1_auc": None, "rougeL_auc": None, "sbert_cosine_auc": None}
     alike, unlike = (_scores(references, frame["review"].filter(differ).to_list()) for frame in (same, shifted))
     names = ("rouge1_auc", "rougeL_auc", "sbert_cosine_auc")
     return {"pairs": len(references)} | {

@@ -15,9 +15,9 @@ def test_validate_sentiment_and_style_by_construction() -> None:
     stars = pl.DataFrame(
         {"review": ["I love it, great!"] * 30 + ["Terrible, awful, I hate it."] * 10, "rating": [5.0] * 30 + [1.0] * 10}
     )
-    loud = [example(user_id=f"l{n}", history=[entry(1, review="GREAT!!! WOW!!!")], reference="GREAT!!!") for n in range(3)]
+    loud = [example(user_id=f"l{n}", history=[entry(1, review="GREAT!!! WOW!!!")], reference="GREAT!!!") for n in range(12)]
     calm = [
-        example(user_id=f"c{n}", history=[entry(1, review="it is fine, I think")], reference="I think so") for n in range(3)
+        example(user_id=f"c{n}", history=[entry(1, review="it is fine, I think")], reference="I think so") for n in range(12)
     ]
     mixed = [row for pair in zip(loud, calm, strict=True) for row in pair]
     found = validate(examples(*mixed), reviews(), stars)
@@ -25,15 +25,15 @@ def test_validate_sentiment_and_style_by_construction() -> None:
     assert found.sentiment_auc == found.style_auc == 1.0
     assert found.negative_taken_for_positive == found.positive_taken_for_negative == 0.0
     assert (found.sentiment_spearman or 0) > 0.99
-    assert (found.users, found.pairs, found.sbert_cosine_auc) == (6, 0, None)
+    assert (found.users, found.pairs, found.sbert_cosine_auc) == (24, 0, None)
 
 
 def test_validate_items_by_construction() -> None:
     texts = {"hose": "This garden hose waters my lawn", "lamp": "A bright lamp for my desk"}
-    asked = [example(user_id=f"{item}{n}", item_id=item, reference=text) for n in range(2) for item, text in texts.items()]
+    asked = [example(user_id=f"{item}{n}", item_id=item, reference=text) for n in range(12) for item, text in texts.items()]
     known = reviews(items=[(f"other of {item}", item, "x", 5.0, f"{text} well", None) for item, text in texts.items()])
     found = validate(examples(*asked), known, pl.DataFrame({"review": ["ok"], "rating": [3.0]}))
-    assert (found.pairs, found.rouge1_auc, found.sbert_cosine_auc) == (4, 1.0, 1.0)
+    assert (found.pairs, found.rouge1_auc, found.sbert_cosine_auc) == (24, 1.0, 1.0)
     assert found.sentiment_spearman is None
     assert found.style_auc is None
 
@@ -41,3 +41,16 @@ def test_validate_items_by_construction() -> None:
 def test_auc_by_hand() -> None:
     assert auc(np.array([2.0, 2.0]), np.array([1.0, 2.0])) == (1 + 0.5 + 1 + 0.5) / 4
     assert auc(np.array([]), np.array([1.0])) is None
+
+
+def test_validate_few_purchases_tell_nothing() -> None:
+    texts = {"hose": "This garden hose waters my lawn", "lamp": "A bright lamp for my desk"}
+    asked = [
+        example(user_id=f"{item}{n}", item_id=item, reference=text, history=[entry(1, review=text)])
+        for n in range(2)
+        for item, text in texts.items()
+    ]
+    known = reviews(items=[(f"other of {item}", item, "x", 5.0, f"{text} well", None) for item, text in texts.items()])
+    found = validate(examples(*asked), known, pl.DataFrame({"review": ["ok"], "rating": [3.0]}))
+    assert (found.pairs, found.users) == (4, 4)
+    assert found.rouge1_auc is found.sbert_cosine_auc is found.style_auc is None
