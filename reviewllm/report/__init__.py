@@ -9,6 +9,8 @@ content.py        everything that a report shows, as values; the same as JSON
 collect.py        the output folder of a run -> content, with the help of side_by_side.py (evaluated examples) and night.py
                   (the newest published night)
 page.py           content -> HTML, and both files on disk; page.html holds the frame, scores.html, figures.html, texts.html and
-                  run.html the parts, style.html how they look, browse.js the search of examples; templates.py keeps texts text
+                  run.html the parts, head.html and style.html what all pages share, browse.js the search of examples;
+                  templates.py keeps texts text
+changes.py        two evaluations -> what changed, for changes.html
 nightly/          one night of a backfill, beside the nights before it
 """

@@ -194,6 +194,7 @@ def test_render_page_escapes_what_examples_are_chosen_by(text):
 def test_render_page_loads_nothing_and_allows_its_one_script_alone(page):
     digest = base64.b64encode(hashlib.sha256(SCRIPT.encode()).digest()).decode()
     policy = f"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{digest}'; img-src data:"
+    policy += "; base-uri 'none'; form-action 'none'"
     links = [value or "" for name, value in _Outline(page).attributes if name in ("src", "href", "xlink:href", "action")]
 
     assert f'<meta http-equiv="Content-Security-Policy" content="{policy}">' in page

@@ -38,7 +38,7 @@ def report(week: Callable[..., Shop]) -> NightReport:
 
 def test_render_night_is_deterministic_loads_nothing_and_keeps_hostile_text_text(report: NightReport) -> None:
     page = render_night(report)
-    policy = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
+    policy = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'"
 
     assert page == render_night(report)
     assert f'<meta http-equiv="Content-Security-Policy" content="{policy}">' in page
