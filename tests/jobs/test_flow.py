@@ -309,7 +309,7 @@ def test_evaluate_a_second_run_takes_up_what_was_written(evaluated: Flow, capsys
     shutil.copytree(evaluated.out / "metrics" / "generations", staging.folder / "generations")
     assert staging.tasks(contenders, ["base", "adapter", "baseline"]) == []
     evaluate.evaluate(config)
-    assert "; 0 rows written now, 0 failed" in capsys.readouterr().out
+    assert "; 0 written now by engines and endpoints" in capsys.readouterr().out
     assert (evaluated.out / "metrics" / "metrics.parquet").read_bytes() == before
     assert not list(evaluated.out.glob(".metrics-*"))
 
