@@ -1,6 +1,6 @@
 # make install   into .venv: pinned, CPU           make demo   the main job on embedded defaults
 # make test      install, then the tests           make check  linter, formatter and type checker
-# make test-slow  pages in headless Chromium (skipped without it), endpoints against vLLM's own server
+# make test-slow  pages in headless Chromium (skipped without it), vLLM's own server, trainings in every form and over nodes
 # make test-chaos  a backfill killed sixty times    (make test has a dozen kills)
 # make bench-sft   speed and memory of the trainer beside transformers' Trainer and TRL's (benchmarks/README.md)
 #
@@ -53,7 +53,7 @@ test: .venv/.installed-dev
 	.venv/bin/python -m pytest
 
 test-slow: .venv/.installed-dev
-	.venv/bin/python -m pytest -m 'browser or vllm_server'
+	.venv/bin/python -m pytest -m 'browser or vllm_server or slow'
 
 test-chaos: .venv/.installed-dev
 	.venv/bin/python -m pytest -m chaos tests/jobs/test_chaos.py

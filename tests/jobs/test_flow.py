@@ -133,6 +133,7 @@ def test_train_writes_an_adapter_that_tells_what_it_is(trained: Flow) -> None:
     assert not list(trained.out.glob(".adapter*"))
 
 
+@pytest.mark.slow
 def test_train_is_the_same_with_one_worker_with_two_and_with_a_shared_base(
     trained: Flow, tmp_path: Path, s3_server: str
 ) -> None:
