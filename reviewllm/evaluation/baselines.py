@@ -122,11 +122,15 @@ def _by_nearest(row: dict[str, Any], others: pl.DataFrame | None, histories: dic
 
 
 def _majority(examples: Examples, trained: pl.DataFrame, key: Sequence[str], wider: Sequence[str]) -> Texts:
-    by_key, by_wider = _typical(trained, key), _typical(trained, wider)
-    return [
-        by_key.get(tuple(row[name] for name in key), by_wider.get(tuple(row[name] for name in wider)))
-        for row in examples.iter_rows(named=True)
-    ]
+    by_key = _typical(trained, key)
+    asked = examples.select(key).rows()
+    missing = any(group not in by_key for group in asked)
+    by_wider = _typical(trained, wider) if missing else {}
+    return [by_key.get(group, by_wider.get(other)) for group, other in zip(asked, _groups(examples, wider), strict=True)]
+
+
+def _groups(examples: Examples, key: Sequence[str]) -> list[tuple[Any, ...]]:
+    return examples.select(key).rows() if key else [()] * len(examples)
 
 
 def _typical(trained: pl.DataFrame, key: Sequence[str]) -> dict[tuple[Any, ...], str]:

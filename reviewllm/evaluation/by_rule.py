@@ -1,8 +1,9 @@
-"""Baselines as models: their texts become generations like any other's, shard by shard."""
+"""Baselines as models: their texts become generations like any other's, in the same shards."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import accumulate
 from pathlib import Path
 
 import polars as pl
@@ -58,23 +59,31 @@ def write_by_rule(
 ) -> None:
     """Write and score what the baselines give for every task; a rule that finds no text fails the row, with the reason.
 
-    All baselines of a shard are scored together, so that its real reviews, which they share, are embedded once.
+    A rule looks at all examples at once, and all texts are scored together: what they share, as the real reviews, is looked
+    at and embedded once.
     """
-    for file in dict.fromkeys(task.pieces[0].file for task in tasks):
-        shard = read_table(examples / file, EXAMPLES)
-        mine = [task for task in tasks if task.pieces[0].file == file]
-        rows = pa.concat_tables([_rows(shard, contenders[task.variant], reviews) for task in mine])
-        scored = add_scores(rows.drop_columns(["reference"]), rows["reference"].combine_chunks())
-        for place, task in enumerate(mine):
-            write_table(scored.slice(place * shard.num_rows, shard.num_rows), to / task.output, GENERATIONS)
+    files = list(dict.fromkeys(task.pieces[0].file for task in tasks))
+    if not files:
+        return
+    shards = [read_table(examples / file, EXAMPLES) for file in files]
+    starts = dict(zip(files, accumulate((shard.num_rows for shard in shards), initial=0), strict=False))
+    sizes = {file: shard.num_rows for file, shard in zip(files, shards, strict=True)}
+    asked = pa.concat_tables(shards)
+    numbers = list(dict.fromkeys(task.variant for task in tasks))
+    rows = pa.concat_tables([_rows(asked, contenders[number], reviews) for number in numbers])
+    scored = add_scores(rows.drop_columns(["reference"]), rows["reference"].combine_chunks())
+    for task in tasks:
+        file = task.pieces[0].file
+        start = numbers.index(task.variant) * asked.num_rows + starts[file]
+        write_table(scored.slice(start, sizes[file]), to / task.output, GENERATIONS)
 
 
-def _rows(shard: pa.Table, contender: Contender, reviews: Reviews) -> pa.Table:
-    """What a baseline gives for a shard, without scores, with the references."""
+def _rows(asked: pa.Table, contender: Contender, reviews: Reviews) -> pa.Table:
+    """What a baseline gives for the examples, without scores, with the references."""
     assert contender.baseline is not None
-    written = contender.baseline.write(pl.DataFrame(shard), reviews)
+    written = contender.baseline.write(pl.DataFrame(asked), reviews)
     results = [_result(text, contender.baseline) for text in written]
-    return generation_rows(_without_prompts(shard), [0] * len(results), results, contender.variant)
+    return generation_rows(_without_prompts(asked), [0] * len(results), results, contender.variant)
 
 
 def _result(text: str | None, baseline: Baseline) -> Completion | Failure:

@@ -10,6 +10,7 @@ import fcntl
 import hashlib
 import json
 from collections.abc import Iterable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -73,12 +74,11 @@ class AnswerJournal:
             self._file = open(path, "a+b", buffering=0)  # noqa: SIM115  (closed by `close`)
         except OSError as error:
             raise StorageError(f"{path}: cannot be opened: {error}") from error
-        try:
+        with ExitStack() as unless_read:
+            unless_read.callback(self._file.close)
             self._lock()
             self.known = self._read()
-        except BaseException:
-            self._file.close()
-            raise
+            unless_read.pop_all()
 
     def add(self, key: str, answer: Answer) -> None:
         """Keep an answer.
