@@ -78,7 +78,8 @@ def publish(
     data, run = night.data, uuid.uuid4().hex
     folder = f"{night.staging_root}/publish-{run}" if data.local else night.published
     inputs = [*staged, *(published_files(data, night.day, publication.earlier) if publication.earlier else [])]
-    try:
+    with contextlib.ExitStack() as unless_published:
+        unless_published.callback(_remove, night, folder, run)
         try:
             parts, failed = compact(
                 data, inputs, folder, run=run, part_bytes=publication.part_bytes, forgotten=publication.forgotten
@@ -94,9 +95,7 @@ def publish(
         reached("publish")
         publication.before_commit()
         _put_in_place(night, folder, manifest, replaces=publication.replaces or publication.earlier is not None)
-    except BaseException:
-        _remove(night, folder, run)
-        raise
+        unless_published.pop_all()
     return manifest
 
 
@@ -129,7 +128,8 @@ def republish(night: Night, manifest: Manifest, forgotten: frozenset[str], *, ru
     """
     data = night.data
     folder = f"{night.staging_root}/publish-{run}" if data.local else night.published
-    try:
+    with contextlib.ExitStack() as unless_published:
+        unless_published.callback(_remove, night, folder, run)
         parts, _ = compact(
             data, published_files(data, night.day, manifest), folder, run=run, part_bytes=part_bytes, forgotten=forgotten
         )
@@ -148,9 +148,7 @@ def republish(night: Night, manifest: Manifest, forgotten: frozenset[str], *, ru
         details = manifest.model_dump(include={"model", "adapter", "seconds", "ledger"})
         changed = _manifest(night, parts, folder, contents, letters, details, run)
         _put_in_place(night, folder, changed, replaces=True)
-    except BaseException:
-        _remove(night, folder, run)
-        raise
+        unless_published.pop_all()
     finish(night, changed, SUPERSEDED.schema.empty_table())
     return changed
 

@@ -96,3 +96,30 @@ def test_write_by_rule_writes_a_scored_row_for_every_example(out: Path) -> None:
     assert real["rougeL"].to_list() == [100.0, 100.0]
     assert real["completion_tokens"].to_list() == [0, 0]
     assert rows["prompt_tokens"].null_count() == len(rows)
+
+
+def test_write_by_rule_gives_every_shard_its_own_rows(out: Path) -> None:
+    more = [
+        example(example_id=name, split="simple", user_id=name, history=HISTORY[:1], reference=f"Of {name}.")
+        for name in "cde"
+    ]
+    write_table(
+        pa.Table.from_pylist(more, schema=EXAMPLES.schema), out / "examples" / "simple" / "shard-1.parquet", EXAMPLES
+    )
+    everyone = contenders(out)
+    real = len(everyone) - 1
+    wanted = [(0, 1), (real, 0), (real, 1)]  # as where a run was ended: not every model lacks every shard
+    tasks = [Task([Piece(f"simple/shard-{shard}.parquet")], number, f"{number}-{shard}.parquet") for number, shard in wanted]
+    asked = pl.DataFrame(pa.Table.from_pylist([*SHARD, *more], schema=EXAMPLES.schema))
+    reviews = read_reviews(out / "interactions", out / "examples" / "train", asked)
+    write_by_rule(tasks, everyone, reviews, examples=out / "examples", to=out / "written")
+    found = {file.name: pl.DataFrame(read_table([file], GENERATIONS)) for file in (out / "written").iterdir()}
+    assert {name: rows["example_id"].to_list() for name, rows in found.items()} == {
+        "0-1.parquet": ["c", "d", "e"],
+        f"{real}-0.parquet": ["a", "b"],
+        f"{real}-1.parquet": ["c", "d", "e"],
+    }
+    assert found[f"{real}-1.parquet"]["review"].to_list() == ["Of c.", "Of d.", "Of e."]
+    assert found["0-1.parquet"]["review"].to_list() == ["It leaks."] * 3
+    write_by_rule([], everyone, reviews, examples=out / "examples", to=out / "nothing")
+    assert not (out / "nothing").exists()
