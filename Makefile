@@ -2,6 +2,7 @@
 # make test      install, then the tests           make check  linter, formatter and type checker
 # make test-slow  pages in headless Chromium (skipped without it), vLLM's own server, trainings in every form and over nodes
 # make test-chaos  a backfill killed sixty times    (make test has a dozen kills)
+# make test-cluster  Ray nodes in network namespaces that are killed and cut off, Slurm, Ray Jobs, Prometheus (needs root)
 # make bench-sft   speed and memory of the trainer beside transformers' Trainer and TRL's (benchmarks/README.md)
 #
 # PYTHON        the interpreter, 3.11              OUT, REVIEWS, ITEMS, BASE_MODEL, SEED   passed to the demo
@@ -18,10 +19,10 @@ PIP = .venv/bin/python -m pip --disable-pip-version-check
 list = $(foreach path,$(2),$(1) "$(path)")
 
 .DEFAULT_GOAL := help
-.PHONY: help install dev demo test test-slow test-chaos check bench-sft clean
+.PHONY: help install dev demo test test-slow test-chaos test-cluster check bench-sft clean
 
 help:
-	@sed -n '1,8s/^# \{0,1\}//p' Makefile
+	@sed -n '1,9s/^# \{0,1\}//p' Makefile
 
 .venv/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || { \
@@ -57,6 +58,9 @@ test-slow: .venv/.installed-dev
 
 test-chaos: .venv/.installed-dev
 	.venv/bin/python -m pytest -m chaos tests/jobs/test_chaos.py
+
+test-cluster: .venv/.installed-dev
+	.venv/bin/python -m pytest -m cluster tests/cluster
 
 check: .venv/.installed-dev
 	.venv/bin/ruff check .
