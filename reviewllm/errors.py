@@ -17,6 +17,7 @@
     ├── PublishError               a night cannot be published, or is not what was published
     │   ├── BudgetError            more rows failed than --max-failed-fraction allows
     │   └── RaceError              another run is at work on the same night or folder
+    ├── SubmissionError            a job cannot be submitted to a cluster, or has failed there
     └── PreemptedError             SIGTERM asked the job to stop
 
 All are picklable with their message alone, so that they cross Ray's process borders unchanged.
@@ -89,6 +90,10 @@ class BudgetError(PublishError):
 
 class RaceError(PublishError):
     """Another run is at work on the same night or folder."""
+
+
+class SubmissionError(ReviewLLMError):
+    """A job cannot be submitted to a cluster, or has failed there."""
 
 
 class PreemptedError(ReviewLLMError):

@@ -48,6 +48,10 @@ class Cluster(NamedTuple):
     nodes: list[psutil.Popen]
     failpoints: Path
 
+    def on_head(self, command: Sequence[str]) -> list[str]:
+        """What runs a command where the head is."""
+        return list(command)
+
     def processes(self, name: str) -> list[psutil.Process]:
         """The actors of this name, on all nodes."""
         return [one for node in self.nodes if node.is_running() for one in processes_of(node, name)]
@@ -163,7 +167,9 @@ class Trial:
         wanted = {at.label: {"do": at.do, "hit": at.hit, "folder": str(hits)} for at in events if isinstance(at, At)}
         self.cluster.failpoints.write_text(json.dumps(wanted))
         with open(self.log, "ab") as log:
-            driver = psutil.Popen(self._command(), cwd=PROJECT, env=self.cluster.environment, stdout=log, stderr=log)
+            driver = psutil.Popen(
+                self.cluster.on_head(self._command()), cwd=PROJECT, env=self.cluster.environment, stdout=log, stderr=log
+            )
         return driver, hits
 
     def _command(self) -> list[str]:
@@ -212,10 +218,7 @@ class Trial:
         manifest = read_manifest(place, NIGHT)
         assert manifest is not None, self.log.read_text()
         assert verify_night(place, NIGHT) == manifest
-        rows = pl.concat(
-            [pl.DataFrame(place.read_table(file, GENERATIONS)) for file in published_files(place, NIGHT, manifest)]
-        )
-        wanted = self.expected()
+        rows, wanted = self.published(), self.expected()
         assert dict(rows.select("example_id", "review").rows()) == {
             key: text for key, text in wanted.items() if key not in failed
         }
@@ -230,6 +233,17 @@ class Trial:
         if manifest.dead_letters:
             known.add(f"dead_letters/dt={NIGHT}/{manifest.dead_letters.name}")
         assert {file.name for file in place.files()} == known
+
+    def published(self) -> pl.DataFrame:
+        """The rows of the published night."""
+        place = Place(str(self.data))
+        files = published_files(place, NIGHT, read_manifest(place, NIGHT))
+        return pl.concat([pl.DataFrame(place.read_table(file, GENERATIONS)) for file in files])
+
+    def lost_and_twice(self) -> tuple[int, int]:
+        """Purchases that the published night lacks, and rows that it has too many."""
+        published = self.published()["example_id"]
+        return len(self.expected().keys() - set(published)), len(published) - published.n_unique()
 
     def expected(self) -> dict[str, str]:
         """Example id to the text that the rule engine writes."""

@@ -1,0 +1,114 @@
+# Ray inside a Slurm job: a head on the first node, a worker on every other one, and one driver. Sourced by *.sbatch.
+#
+# REVIEWLLM_PYTHON  the interpreter, on storage that all nodes see (default: .venv/bin/python of the folder of submission)
+# REVIEWLLM_LOGS    folder of Ray's start-up logs and of the job's token (default: out/slurm there)
+
+set -euo pipefail
+umask 077
+cd "$SLURM_SUBMIT_DIR"
+[[ -f jobs/backfill.py ]] || { echo "submit from the project's folder; $PWD has no jobs/backfill.py" >&2; exit 2; }
+python=${REVIEWLLM_PYTHON:-$PWD/.venv/bin/python}
+[[ -x $python ]] || { echo "$python: no interpreter; run 'make install' (or set REVIEWLLM_PYTHON)" >&2; exit 2; }
+
+nodes=$SLURM_JOB_NUM_NODES
+gpus=${SLURM_GPUS_ON_NODE:-0}
+head_node=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
+folder=${REVIEWLLM_LOGS:-$PWD/out/slurm}/$SLURM_JOB_ID.${SLURM_RESTART_COUNT:-0}
+mkdir -p "$folder"
+
+# A token of this job's own, in a file that only its user reads: an environment variable would travel through Slurm.
+"$python" -c 'import secrets; print(secrets.token_hex(32), end="")' > "$folder/token"
+export RAY_AUTH_MODE=token RAY_AUTH_TOKEN_PATH=$folder/token RAY_USAGE_STATS_ENABLED=0 PYTHONUNBUFFERED=1
+# A node that is cut off is noticed after 6 s, not 65; workers of a lost head end after 10 s, not 60.
+export RAY_health_check_initial_delay_ms=5000 RAY_health_check_period_ms=1000 RAY_health_check_timeout_ms=1000
+export RAY_health_check_failure_threshold=3 RAY_gcs_rpc_server_reconnect_timeout_s=10
+
+steps=()  # process ids of the sruns that hold Ray's nodes
+driver=
+interrupted=
+
+# start_ray_node FLAG...  on the nodes that the srun options in `where` name; they stay until the srun is ended
+start_ray_node() {
+  # shellcheck disable=SC2016  # expanded on the node
+  srun --overlap --cpus-per-task="$SLURM_CPUS_PER_TASK" "${where[@]}" bash -c '
+    python=$1; shift
+    exec "${python%/*}/ray" start --block --node-ip-address="$(hostname -i | cut -d " " -f 1)" \
+      --temp-dir="/tmp/ray-$SLURM_JOB_ID-$SLURM_NODEID" --num-cpus="$SLURM_CPUS_PER_TASK" --disable-usage-stats "$@"
+  ' bash "$python" --num-gpus="$gpus" "$@" &
+  steps+=($!)
+}
+
+start_ray() {
+  local address port=$((20000 + SLURM_JOB_ID % 10000)) wanted
+  address=$(srun --overlap --nodes=1 --ntasks=1 --nodelist="$head_node" hostname -i | cut -d ' ' -f 1)
+  export RAY_ADDRESS=$address:$port
+  echo "Ray's head is on $head_node ($RAY_ADDRESS), $nodes node(s) of $SLURM_CPUS_PER_TASK CPUs and $gpus GPUs; logs in $folder"
+  where=(--nodes=1 --ntasks=1 --nodelist="$head_node")
+  start_ray_node --head --port="$port" --include-dashboard="${REVIEWLLM_DASHBOARD:-false}" --dashboard-host=127.0.0.1 \
+    > "$folder/head.log" 2>&1
+  # The port answers before the head is ready for workers.
+  wait_for 180 "Ray's head" grep -qs 'Ray runtime started' "$folder/head.log"
+  if ((nodes > 1)); then
+    where=(--nodes="$((nodes - 1))" --ntasks="$((nodes - 1))" --exclude="$head_node")
+    start_ray_node --address="$RAY_ADDRESS" > "$folder/workers.log" 2>&1
+    wanted=$((nodes - 1))
+    wait_for 180 "$wanted worker(s)" workers_started "$wanted"
+  fi
+}
+
+workers_started() { (($(grep -cs 'Ray runtime started' "$folder/workers.log") == $1)); }
+
+# wait_for SECONDS WHAT COMMAND...  until the command succeeds
+wait_for() {
+  local seconds=$1 what=$2 step end=$((SECONDS + $1)); shift 2
+  until "$@"; do
+    for step in "${steps[@]}"; do
+      kill -0 "$step" 2> /dev/null || fail "$what ended while starting"
+    done
+    ((SECONDS < end)) || fail "$what did not start within $seconds s"
+    sleep 0.5
+  done
+}
+
+fail() {
+  echo "$1; the last lines of $folder/*.log:" >&2
+  tail -n 15 "$folder"/*.log >&2
+  exit 1
+}
+
+stop_ray() {
+  trap '' TERM USR1
+  ((${#steps[@]})) && kill "${steps[@]}" 2> /dev/null
+  wait
+  rm -f "$folder/token"
+}
+
+# run_driver COMMAND...  on the head's node; SIGTERM (scancel, preemption) and SIGUSR1 (time is nearly up) end it gently
+run_driver() {
+  local status=0
+  trap stop_ray EXIT
+  trap 'interrupted=TERM; end_driver' TERM
+  trap 'interrupted=USR1; end_driver' USR1
+  start_ray
+  srun --overlap --nodes=1 --ntasks=1 --nodelist="$head_node" "$@" &
+  driver=$!
+  wait_for_driver || status=$?
+  if [[ $interrupted == USR1 ]]; then
+    echo "time is nearly up: requeued, and the same command goes on"
+    scontrol requeue "$SLURM_JOB_ID"
+    sleep 60  # until Slurm ends this run
+  fi
+  exit "$status"
+}
+
+end_driver() { [[ -z $driver ]] || kill -TERM "$driver" 2> /dev/null || true; }
+
+# `wait` returns early when a trapped signal comes.
+wait_for_driver() {
+  local status=0
+  while kill -0 "$driver" 2> /dev/null; do
+    status=0
+    wait "$driver" || status=$?
+  done
+  return "$status"
+}
