@@ -168,11 +168,12 @@ class Trial:
         self.cluster.failpoints.write_text(json.dumps(wanted))
         with open(self.log, "ab") as log:
             driver = psutil.Popen(
-                self.cluster.on_head(self._command()), cwd=PROJECT, env=self.cluster.environment, stdout=log, stderr=log
+                self.cluster.on_head(self.command()), cwd=PROJECT, env=self.cluster.environment, stdout=log, stderr=log
             )
         return driver, hits
 
-    def _command(self) -> list[str]:
+    def command(self) -> list[str]:
+        """What runs the night."""
         options = {
             "base-model": self.made / "base",
             "examples": self.made / "examples",

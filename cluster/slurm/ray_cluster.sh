@@ -87,7 +87,7 @@ stop_ray() {
 run_driver() {
   local status=0
   trap stop_ray EXIT
-  trap 'interrupted=TERM; end_driver' TERM
+  trap 'interrupted=TERM; end_driver; rm -f "$folder/token"' TERM  # Slurm ends the nodes too, and soon this script
   trap 'interrupted=USR1; end_driver' USR1
   start_ray
   srun --overlap --nodes=1 --ntasks=1 --nodelist="$head_node" "$@" &

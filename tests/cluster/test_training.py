@@ -188,10 +188,12 @@ def test_training_goes_on_under_a_new_head(
     machines.complete()  # a new head, and new machines; the old workers are still there
     assert any(machine.named(WORKER) for machine in old)
     training.start()
-    training.let_write(6)  # beside the new workers
     recovered = training.wait_until(lambda: training.resumed() == 1)
     result = training.end()
     assert result == undisturbed
+    training.let_write(6)  # the old workers go on, beside what the new ones have done
+    time.sleep(3)
+    assert training.end() == undisturbed
     for machine in old:
         machine.lose()
     faults.record("training", "head node killed, submitted to a new one", since, None, recovered, lost_and_twice(result[0]))
