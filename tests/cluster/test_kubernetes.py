@@ -213,6 +213,8 @@ def test_driver_has_time_to_hand_back_its_work(documents: list[Document], tmp_pa
         head = job_spec(documents, name)["rayClusterSpec"]["headGroupSpec"]["template"]["spec"]
         environment = {item["name"]: item["value"] for item in head["containers"][0]["env"]}
         grace = _config(documents, name, tmp_path).grace_seconds
+        # At its end, or its deadline, a job's cluster is deleted after the seconds to live.
+        assert grace < job_spec(documents, name)["ttlSecondsAfterFinished"]
         assert grace < int(environment["RAY_JOB_STOP_WAIT_TIME_S"]) < head["terminationGracePeriodSeconds"]
 
 
