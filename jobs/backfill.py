@@ -31,6 +31,7 @@ if __package__ in (None, ""):  # run as a file: `python jobs/backfill.py`
 from jobs.entry import run
 from reviewllm.backfill.forget import finish_forgetting, forget_users
 from reviewllm.backfill.lock import only_run
+from reviewllm.backfill.monitor import tell_published
 from reviewllm.backfill.night import GENERATIONS_FOLDER, LOCK, Manifest, Night, read_dead_letters
 from reviewllm.backfill.predict import Prediction, PriceConfig, known_speed
 from reviewllm.backfill.publish import finish, recover
@@ -156,6 +157,7 @@ def main(config: BackfillJob, *, replay: bool = False) -> Manifest | None:
             return None
         if night.is_done and night.standing:
             finish(night.night, night.standing, night.work.superseded)
+            tell_published(part(config, ClusterConfig), data, night.standing)
             what = "it has no dead letters" if replay else "this night is published already"
             running.result = f"nothing to do: {what} -> {data.where}/{night.night.published}"
             return night.standing
@@ -177,6 +179,7 @@ def _write(
             model = _engine_model(config, night.variant)
             counts = generate_missing(night, missing, model, live_adapter=config.live_adapter, step=running)
     manifest = publish_night(night, counts, prediction, seconds=running.seconds, still_held=still_held)
+    tell_published(part(config, ClusterConfig), night.night.data, manifest)
     tokens = {"prompt tokens": manifest.prompt_tokens, "completion tokens": manifest.completion_tokens}
     record_step(
         config.out,

@@ -40,6 +40,7 @@ from reviewllm.sft.adapter import (
 from reviewllm.sft.config import SFTConfig, TrainingConfig
 from reviewllm.sft.fit import prepare_run, refuse_to_overwrite, train_adapter
 from reviewllm.sft.inspection import show_counts, show_samples
+from reviewllm.sft.monitor import TrainingMonitor, monitoring
 from reviewllm.sft.samples import SampleFile, write_samples
 from reviewllm.sft.tracking import Tracker, TrackingConfig, tracking
 from reviewllm.summary import record_step
@@ -100,10 +101,17 @@ def _train(config: TrainJob) -> AdapterDescription:
             prompt=part(config, PromptConfig),
         )
         parameters = {**config.model_dump(mode="json"), **prepared.identity}
-        with tracking(
-            part(config, TrackingConfig), out=config.out, run_name=run_name, run_id=prepared.run_id, parameters=parameters
-        ) as tracker:
-            description = train_adapter(prepared, adapter, hear=_Follower(running, tracker).hear)
+        with (
+            monitoring(prepared.storage) as monitor,
+            tracking(
+                part(config, TrackingConfig),
+                out=config.out,
+                run_name=run_name,
+                run_id=prepared.run_id,
+                parameters=parameters,
+            ) as tracker,
+        ):
+            description = train_adapter(prepared, adapter, hear=_Follower(running, tracker, monitor).hear)
         save(config, config.out / "config" / f"{name}.yaml")
         if config.merged:
             merge_adapter(local_model_folder(config.base_model), adapter, merged_folder(adapter))
@@ -122,13 +130,14 @@ def _train(config: TrainJob) -> AdapterDescription:
 
 
 class _Follower:
-    """Passes what the workers tell to the screen and to the tracker."""
+    """Passes what the workers tell to the screen, to the tracker and to Prometheus."""
 
-    def __init__(self, running: Step, tracker: Tracker) -> None:
-        self._running, self._tracker = running, tracker
+    def __init__(self, running: Step, tracker: Tracker, monitor: TrainingMonitor) -> None:
+        self._running, self._tracker, self._monitor = running, tracker, monitor
 
     def hear(self, message: dict[str, Any]) -> None:
         """Hear one message of `loop.train`."""
+        self._monitor.hear(message)
         if message["event"] == "start":
             done = len(message["curve"])
             if done:

@@ -6,6 +6,7 @@ import contextlib
 import logging
 import os
 import re
+import socket
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +17,7 @@ from reviewllm import errors
 from reviewllm.config import StageConfig
 from reviewllm.errors import ConfigError, ReviewLLMError
 
+_SECONDS_TO_ANSWER = 30.0
 _local_address: str | None = None  # of the Ray that this process started
 
 _QUIET = {
@@ -33,6 +35,11 @@ class ClusterConfig(StageConfig):
     ray_address: str | None = Field(
         None, description="address of a Ray cluster; default: the one this job was submitted to, else a local one"
     )
+
+
+def cluster_address(config: ClusterConfig) -> str | None:
+    """The address of the Ray cluster that a job is to use; None: a local Ray is started for it."""
+    return config.ray_address or os.environ.get("RAY_ADDRESS")
 
 
 def quiet_environment() -> None:
@@ -58,9 +65,10 @@ def ray_session(config: ClusterConfig) -> Iterator[None]:
         yield
         return
     global _local_address
-    address = config.ray_address or os.environ.get("RAY_ADDRESS")
+    address = cluster_address(config)
     try:
         if address:
+            _knock(address)
             ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
         else:
             os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
@@ -80,6 +88,21 @@ def ray_session(config: ClusterConfig) -> Iterator[None]:
             yield
     finally:
         ray.shutdown()
+
+
+def _knock(address: str) -> None:
+    """Ray tries for more than ten minutes to reach host:port where nobody listens.
+
+    Raises:
+        ConnectionError: nobody answers there.
+    """
+    host, _, port = address.rpartition(":")
+    if not port.isdecimal() or "://" in address:
+        return  # "auto" and such, for Ray to understand
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_SECONDS_TO_ANSWER).close()
+    except OSError as error:
+        raise ConnectionError(str(error)) from error
 
 
 def require_resources(*, cpus: float, gpus: float, flags: str) -> None:

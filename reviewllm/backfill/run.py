@@ -177,7 +177,8 @@ def generate_missing(run: NightRun, missing: list[Shard], model: Path, *, live_a
     """
     rows = sum(shard.rows for shard in missing)
     others = run.work.counts.pending - rows + (run.standing.rows if run.standing else 0)
-    monitor = Monitor(step, rows=rows, others=others, max_failed_fraction=run.config.max_failed_fraction)
+    budget = run.config.max_failed_fraction
+    monitor = Monitor(step, data=run.night.data, rows=rows, others=others, max_failed_fraction=budget)
     tasks = [Task(shard.pieces, 0, f"{run.night.staging}/{shard.name}") for shard in missing]
     with _giving_up_failed(run):
         return run_tasks(tasks, _spec(run, model, live_adapter), on_progress=monitor, grace_seconds=run.config.grace_seconds)
