@@ -32,6 +32,18 @@ from reviewllm.tables import EXAMPLES, write_table
 FOLDER = PROJECT / "cluster" / "monitoring"
 DECLARED = {PREFIX + metric.name: metric for metric in (*BACKFILL.values(), *TRAIN.values())}
 FAILING = {f"e0-{number}": "refuse" for number in range(24)}  # of 120
+FAILED_RUN, QUIET_SECONDS = "/watched/failed", 35.0  # longer than the 20 s for which Ray keeps a gauge
+FAILED_TRAINING = f"""
+import sys, time
+from reviewllm.cluster import ClusterConfig, ray_session
+from reviewllm.errors import NotANumberError
+from reviewllm.place import Place
+from reviewllm.sft.monitor import monitoring
+with ray_session(ClusterConfig(ray_address=sys.argv[1])), monitoring(Place({FAILED_RUN!r})) as monitor:
+    monitor.hear({{"event": "step", "step": 1, "steps": 9, "loss": 2.0, "tokens": 10, "seconds": 2.0}})
+    time.sleep({QUIET_SECONDS})
+    raise NotANumberError("the loss of step 2 is not a number")
+"""
 RAYS_LABELS = {"SessionName", "ip", "GpuIndex"}
 STEPS = 150
 
@@ -167,7 +179,7 @@ class Watched(NamedTuple):
         }
 
     def over_time(self, query: str) -> list[float]:
-        """Every value of a query since the start."""
+        """The values of a query at every second since the start at which it had one."""
         found = self.ask("query_range", query=query, start=self.started, end=time.time(), step="1s")["result"]
         return [float(value) for series in found for _, value in series["values"]]
 
@@ -196,12 +208,15 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
         running.append(prometheus)
         address = f"127.0.0.1:{port}"
         cluster = Cluster(address, "", environment, running, folder / "failpoints.json")
+        failing = psutil.Popen([sys.executable, "-c", FAILED_TRAINING, address], cwd=PROJECT, env=environment)
+        running.append(failing)
         allowed = ("--rule-faults", json.dumps(FAILING), "--max-failed-fraction", "0.5")
         published = Trial(cluster, made, folder / "published", *allowed)
         assert published.run() == 0, published.log.read_text()
         refused = Trial(cluster, made, folder / "refused", "--rule-faults", json.dumps(dict.fromkeys(FAILING, "refuse")))
         assert refused.run() == 2, refused.log.read_text()
         assert "BudgetError" in refused.log.read_text()
+        assert failing.wait(TIMEOUT_S) == 1
         run = train(folder, made / "base", address, environment)
         time.sleep(3)  # a few scrapes
         yield Watched(url, started, published, refused, run)
@@ -283,12 +298,22 @@ def test_published_night_is_seen_after_the_driver_has_ended(watched: Watched) ->
 def test_loss_in_prometheus_is_that_of_the_curve(watched: Watched) -> None:
     curve = [json.loads(line) for line in (watched.run / "adapter" / CURVE_FILE).read_text().splitlines()]
     losses = {row["loss"] for row in curve}
-    seen = watched.over_time("ray_reviewllm_train_loss")
+    run = f'run="{watched.run / "checkpoints" / "adapter"}"'
+    seen = watched.over_time(f"ray_reviewllm_train_loss{{{run}}}")
     assert seen
     assert all(any(math.isclose(loss, one, rel_tol=1e-12) for one in losses) for loss in seen)
-    assert [*watched.last("ray_reviewllm_train_loss").values()] == [pytest.approx(curve[-1]["loss"], rel=1e-12)]
-    steps = watched.last("ray_reviewllm_train_steps")
+    (last,) = watched.last(f"ray_reviewllm_train_loss{{{run}}}").values()
+    assert math.isclose(last, curve[-1]["loss"], rel_tol=1e-12)
+    steps = watched.last(f"ray_reviewllm_train_steps{{{run}}}")
     assert {dict(labels)["state"]: count for labels, count in steps.items()} == {"done": len(curve), "left": 0}
+
+
+@pytest.mark.cluster
+def test_gauges_of_a_training_are_there_between_two_steps_and_end_with_its_error(watched: Watched) -> None:
+    seconds = watched.over_time(f'ray_reviewllm_train_loss{{run="{FAILED_RUN}"}}')
+    assert seconds == [2.0] * len(seconds)
+    assert len(seconds) > QUIET_SECONDS  # 10 s until it is there, and 20 s after the end
+    assert watched.last("ray_reviewllm_train_failed") == {frozenset({("run", FAILED_RUN), ("error", "NotANumberError")}): 1}
 
 
 @pytest.mark.cluster
@@ -299,11 +324,13 @@ def test_dashboard_queries_return_data(watched: Watched) -> None:
 
 
 @pytest.mark.cluster
-def test_alert_fires_for_the_job_that_failed_and_for_no_other(watched: Watched) -> None:
-    firing = {
-        (alert["labels"]["alertname"], alert["labels"].get("data"))
-        for alert in watched.ask("alerts")["alerts"]
-        if alert["state"] == "firing"
-        and alert["labels"]["alertname"] != "ReviewllmNightNotPublished"  # by the date of today
+def test_alerts_fire_for_the_jobs_that_failed_and_for_no_other(watched: Watched) -> None:
+    fired = watched.ask("query", query='last_over_time(ALERTS{alertstate="firing"}[1h])')["result"]
+    labels = [series["metric"] for series in fired]
+    found = {(one["alertname"], one.get("data") or one.get("run")) for one in labels}
+    wanted = {
+        ("ReviewllmErrorBudgetSpent", str(watched.refused.data)),
+        ("ReviewllmTrainingNotANumber", FAILED_RUN),
     }
-    assert firing == {("ReviewllmErrorBudgetSpent", str(watched.refused.data))}
+    night = "ReviewllmNightNotPublished"  # by the date of today
+    assert {alert for alert in found if alert[0] != night} == wanted
