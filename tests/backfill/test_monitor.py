@@ -24,7 +24,6 @@ def test_tell_published_without_a_cluster_starts_no_ray(tmp_path: Path, monkeypa
     assert ray.is_initialized() == before
 
 
-@pytest.mark.skipif("ray.is_initialized()", reason="another test's Ray is still open")
 def test_tell_published_to_a_cluster_that_is_gone_warns(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     address = f"127.0.0.1:{free_port()}"
     tell_published(ClusterConfig(ray_address=address), Place(str(tmp_path)), MANIFEST)
