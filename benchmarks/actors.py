@@ -23,9 +23,8 @@ import polars as pl
 import psutil
 from pydantic import Field
 
-ROOT = Path(__file__).resolve().parents[1]
-if __package__ in (None, ""):  # run as a file
-    sys.path[:0] = [str(ROOT), str(ROOT / "tests")]  # of the tests: Ray nodes as processes that one may end
+if __package__ in (None, ""):  # run as a file; of the tests: Ray nodes as processes that one may end
+    sys.path[:0] = [str(Path(__file__).resolve().parents[1] / folder) for folder in ("", "tests")]
 
 from ray_nodes import kill_tree, node_environment, start_node
 
@@ -35,6 +34,7 @@ from reviewllm.config import JobConfig
 from reviewllm.tables import EXAMPLES, GENERATIONS, read_table, write_table
 from reviewllm.tiny_base import TinyBaseConfig, make_tiny_base
 
+ROOT = Path(__file__).resolve().parents[1]
 _SHARD_ROWS = 32
 _NIGHT = "2026-11-21"
 _PORT = 6399

@@ -1,7 +1,9 @@
-# Ray inside a Slurm job: a head on the first node, a worker on every other one, and one driver. Sourced by *.sbatch.
+# Ray inside a Slurm job: a head on the first node, where the batch script and so the driver run too, and a worker on every other
+# one. Sourced by *.sbatch.
 #
-# REVIEWLLM_PYTHON  the interpreter, on storage that all nodes see (default: .venv/bin/python of the folder of submission)
-# REVIEWLLM_LOGS    folder of Ray's start-up logs and of the job's token (default: out/slurm there)
+# REVIEWLLM_PYTHON    the interpreter, on storage that all nodes see (default: .venv/bin/python of the folder of submission)
+# REVIEWLLM_LOGS      folder of Ray's start-up logs and of the job's token (default: out/slurm there)
+# REVIEWLLM_LINGER_S  seconds that Ray stays after a job that succeeded, for Prometheus to see its last values (default: 20)
 
 set -euo pipefail
 umask 077
@@ -12,7 +14,7 @@ python=${REVIEWLLM_PYTHON:-$PWD/.venv/bin/python}
 
 nodes=$SLURM_JOB_NUM_NODES
 gpus=${SLURM_GPUS_ON_NODE:-0}
-head_node=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
+head_node=$SLURMD_NODENAME
 folder=${REVIEWLLM_LOGS:-$PWD/out/slurm}/$SLURM_JOB_ID.${SLURM_RESTART_COUNT:-0}
 mkdir -p "$folder"
 
@@ -33,14 +35,15 @@ start_ray_node() {
   srun --overlap --cpus-per-task="$SLURM_CPUS_PER_TASK" "${where[@]}" bash -c '
     python=$1; shift
     exec "${python%/*}/ray" start --block --node-ip-address="$(hostname -i | cut -d " " -f 1)" \
-      --temp-dir="/tmp/ray-$SLURM_JOB_ID-$SLURM_NODEID" --num-cpus="$SLURM_CPUS_PER_TASK" --disable-usage-stats "$@"
+      --temp-dir="/tmp/ray-$SLURM_JOB_ID-$SLURM_NODEID" --num-cpus="$SLURM_CPUS_PER_TASK" --metrics-export-port=8080 \
+      --disable-usage-stats "$@"
   ' bash "$python" --num-gpus="$gpus" "$@" &
   steps+=($!)
 }
 
 start_ray() {
   local address port=$((20000 + SLURM_JOB_ID % 10000)) wanted
-  address=$(srun --overlap --nodes=1 --ntasks=1 --nodelist="$head_node" hostname -i | cut -d ' ' -f 1)
+  address=$(hostname -i | cut -d ' ' -f 1)
   export RAY_ADDRESS=$address:$port
   echo "Ray's head is on $head_node ($RAY_ADDRESS), $nodes node(s) of $SLURM_CPUS_PER_TASK CPUs and $gpus GPUs; logs in $folder"
   where=(--nodes=1 --ntasks=1 --nodelist="$head_node")
@@ -83,16 +86,17 @@ stop_ray() {
   rm -f "$folder/token"
 }
 
-# run_driver COMMAND...  on the head's node; SIGTERM (scancel, preemption) and SIGUSR1 (time is nearly up) end it gently
+# run_driver COMMAND...  SIGTERM (scancel, preemption) and SIGUSR1 (time is nearly up) end it gently
 run_driver() {
   local status=0
   trap stop_ray EXIT
   trap 'interrupted=TERM; end_driver; rm -f "$folder/token"' TERM  # Slurm ends the nodes too, and soon this script
   trap 'interrupted=USR1; end_driver' USR1
   start_ray
-  srun --overlap --nodes=1 --ntasks=1 --nodelist="$head_node" "$@" &
+  "$@" &
   driver=$!
   wait_for_driver || status=$?
+  ((status)) || sleep "${REVIEWLLM_LINGER_S:-20}"  # for Prometheus to see the last values
   if [[ $interrupted == USR1 ]]; then
     echo "time is nearly up: requeued, and the same command goes on"
     scontrol requeue "$SLURM_JOB_ID"

@@ -96,7 +96,7 @@ def assert_nothing_left(slurm: Slurm) -> None:
 @pytest.mark.cluster
 def test_backfill_is_cancelled_and_submitted_again(slurm: Slurm, made: Path, tmp_path: Path) -> None:
     flags, log, out = backfill_flags(made, tmp_path / "run"), tmp_path / "log", tmp_path / "run"
-    size = ("--nodes=3", "--gpus-per-node=1", f"--export=ALL,REVIEWLLM_LOGS={tmp_path / 'ray'}")
+    size = ("--nodes=3", "--gpus-per-node=1", f"--export=ALL,REVIEWLLM_LINGER_S=1,REVIEWLLM_LOGS={tmp_path / 'ray'}")
     cancelled = slurm.submit(BACKFILL, log, *size, flags=flags)
     wait_for_shards(slurm, cancelled, out, log, 3)
     slurm.run("scancel", cancelled)
@@ -119,7 +119,12 @@ def test_backfill_is_cancelled_and_submitted_again(slurm: Slurm, made: Path, tmp
 def test_backfill_whose_time_is_nearly_up_is_requeued_and_ends_exact(slurm: Slurm, made: Path, tmp_path: Path) -> None:
     flags, log, out = backfill_flags(made, tmp_path / "run"), tmp_path / "log", tmp_path / "run"
     job = slurm.submit(
-        BACKFILL, log, "--nodes=2", "--gpus-per-node=1", f"--export=ALL,REVIEWLLM_LOGS={tmp_path / 'ray'}", flags=flags
+        BACKFILL,
+        log,
+        "--nodes=2",
+        "--gpus-per-node=1",
+        f"--export=ALL,REVIEWLLM_LINGER_S=1,REVIEWLLM_LOGS={tmp_path / 'ray'}",
+        flags=flags,
     )
     wait_for_shards(slurm, job, out, log, 3)
     slurm.run("scancel", "--signal=USR1", "--batch", job)  # what `--signal=B:USR1@180` does
@@ -147,7 +152,12 @@ def test_training_is_requeued_in_mid_run_and_goes_on(slurm: Slurm, made: Path, t
     }
     flags = ["--no-track", *(text for name, value in options.items() for text in (f"--{name}", str(value)))]
     job = slurm.submit(
-        TRAIN, log, "--nodes=2", "--gpus-per-node=0", f"--export=ALL,REVIEWLLM_LOGS={tmp_path / 'ray'}", flags=flags
+        TRAIN,
+        log,
+        "--nodes=2",
+        "--gpus-per-node=0",
+        f"--export=ALL,REVIEWLLM_LINGER_S=1,REVIEWLLM_LOGS={tmp_path / 'ray'}",
+        flags=flags,
     )
     checkpoints = out / "checkpoints" / "adapter"
     wait_until(
