@@ -119,7 +119,7 @@ def submit(client: Any, submission: Submission) -> Submitted:
     """Submit, unless a try of this submission runs or has succeeded; returns that try or the new one.
 
     Raises:
-        SubmissionError: a job of this id is there with another command, or Ray refuses it.
+        SubmissionError: a try of this id runs or has succeeded with another command, or Ray refuses this one.
     """
     with _errors(None):
         tries = {job.submission_id: job for job in client.list_jobs() if job.submission_id}
@@ -129,12 +129,13 @@ def submit(client: Any, submission: Submission) -> Submitted:
         job = tries.get(name)
         if job is None:
             break
+        if job.status not in (*_LIVE, "SUCCEEDED"):
+            continue
         if job.entrypoint != submission.command:
             raise SubmissionError(
-                f"{name}: was submitted already with another command ({job.entrypoint}); choose another --submission-id"
+                f"{name}: {job.status.value.lower()} with another command ({job.entrypoint}); choose another --submission-id"
             )
-        if job.status in (*_LIVE, "SUCCEEDED"):
-            return Submitted(name, str(job.status.value), job.message or "", False)
+        return Submitted(name, str(job.status.value), job.message or "", False)
     with _errors(None):
         try:
             client.submit_job(entrypoint=submission.command, submission_id=name, runtime_env=submission.runtime_env)
