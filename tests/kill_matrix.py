@@ -242,9 +242,11 @@ class Trial:
         return pl.concat([pl.DataFrame(place.read_table(file, GENERATIONS)) for file in files])
 
     def lost_and_twice(self) -> tuple[int, int]:
-        """Purchases that the published night lacks, and rows that it has too many."""
-        published = self.published()["example_id"]
-        return len(self.expected().keys() - set(published)), len(published) - published.n_unique()
+        """Purchases that are neither in the published night nor in its dead letters, and rows that it has too many."""
+        place = Place(str(self.data))
+        letters = read_dead_letters(place, NIGHT, read_manifest(place, NIGHT))["example_id"].to_pylist()
+        there = [*self.published()["example_id"], *letters]
+        return len(self.expected().keys() - set(there)), len(there) - len(set(there))
 
     def expected(self) -> dict[str, str]:
         """Example id to the text that the rule engine writes."""

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import datetime as dt
+import zipfile
 from pathlib import Path
 from typing import Any
 
 import pytest
+from ray._private.runtime_env.packaging import create_package
 
 from reviewllm.errors import ConfigError
 from reviewllm.submission import JOBS, Submission, make_submission
@@ -74,3 +76,12 @@ def test_make_submission_refuses_secrets_in_the_runtime_environment(name: str) -
     with pytest.raises(ConfigError, match=f"env_vars.{name}") as caught:
         submission("train", env_vars={name: "s3cret", "PYTHONUNBUFFERED": "1"})
     assert "s3cret" not in str(caught.value)
+
+
+def test_working_directory_is_small(tmp_path: Path) -> None:
+    create_package(str(PROJECT), tmp_path / "code.zip", include_gitignore=True, excludes=[])
+    with zipfile.ZipFile(tmp_path / "code.zip") as code:
+        top = {name.partition("/")[0] for name in code.namelist()}
+    assert {"jobs", "reviewllm", "cluster", "pyproject.toml"} <= top
+    assert not top & {"tests", "docs", "out", ".git", ".venv", "benchmarks"}
+    assert (tmp_path / "code.zip").stat().st_size < 2_000_000  # bytes, stored as they are

@@ -16,6 +16,7 @@ from ray_nodes import kill_tree, wait_until
 
 pytestmark = pytest.mark.cluster
 
+TWO_ENGINES = ["--num-engines", "2", "--shards-in-flight", "1"]
 ENGINE, SCORER = "ShardGenerator", "ShardScorer"
 
 
@@ -29,9 +30,8 @@ class Night:
 
     def __init__(self, cluster: RayMachines, made: Path, data: Path) -> None:
         self._cluster = cluster
-        options = {"num-engines": 2, "rule-concurrency": 1, "rule-delay-s": 0.4, "shards-in-flight": 1}
-        flags = [text for flag, value in options.items() for text in (f"--{flag}", str(value))]
-        self.trial = Trial(cluster, made, data, *flags)
+        slow = ["--rule-concurrency", "1", "--rule-delay-s", "0.4"]
+        self.trial = Trial(cluster, made, data, *TWO_ENGINES, *slow)
         self._driver: psutil.Popen | None = None
 
     def start(self, *events: At) -> Path:
@@ -144,3 +144,22 @@ def test_backfill_goes_on_under_a_new_head_while_the_old_workers_still_write(
     assert night.end() == result
     night.trial.check()
     faults.record("backfill", "head node killed, old workers write on", since, None, used, result)
+
+
+def test_backfill_with_vllm_on_two_machines_writes_every_row_once(machines: RayMachines, tmp_path: Path) -> None:
+    machines.complete()
+    # An untrained base writes noise, and greedily nothing but one word.
+    options = ["--engine", "vllm", "--temperature", "1.0", "--max-failed-fraction", "1", *TWO_ENGINES]
+    trial = Trial(machines, make_examples(tmp_path / "made", hidden=64), tmp_path / "data", *options)
+    driver, _ = trial.start()
+    seen: set[str] = set()
+    try:
+        while driver.poll() is None:
+            seen |= {node.machine.name for node in machines.workers if node.machine.named("VLLM::EngineCore")}
+            time.sleep(0.5)
+    finally:
+        kill_tree(driver)
+    assert driver.returncode == 0, trial.log.read_text()
+    assert seen == {node.machine.name for node in machines.workers}
+    assert trial.lost_and_twice() == (0, 0)
+    assert trial.published()["completion_tokens"].sum() > 0
