@@ -7,6 +7,7 @@ processes that run in these namespaces are ended.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import shutil
 import subprocess
@@ -16,6 +17,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 import psutil
+
+_NETWORKS = itertools.count()  # of this process
 
 
 class Machine(NamedTuple):
@@ -76,7 +79,7 @@ class Network:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._tag = f"{os.getpid() % 100_000:05d}"
+        self._tag = f"{os.getpid() % 100_000:05d}{next(_NETWORKS)}"
         self._bridge = f"rlb{self._tag}"
         self._subnet = _free_subnet()
         self.machines: list[Machine] = []

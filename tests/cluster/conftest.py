@@ -27,7 +27,7 @@ def namespaces() -> None:
         pytest.skip(reason)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def machines(namespaces: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RayMachines]:
     """A cluster over network namespaces, of which tests take machines away."""
     with ray_machines(tmp_path_factory.mktemp("machines")) as cluster:
