@@ -1,17 +1,19 @@
 """Files below a path or URI: a local or network folder, S3 or GCS, through pyarrow's file systems.
 
 A file is there whole or not at all: on a file system it is written aside, flushed and renamed; an object store shows an
-object only when all of it has been sent.
+object only when all of it has been sent (`upload`). docs/storage.md has what is asked of a store.
 """
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import os
 import shutil
 import uuid
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,7 +24,11 @@ from pyarrow import fs
 
 from reviewllm.errors import ConfigError, SchemaError, StorageError
 from reviewllm.failpoints import reached
+from reviewllm.s3 import S3, explain, is_refusal, root_of
 from reviewllm.tables import Table
+
+_SENT_AT_ONCE = 64 << 20  # bytes
+_FETCHED_AT_ONCE = 8 << 20
 
 
 def below(where: str, name: str) -> str:
@@ -31,8 +37,42 @@ def below(where: str, name: str) -> str:
     >>> below("s3://bucket/runs?region=eu-west-1", "adapter")
     's3://bucket/runs/adapter?region=eu-west-1'
     """
-    path, mark, query = where.partition("?") if "://" in where else (where, "", "")
+    path, mark, query = where.partition("?") if is_uri(where) else (where, "", "")
     return f"{path.rstrip('/')}/{name}{mark}{query}"
+
+
+def is_uri(where: object) -> bool:
+    """Whether this is a URI, and no local path.
+
+    >>> is_uri("s3://bucket/a"), is_uri("out/run")
+    (True, False)
+    """
+    return "://" in str(where)
+
+
+def upload(filesystem: Any, path: str, content: Any) -> None:
+    """Write an object of bytes or an Arrow buffer, whole or not at all.
+
+    pyarrow can abandon no upload: a stream that is closed or collected completes it with what it has. An exception between
+    opening and closing (Ctrl-C, SIGTERM) would so put a half or an empty object in an earlier one's place; in a thread of its
+    own none is raised there, and the one that waits learns of it when the object is whole.
+
+    Raises:
+        OSError: it cannot be written. An earlier object is untouched; parts that were sent stay, unseen, until the bucket's
+            lifecycle rule removes them.
+    """
+    buffer = pa.py_buffer(content)
+    if isinstance(filesystem, S3):
+        filesystem = filesystem.for_size(buffer.size)
+
+    def write() -> None:
+        with filesystem.open_output_stream(path) as stream:
+            for start in range(0, buffer.size, _SENT_AT_ONCE):
+                stream.write(buffer.slice(start, min(_SENT_AT_ONCE, buffer.size - start)))
+                stream.flush()  # else all of it would wait in memory to be sent
+
+    with ThreadPoolExecutor(1) as thread:
+        thread.submit(write).result()
 
 
 class File(NamedTuple):
@@ -46,50 +86,60 @@ class File(NamedTuple):
 class Place:
     """A folder at a path or URI; names of files and folders in it use `/`."""
 
-    def __init__(self, where: str, *, flag: str = "--storage-path") -> None:
+    def __init__(self, where: str, *, flag: str = "--storage-path", hasty: bool = False) -> None:
         """Take a path, or a URI that pyarrow knows: s3://bucket/prefix?region=...; credentials come from the environment.
 
         Args:
             flag: the option that named it, for messages.
+            hasty: give up a request within `s3.PATIENCE_HASTY_S`, not within minutes.
 
         Raises:
             ConfigError: it is no such thing, or it holds a password.
         """
-        if "://" in where and ("@" in where or "secret" in where.partition("?")[2].lower()):
+        if is_uri(where) and ("@" in where or "secret" in where.partition("?")[2].lower()):
             raise ConfigError(
                 f"{flag}: holds credentials, which would end in logs and files; give them by environment variables "
                 "(AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY) or by the machine's role"
             )
         self.flag = flag
-        self.where = where.partition("?")[0] if "://" in where else where
-        self.uri = where if "://" in where else str(Path(where).resolve())
+        self.where = where.partition("?")[0] if is_uri(where) else where
+        self.uri = where if is_uri(where) else str(Path(where).resolve())
         self.root: str
         try:
-            if "://" in where:
+            if where.startswith("s3://"):
+                self.root = root_of(where)
+                self.filesystem = S3(where, hasty=hasty)
+            elif is_uri(where):
                 self.filesystem, self.root = fs.FileSystem.from_uri(where)
             else:
                 self.filesystem, self.root = fs.LocalFileSystem(), self.uri
         except (OSError, ValueError) as error:
-            raise ConfigError(f"{flag} {self.where}: no storage can be reached there: {error}") from error
+            raise ConfigError(f"{flag} {self.where}: no storage can be reached there: {explain(error)}") from error
         self.local = Path(self.root) if isinstance(self.filesystem, fs.LocalFileSystem) else None
 
+    @functools.cached_property
+    def hasty(self) -> Place:
+        """The same place, for requests that must have come to an end within `s3.PATIENCE_HASTY_S`."""
+        return self if self.local else Place(self.uri, flag=self.flag, hasty=True)
+
     def check_writable(self) -> None:
-        """Write and remove a small file.
+        """Write, read and remove a small file.
 
         Raises:
             ConfigError: that does not work.
         """
         name = f".probe-{uuid.uuid4().hex[:8]}"
         try:
-            self.filesystem.create_dir(self.root, recursive=True)
-            try:
-                with self.filesystem.open_output_stream(f"{self.root}/{name}") as stream:
-                    stream.write(b"reviewllm")
-            finally:
-                self.delete(name)
-        except OSError as error:
+            if self.local:
+                self.filesystem.create_dir(self.root, recursive=True)
+            elif "allow_bucket_creation" in self.uri:
+                self.filesystem.create_dir(self.root.partition("/")[0])
+            upload(self.filesystem, f"{self.root}/{name}", b"reviewllm")
+            self.read(name)
+            self.delete(name)
+        except (OSError, StorageError) as error:
             raise ConfigError(
-                f"{self.flag} {self.where}: cannot be written: {error}; name a folder or bucket that this job may write"
+                f"{self.flag} {self.where}: cannot be written: {explain(error)}; name a folder or bucket that this job may write"
             ) from error
 
     def files(self, folder: str = "") -> list[File]:
@@ -102,7 +152,7 @@ class Place:
         try:
             found = self.filesystem.get_file_info(selector)
         except OSError as error:
-            raise StorageError(f"{self.where}/{folder}: cannot be listed: {error}") from error
+            raise self._failed(folder, "listed", error) from error
         return sorted(
             File(info.path[len(self.root) :].lstrip("/"), info.size or 0, info.mtime_ns or 0)
             for info in found
@@ -110,17 +160,32 @@ class Place:
         )
 
     def folders(self, folder: str = "") -> list[str]:
-        """The names of a folder's own folders, sorted."""
-        found = self.filesystem.get_file_info(fs.FileSelector(self._path(folder), allow_not_found=True))
+        """The names of a folder's own folders, sorted.
+
+        Raises:
+            StorageError: it cannot be listed.
+        """
+        try:
+            found = self.filesystem.get_file_info(fs.FileSelector(self._path(folder), allow_not_found=True))
+        except OSError as error:
+            raise self._failed(folder, "listed", error) from error
         return sorted(info.base_name for info in found if info.type == fs.FileType.Directory)
 
     def exists(self, name: str) -> bool:
-        """Whether a file or folder of this name is there."""
-        return bool(self.filesystem.get_file_info(self._path(name)).type != fs.FileType.NotFound)
+        """Whether a file or folder of this name is there.
+
+        Raises:
+            StorageError: that cannot be known.
+        """
+        return bool(self._info(name).type != fs.FileType.NotFound)
 
     def size(self, name: str) -> int:
-        """Bytes of a file; 0 where there is none."""
-        return self.filesystem.get_file_info(self._path(name)).size or 0
+        """Bytes of a file; 0 where there is none.
+
+        Raises:
+            StorageError: that cannot be known.
+        """
+        return self._info(name).size or 0
 
     def read(self, name: str) -> bytes:
         """A file's bytes.
@@ -129,10 +194,10 @@ class Place:
             StorageError: it is not there, or cannot be read.
         """
         try:
-            with self.filesystem.open_input_stream(self._path(name)) as stream:
-                return stream.read()  # type: ignore[no-any-return]
+            with self.filesystem.open_input_file(self._path(name)) as file:
+                return file.read(file.size())  # type: ignore[no-any-return]  # without a size: a request for each 256 kB
         except OSError as error:
-            raise StorageError(f"{self.where}/{name}: cannot be read: {error}") from error
+            raise self._failed(name, "read", error) from error
 
     def write(self, name: str, content: Any) -> None:
         """Write a file whole, in place of an earlier one; `content` is bytes or an Arrow buffer.
@@ -144,8 +209,7 @@ class Place:
         try:
             reached(f"write {name}")
             if self.local is None:
-                with self.filesystem.open_output_stream(path) as stream:
-                    stream.write(content)
+                upload(self.filesystem, path, content)
                 return
             aside = Path(path).with_name(f".{Path(path).name}.{uuid.uuid4().hex[:8]}.tmp")
             aside.parent.mkdir(parents=True, exist_ok=True)
@@ -158,7 +222,7 @@ class Place:
             finally:
                 aside.unlink(missing_ok=True)
         except OSError as error:
-            raise StorageError(f"{self.where}/{name}: cannot be written: {error}") from error
+            raise self._failed(name, "written", error) from error
 
     def write_table(self, name: str, table: pa.Table, kind: Table) -> None:
         """Check a table and write it as one Parquet file, in row groups of 65,536 rows.
@@ -176,10 +240,13 @@ class Place:
 
         Raises:
             SchemaError: there is none, or it is no Parquet file.
+            StorageError: the store does not give it.
         """
         try:
-            return pq.ParquetFile(self.filesystem.open_input_file(self._path(name)))
+            file = self.filesystem.open_input_file(self._path(name))
+            return pq.ParquetFile(file, pre_buffer=self.local is None)  # else a request for each column of a row group
         except (pa.ArrowException, OSError, ValueError) as error:
+            self._raise_refusal(name, error)
             raise SchemaError(
                 f"{self.where}/{name}: not a readable Parquet file ({error}); make it anew or remove it"
             ) from error
@@ -228,6 +295,7 @@ class Place:
         try:
             yield
         except (pa.ArrowException, OSError, ValueError) as error:
+            self._raise_refusal(name, error)
             raise SchemaError(f"{self.where}/{name}: damaged ({error}); make it anew or remove it") from error
 
     def sha256(self, name: str) -> str:
@@ -239,10 +307,10 @@ class Place:
         digest = hashlib.sha256()
         try:
             with self.filesystem.open_input_stream(self._path(name)) as stream:
-                while chunk := stream.read(8 << 20):
+                while chunk := stream.read(_FETCHED_AT_ONCE):
                     digest.update(chunk)
         except OSError as error:
-            raise StorageError(f"{self.where}/{name}: cannot be read: {error}") from error
+            raise self._failed(name, "read", error) from error
         return digest.hexdigest()
 
     def tail(self, name: str, size: int) -> bytes:
@@ -256,20 +324,59 @@ class Place:
                 file.seek(max(0, file.size() - size))
                 return file.read()  # type: ignore[no-any-return]
         except OSError as error:
-            raise StorageError(f"{self.where}/{name}: cannot be read: {error}") from error
+            raise self._failed(name, "read", error) from error
+
+    def download(self, name: str, target: Path) -> None:
+        """Copy a file, of any size, to a local one.
+
+        Raises:
+            StorageError: it cannot be read, or not be written there.
+        """
+        try:
+            fs.copy_files(self._path(name), str(target), self.filesystem, fs.LocalFileSystem(), chunk_size=_FETCHED_AT_ONCE)
+        except OSError as error:
+            raise self._failed(name, "read", error) from error
 
     def delete(self, name: str) -> None:
-        """Remove a file; nothing happens where there is none."""
-        with contextlib.suppress(FileNotFoundError):
-            self.filesystem.delete_file(self._path(name))
+        """Remove a file; nothing happens where there is none.
+
+        Raises:
+            StorageError: it cannot be removed.
+        """
+        try:
+            with contextlib.suppress(FileNotFoundError):
+                self.filesystem.delete_file(self._path(name))
+        except OSError as error:
+            raise self._failed(name, "removed", error) from error
 
     def delete_folder(self, name: str) -> None:
-        """Remove a folder and all in it; nothing happens where there is none."""
+        """Remove a folder and all in it; nothing happens where there is none.
+
+        Raises:
+            StorageError: it cannot be removed from an object store.
+        """
         if self.local is not None:
             shutil.rmtree(self.local / name, ignore_errors=True)
             return
-        with contextlib.suppress(FileNotFoundError):
-            self.filesystem.delete_dir(self._path(name))
+        try:
+            with contextlib.suppress(FileNotFoundError):
+                self.filesystem.delete_dir(self._path(name))
+        except OSError as error:
+            raise self._failed(name, "removed", error) from error
+
+    def _info(self, name: str) -> Any:
+        try:
+            return self.filesystem.get_file_info(self._path(name))
+        except OSError as error:
+            raise self._failed(name, "read", error) from error
+
+    def _raise_refusal(self, name: str, error: Exception) -> None:
+        """A file that the store does not give now is not damaged: who takes it for damaged removes it."""
+        if is_refusal(error):
+            raise self._failed(name, "read", error) from error
+
+    def _failed(self, name: str, what: str, error: Exception) -> StorageError:
+        return StorageError(f"{self.where}/{name}: cannot be {what}: {explain(error)}")
 
     def _path(self, name: str) -> str:
         return f"{self.root}/{name}" if name else self.root

@@ -12,6 +12,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -135,26 +136,34 @@ def browser() -> Iterator[Any]:
         running.close()
 
 
-@pytest.fixture(scope="session")
-def s3_server() -> Iterator[str]:
-    """A URI of an empty bucket on a real S3 server on loopback."""
+@contextmanager
+def moto(**environment: str) -> Iterator[str]:
+    """host:port of a real S3 server on loopback, which starts empty."""
     address = f"127.0.0.1:{free_port()}"
     host, port = address.split(":")
+    command = [sys.executable, "-m", "moto.server", "-H", host, "-p", port]
     server = subprocess.Popen(
-        [sys.executable, "-m", "moto.server", "-H", host, "-p", port], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        command, env={**os.environ, **environment}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
     try:
         for _ in range(150):
             try:
-                urllib.request.urlopen(f"http://{address}/", timeout=2)
+                urllib.request.urlopen(f"http://{address}/moto-api/", timeout=2)
                 break
             except urllib.error.HTTPError:
                 break
             except OSError:
                 time.sleep(0.2)
-        where = f"s3://bucket/runs?endpoint_override={address}&scheme=http&region=us-east-1"
-        fs.FileSystem.from_uri(f"{where}&allow_bucket_creation=true")[0].create_dir("bucket")
-        yield where
+        yield address
     finally:
         server.terminate()
         server.wait(timeout=20)
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[str]:
+    """A URI of an empty bucket on a real S3 server on loopback."""
+    with moto() as address:
+        where = f"s3://bucket/runs?endpoint_override={address}&scheme=http&region=us-east-1"
+        fs.FileSystem.from_uri(f"{where}&allow_bucket_creation=true")[0].create_dir("bucket")
+        yield where

@@ -16,9 +16,11 @@ from typing import TextIO
 
 from reviewllm.errors import RaceError, StorageError
 from reviewllm.place import Place
+from reviewllm.s3 import PATIENCE_HASTY_S
 
 _LEASE_SECONDS = 120.0  # after which a lease that was not renewed is nobody's
 _RENEW_SECONDS = 20.0
+_COMMIT_SECONDS = PATIENCE_HASTY_S  # a commit begun while the lease has so long to run ends before it does
 
 
 StillHeld = Callable[[], None]  # raises RaceError where the right to work was lost
@@ -31,7 +33,7 @@ def only_run(data: Place, name: str) -> Iterator[StillHeld]:
     A run that was killed holds nothing: at once on a file system, after two minutes in an object store.
 
     On a file system (NFS too) it is the system's lock on a file; in an object store a lease that is renewed, and that a run
-    loses which cannot renew it for two minutes: it has to ask before it commits.
+    loses which cannot renew it: it has to ask before it commits, and to commit by `Place.hasty`.
 
     Raises:
         RaceError: another run holds it; the message says which and since when.
@@ -96,29 +98,35 @@ class _Lease:
     """One object, written anew every 20 seconds; ages are told by the store's own clock."""
 
     def __init__(self, data: Place, name: str) -> None:
-        self._data, self._folder = data, name
+        self._data, self._folder = data.hasty, name
         self._name = f"{name}/{uuid.uuid4().hex}"
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._renew, daemon=True)
         self._renewed = time.time()
         self._lost = False
-        data.write(self._name, _holder().encode())
+        self._data.write(self._name, _holder().encode())
 
     def check(self) -> None:
-        """Raises RaceError where another run has a lease, or this one was not renewed for so long that it may have been had."""
+        """Raises RaceError where another run has a lease, or where this one may end before a commit that begins now."""
         leases = {file.name: file.mtime_ns for file in self._data.files(self._folder)}
         mine = leases.pop(self._name, None)
-        if mine is None or self._lost or time.time() - self._renewed > _LEASE_SECONDS:
+        age = time.time() - self._renewed
+        if mine is None or self._lost or age > _LEASE_SECONDS - _COMMIT_SECONDS:
             raise RaceError(
-                f"{self._folder}: this run could not renew its lease for {_LEASE_SECONDS:.0f} s, so another may have been at "
-                "work; nothing was published, run again"
+                f"{self._folder}: this run could not renew its lease for {age:.0f} s, so another may be at work; nothing was "
+                "published, run again"
             )
         others = [other for other, written in leases.items() if mine - written < _LEASE_SECONDS * 1e9]
         if others:
             held = ""
             with contextlib.suppress(StorageError):  # it has ended just now
                 held = self._data.read(others[0]).decode()
-            raise _race(self._folder, held)
+            raise _race(
+                self._folder,
+                held,
+                f"; where it was killed, its lease ends {_LEASE_SECONDS:.0f} s later, or at once if {self._data.where}/{others[0]} "
+                "is removed",
+            )
         for stale in leases:
             self._data.delete(stale)
 
@@ -129,14 +137,16 @@ class _Lease:
         self._ended.set()
         if self._thread.is_alive():
             self._thread.join()
-        self._data.delete(self._name)
+        with contextlib.suppress(StorageError):  # then it ends by itself
+            self._data.delete(self._name)
 
     def _renew(self) -> None:
         while not self._ended.wait(_RENEW_SECONDS):
+            began = time.time()  # the store may have dated it at any time since
             with contextlib.suppress(StorageError):
                 self._data.write(self._name, _holder().encode())
                 self._lost |= time.time() - self._renewed > _LEASE_SECONDS
-                self._renewed = time.time()
+                self._renewed = began
 
 
 def _holder() -> str:
@@ -145,7 +155,7 @@ def _holder() -> str:
     )
 
 
-def _race(name: str, held: str) -> RaceError:
+def _race(name: str, held: str, more: str = "") -> RaceError:
     return RaceError(
-        f"{name}: another run is at work on these generations ({held.strip() or 'just starting'}); let it end, or end it"
+        f"{name}: another run is at work on these generations ({held.strip() or 'just starting'}); let it end, or end it{more}"
     )

@@ -19,7 +19,7 @@ from typing import Annotated, Any, NamedTuple
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
 
-from reviewllm.errors import PublishError, StorageError
+from reviewllm.errors import PublishError
 from reviewllm.place import Place
 from reviewllm.tables import DEAD_LETTERS
 
@@ -126,14 +126,15 @@ def read_manifest(data: Place, day: datetime.date) -> Manifest | None:
     """The manifest of a night; None where it is not published.
 
     Raises:
-        PublishError: it is unreadable.
+        PublishError: it is no manifest.
+        StorageError: it cannot be read.
     """
     name = f"{published_folder(day)}/{MANIFEST}"
     if not data.exists(name):
         return None
     try:
         return Manifest.model_validate_json(data.read(name))
-    except (StorageError, ValidationError) as error:
+    except ValidationError as error:
         raise PublishError(
             f"{data.where}/{name}: is no manifest that can be read ({_reason(error)}); move the night away"
         ) from error
@@ -169,7 +170,5 @@ def published_files(data: Place, day: datetime.date, manifest: Manifest) -> list
     return [f"{published_folder(day)}/{file.name}" for file in manifest.files]
 
 
-def _reason(error: Exception) -> str:
-    if isinstance(error, ValidationError):
-        return "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors()[:3])
-    return str(error).splitlines()[0]
+def _reason(error: ValidationError) -> str:
+    return "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors()[:3])

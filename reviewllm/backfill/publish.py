@@ -94,6 +94,7 @@ def publish(
         manifest = _manifest(night, parts, folder, contents, letters, details, run)
         reached("publish")
         publication.before_commit()
+        _keep_if_unsure(data, unless_published)
         _put_in_place(night, folder, manifest, replaces=publication.replaces or publication.earlier is not None)
         unless_published.pop_all()
     return manifest
@@ -147,6 +148,7 @@ def republish(night: Night, manifest: Manifest, forgotten: frozenset[str], *, ru
             raise PublishError(f"{data.where}/{night.published}: rows are wrong: {'; '.join(contents.problems)}")
         details = manifest.model_dump(include={"model", "adapter", "seconds", "ledger"})
         changed = _manifest(night, parts, folder, contents, letters, details, run)
+        _keep_if_unsure(data, unless_published)
         _put_in_place(night, folder, changed, replaces=True)
         unless_published.pop_all()
     finish(night, changed, SUPERSEDED.schema.empty_table())
@@ -282,10 +284,19 @@ def _file(data: Place, name: str, rows: int) -> PublishedFile:
     return PublishedFile(name=name.rpartition("/")[2], rows=rows, bytes=data.size(name), sha256=data.sha256(name))
 
 
+def _keep_if_unsure(data: Place, unless_published: contextlib.ExitStack) -> None:
+    """From here on a store may show the manifest even after its write has failed here, so its files must stay.
+
+    Where it does not, the night's next publication removes them.
+    """
+    if data.local is None:
+        unless_published.pop_all()
+
+
 def _put_in_place(night: Night, folder: str, manifest: Manifest, *, replaces: bool) -> None:
     data = night.data
     text = (manifest.model_dump_json(indent=1) + "\n").encode()
-    data.write(f"{folder}/{MANIFEST}", text)
+    data.hasty.write(f"{folder}/{MANIFEST}", text)  # within the time that the lease has left
     if data.local is None:
         return  # that was the commit: files that no manifest names are not there
     data.write(f"{folder}/{SUCCESS}", b"")
@@ -307,15 +318,16 @@ def _remove(night: Night, folder: str, run: str) -> None:
     data = night.data
     try:
         manifest = read_manifest(data, night.day)
-    except PublishError:
+    except (PublishError, StorageError):
         return
     if manifest is not None and any(run[:8] in file.name for file in manifest.files):
         return
     if data.local:
         shutil.rmtree(data.local / folder, ignore_errors=True)
-    for file in [*data.files(folder), *data.files(night.dead_letters)]:
-        if file.name.endswith(f"-{run[:8]}.parquet"):
-            data.delete(file.name)
+    with contextlib.suppress(StorageError):  # what is left no manifest names; the next publication removes it
+        for file in [*data.files(folder), *data.files(night.dead_letters)]:
+            if file.name.endswith(f"-{run[:8]}.parquet"):
+                data.delete(file.name)
 
 
 def finish(night: Night, manifest: Manifest, superseded: pa.Table) -> None:

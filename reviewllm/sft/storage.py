@@ -16,11 +16,12 @@ import uuid
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 from pyarrow import fs
 
 from reviewllm.errors import StorageError
 from reviewllm.failpoints import reached
-from reviewllm.place import Place
+from reviewllm.place import Place, upload
 from reviewllm.tables import replace_folder
 
 CONTENTS = "contents.json"  # name -> sha256 of every other file of a folder
@@ -31,10 +32,12 @@ class Storage(Place):
     """A folder of folders at a path or URI."""
 
     def names(self) -> list[str]:
-        """The complete folders, sorted."""
-        found = self.filesystem.get_file_info(fs.FileSelector(self.root, allow_not_found=True))
-        folders = sorted(info.base_name for info in found if info.type == fs.FileType.Directory)
-        return [name for name in folders if not name.startswith(".") and self._contents(name) is not None]
+        """The complete folders, sorted.
+
+        Raises:
+            StorageError: they cannot be listed or read.
+        """
+        return [name for name in self.folders() if not name.startswith(".") and self._contents(name) is not None]
 
     def put(self, folder: Path, name: str) -> None:
         """Put a local folder there whole, as `name`, in place of an earlier one.
@@ -52,7 +55,7 @@ class Storage(Place):
                 for file in [*contents, CONTENTS]:
                     self._upload(folder / file, f"{self.root}/{name}/{file}")
         except OSError as error:
-            raise StorageError(f"{self.where}/{name}: cannot be written: {error}") from error
+            raise self._failed(name, "written", error) from error
 
     def get(self, name: str, folder: Path) -> Path:
         """A local folder with the files of `name`, checked against their list: `folder`, filled here.
@@ -66,18 +69,22 @@ class Storage(Place):
         try:
             folder.mkdir(parents=True, exist_ok=True)
             for file, sha256 in contents.items():
-                fs.copy_files(f"{self.root}/{name}/{file}", str(folder / file), self.filesystem, fs.LocalFileSystem())
+                self.download(f"{name}/{file}", folder / file)
                 if _sha256(folder / file) != sha256:
                     raise StorageError(
                         f"{self.where}/{name}/{file}: is not what was written (sha256 differs); remove the folder {name}, "
                         "and the run goes on from an earlier one"
                     )
-        except OSError as error:
-            raise StorageError(f"{self.where}/{name}: cannot be read: {error}") from error
+        except OSError as error:  # of the local disk
+            raise self._failed(name, "read", error) from error
         return folder
 
     def remove(self, name: str) -> None:
-        """Remove a folder; nothing happens where there is none. Its list goes first, so it is never half there."""
+        """Remove a folder; nothing happens where there is none. Its list goes first, so it is never half there.
+
+        Raises:
+            StorageError: it cannot be removed from an object store.
+        """
         if self.local:
             aside = self.local / f".{name}.{uuid.uuid4().hex[:8]}.old"
             try:
@@ -85,9 +92,9 @@ class Storage(Place):
             except FileNotFoundError:
                 return
             shutil.rmtree(aside, ignore_errors=True)
-        elif self.filesystem.get_file_info(f"{self.root}/{name}/{CONTENTS}").type != fs.FileType.NotFound:
-            self.filesystem.delete_file(f"{self.root}/{name}/{CONTENTS}")
-            self.filesystem.delete_dir(f"{self.root}/{name}")
+        elif self.exists(name):
+            self.delete(f"{name}/{CONTENTS}")
+            self.delete_folder(name)
 
     def delete_ray_folders(self) -> None:
         """Remove what Ray Train kept for itself, also for drivers that were killed; no run depends on it."""
@@ -109,7 +116,7 @@ class Storage(Place):
         except (FileNotFoundError, ValueError):
             return None
         except OSError as error:  # not readable is not the same as not there: a run would begin again from step 0
-            raise StorageError(f"{self.where}/{name}/{CONTENTS}: cannot be read: {error}") from error
+            raise self._failed(f"{name}/{CONTENTS}", "read", error) from error
         return contents
 
     def _put_local(self, folder: Path, target: Path) -> None:
@@ -127,9 +134,11 @@ class Storage(Place):
             shutil.rmtree(aside, ignore_errors=True)
 
     def _upload(self, file: Path, target: str) -> None:
-        with open(file, "rb") as source, self.filesystem.open_output_stream(target) as stream:
-            while chunk := source.read(8 << 20):
-                stream.write(chunk)
+        if not file.stat().st_size:  # nothing that could be mapped
+            upload(self.filesystem, target, b"")
+            return
+        with pa.memory_map(str(file)) as source:
+            upload(self.filesystem, target, source.read_buffer())
 
 
 def _flush(path: Path) -> None:

@@ -340,6 +340,7 @@ def test_only_run_a_lease_that_was_not_renewed_is_nobodys(nights: Nights, monkey
     if nights.data.local:
         pytest.skip("a file system's lock ends with its holder")
     monkeypatch.setattr(lock, "_LEASE_SECONDS", 1.0)
+    monkeypatch.setattr(lock, "_COMMIT_SECONDS", 0.0)
     nights.data.write(f"{LOCK}/of-a-killed-run", b"{}")
     time.sleep(2.1)  # the store tells times in seconds
     with only_run(nights.data, LOCK):
