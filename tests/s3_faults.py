@@ -1,4 +1,4 @@
-"""A proxy in front of an S3 server that misbehaves as real ones do: it throttles, cuts connections, stalls."""
+"""A proxy in front of an S3 server that misbehaves as real ones do: it throttles and cuts connections."""
 
 from __future__ import annotations
 
@@ -27,12 +27,13 @@ class Faults:
         self.throttle_fraction = 0.0  # and of the others so large a share
         self.cut_after: int | None = None  # once: bytes of the body of an upload after which the connection is cut
         self.cut_answer_after: int | None = None  # once: bytes of an answer's body after which the connection is cut
-        self.stall = False  # take requests and never answer
-        self.on_upload: Callable[[], None] | None = None  # once: called in the middle of an upload's body
+        self.on_upload: Callable[[], None] | None = None  # once: called when an upload begins
         self.refuse: Callable[[str], bool] = lambda request: False  # requests that are always throttled
+        self.hold_back: Callable[[str], bool] = lambda request: False  # cut, and done by the server when `held` is called
+        self.held: list[Callable[[], object]] = []
         self.log: list[str] = []
         self.throttled = self.cuts = 0
-        self._draw, self._lock, self._end = random.Random(0), threading.Lock(), threading.Event()
+        self._draw, self._lock = random.Random(0), threading.Lock()
 
     def wants_throttle(self, request: str) -> bool:
         """Whether this request is to be answered with 503, counted."""
@@ -49,14 +50,6 @@ class Faults:
             value = getattr(self, name)
             setattr(self, name, None)
             return value
-
-    def hold(self) -> None:
-        """Wait until the proxy ends."""
-        self._end.wait(120)
-
-    def end(self) -> None:
-        """Let go of those that wait."""
-        self._end.set()
 
 
 class _CutError(Exception):
@@ -81,13 +74,20 @@ def faulty(where: str) -> Iterator[tuple[str, Faults]]:
 
         def _serve(self) -> None:
             throttled = faults.wants_throttle(f"{self.command} {self.path}")
-            if faults.stall:
-                faults.hold()
-                raise _CutError
+            if self.command in ("PUT", "POST") and (act := faults.take("on_upload")):
+                act()
             body = self._body()
             if throttled:
                 self._answer(503, {"Content-Type": "application/xml"}, SLOW_DOWN)
                 return
+            if faults.hold_back(f"{self.command} {self.path}"):
+                faults.held.append(lambda: self._forward(body))
+                raise _CutError
+            answer, content = self._forward(body)
+            headers = {name: value for name, value in answer.getheaders() if name.lower() not in _HOP_BY_HOP}
+            self._answer(answer.status, headers, content, length=answer.getheader("Content-Length"))
+
+        def _forward(self, body: bytes) -> tuple[http.client.HTTPResponse, bytes]:
             upstream = http.client.HTTPConnection(server, timeout=60)
             upstream.putrequest(self.command, self.path, skip_host=True, skip_accept_encoding=True)
             for name, value in self.headers.items():
@@ -97,9 +97,8 @@ def faulty(where: str) -> Iterator[tuple[str, Faults]]:
             upstream.endheaders(body)
             answer = upstream.getresponse()
             content = answer.read()
-            headers = {name: value for name, value in answer.getheaders() if name.lower() not in _HOP_BY_HOP}
-            self._answer(answer.status, headers, content, length=answer.getheader("Content-Length"))
             upstream.close()
+            return answer, content
 
         do_GET = do_PUT = do_POST = do_DELETE = do_HEAD = _serve
 
@@ -107,12 +106,9 @@ def faulty(where: str) -> Iterator[tuple[str, Faults]]:
             length = int(self.headers.get("X-Amz-Decoded-Content-Length") or self.headers.get("Content-Length") or 0)
             upload = self.command == "PUT"
             cut = faults.take("cut_after") if upload and length > (faults.cut_after or length) else None
-            act = faults.take("on_upload") if upload and length > _PIECE else None
             read = bytearray()
             for piece in self._pieces():
                 read += piece
-                if act and 2 * len(read) > length:
-                    act, _ = None, act()
                 if cut is not None and len(read) >= cut:
                     faults.cuts += 1
                     raise _CutError
@@ -157,7 +153,6 @@ def faulty(where: str) -> Iterator[tuple[str, Faults]]:
     try:
         yield where.replace(server, f"127.0.0.1:{proxy.server_port}"), faults
     finally:
-        faults.end()
         proxy.shutdown()
         proxy.server_close()
         thread.join()

@@ -141,7 +141,7 @@ def test_s3_an_abandoned_upload_shows_nothing(
 
 
 @pytest.mark.parametrize("content", [b"later" * 20_000, LARGE], ids=["small", "large"])
-def test_s3_ctrl_c_in_mid_upload_leaves_the_whole_object(bad: tuple[Place, Faults], content: bytes) -> None:
+def test_s3_ctrl_c_during_an_upload_leaves_the_whole_object(bad: tuple[Place, Faults], content: bytes) -> None:
     place, faults = bad
     place.write("a", b"earlier")
     faults.on_upload = lambda: os.kill(os.getpid(), signal.SIGINT)

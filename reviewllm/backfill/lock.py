@@ -19,7 +19,7 @@ from reviewllm.place import Place
 from reviewllm.s3 import PATIENCE_HASTY_S
 
 _LEASE_SECONDS = 120.0  # after which a lease that was not renewed is nobody's
-_RENEW_SECONDS = 20.0
+_RENEW_SECONDS = 10.0
 _COMMIT_SECONDS = PATIENCE_HASTY_S  # a commit begun while the lease has so long to run ends before it does
 
 
@@ -95,7 +95,7 @@ def _lease(data: Place, name: str) -> Iterator[StillHeld]:
 
 
 class _Lease:
-    """One object, written anew every 20 seconds; ages are told by the store's own clock."""
+    """One object, written anew every ten seconds; ages are told by the store's own clock."""
 
     def __init__(self, data: Place, name: str) -> None:
         self._data, self._folder = data.hasty, name

@@ -8,6 +8,7 @@ import json
 import os
 import re
 import shutil
+import time
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -40,6 +41,7 @@ from reviewllm.place import Place
 from reviewllm.tables import DEAD_LETTERS, GENERATIONS, LEDGER, SUPERSEDED, replace_folder
 
 _PART = re.compile(r"/part-[^/]*\.parquet$")
+_COMMIT_TRIES, _COMMIT_PAUSE_S = 10, 5.0
 _ASIDE = re.compile(r"\.(dt=\d{4}-\d{2}-\d{2})\.[0-9a-f]{8}\.old")
 
 
@@ -95,7 +97,8 @@ def publish(
         reached("publish")
         publication.before_commit()
         _keep_if_unsure(data, unless_published)
-        _put_in_place(night, folder, manifest, replaces=publication.replaces or publication.earlier is not None)
+        replaces = publication.replaces or publication.earlier is not None
+        _put_in_place(night, folder, manifest, replaces=replaces, still_held=publication.before_commit)
         unless_published.pop_all()
     return manifest
 
@@ -293,12 +296,15 @@ def _keep_if_unsure(data: Place, unless_published: contextlib.ExitStack) -> None
         unless_published.pop_all()
 
 
-def _put_in_place(night: Night, folder: str, manifest: Manifest, *, replaces: bool) -> None:
+def _put_in_place(
+    night: Night, folder: str, manifest: Manifest, *, replaces: bool, still_held: Callable[[], None] = lambda: None
+) -> None:
     data = night.data
     text = (manifest.model_dump_json(indent=1) + "\n").encode()
-    data.hasty.write(f"{folder}/{MANIFEST}", text)  # within the time that the lease has left
     if data.local is None:
-        return  # that was the commit: files that no manifest names are not there
+        _commit(data, f"{folder}/{MANIFEST}", text, still_held)
+        return
+    data.write(f"{folder}/{MANIFEST}", text)
     data.write(f"{folder}/{SUCCESS}", b"")
     target = data.local / night.published
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -311,6 +317,20 @@ def _put_in_place(night: Night, folder: str, manifest: Manifest, *, replaces: bo
         if target.exists() and not replaces:
             raise RaceError(f"{data.where}/{night.published}: another run has published this night meanwhile") from error
         raise StorageError(f"{data.where}/{night.published}: cannot be put in place: {error}") from error
+
+
+def _commit(data: Place, name: str, manifest: bytes, still_held: Callable[[], None]) -> None:
+    """Write the manifest to an object store: files that none names are not there. Each try ends while the lease lasts."""
+    for left in reversed(range(_COMMIT_TRIES)):
+        try:
+            data.hasty.write(name, manifest)
+        except StorageError:
+            if not left:
+                raise
+            time.sleep(_COMMIT_PAUSE_S)
+            still_held()
+        else:
+            return
 
 
 def _remove(night: Night, folder: str, run: str) -> None:
