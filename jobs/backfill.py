@@ -8,10 +8,11 @@
     python jobs/backfill.py verify --out out/run --date 2026-11-21
     python jobs/backfill.py forget --out out/run --user <user id>
 
-Reads `examples/backfill`, `interactions` and `generations` below `--data` (default `--out`; a folder, s3:// or gs://) and
-`<out>/adapter`; writes `generations/dt=.../`, `dead_letters/` and `ledger/` below `--data`. What earlier nights published is
-left out. A shard is staged under the run's fingerprint as soon as it is scored; a re-run does the missing ones. One engine
-per GPU (`--num-engines`, `--gpus-per-engine 1`), or CPUs. On a cluster `--out` and `--data` lie on shared storage.
+Reads `examples/backfill`, `interactions` and `generations` below `--data` (default `--out`; a folder, s3:// or gs://, see
+docs/storage.md) and `<out>/adapter` or one at `--adapter s3://...`; writes `generations/dt=.../`, `dead_letters/` and
+`ledger/` below `--data`. What earlier nights published is left out. A shard is staged under the run's fingerprint as soon as
+it is scored; a re-run does the missing ones. One engine per GPU (`--num-engines`, `--gpus-per-engine 1`), or CPUs. On a
+cluster `--out` and `--data` lie on shared storage.
 """
 
 from __future__ import annotations
@@ -50,10 +51,11 @@ from reviewllm.backfill.work import Shard, Work, WorkConfig
 from reviewllm.cluster import ClusterConfig, ray_session
 from reviewllm.config import Day, JobConfig, part, save
 from reviewllm.errors import ConfigError, PublishError
+from reviewllm.fetch import fetch_folder
 from reviewllm.generation.config import GenerationConfig
 from reviewllm.generation.model import Variant, make_variant
 from reviewllm.generation.pipeline import RunCounts
-from reviewllm.place import Place, below
+from reviewllm.place import Place, below, is_uri
 from reviewllm.progress import Step, step
 from reviewllm.prompts.renderer import PromptConfig
 from reviewllm.sft.adapter import merge_adapter, model_digest
@@ -88,7 +90,9 @@ class BackfillJob(DataConfig, ClusterConfig, GenerationConfig, PromptConfig, Wor
     """
 
     base_model: str = Field(description="base: a Hugging Face folder or hub name")
-    adapter: Path | None = Field(None, description="LoRA adapter; default <out>/adapter")
+    adapter: Where | None = Field(
+        None, description="LoRA adapter, a folder or a URI that jobs/train.py --adapter-copy wrote; default <out>/adapter"
+    )
     bare_base: bool = Field(False, description="write with the bare base, without any adapter")
     live_adapter: bool = Field(False, description="serve the adapter live instead of merging it into the base first")
     examples: Where | None = Field(None, description="backfill examples; default <data>/examples/backfill")
@@ -246,7 +250,9 @@ def _adapter(config: BackfillJob) -> Path | None:
         if config.adapter:
             raise ConfigError(f"--bare-base and --adapter {config.adapter} exclude each other; leave one out")
         return None
-    adapter = config.adapter or config.out / "adapter"
+    if config.adapter and is_uri(config.adapter):
+        return fetch_folder(config.adapter, config.out / ".adapters", flag="--adapter")
+    adapter = Path(config.adapter or config.out / "adapter")
     if not adapter.is_dir():
         raise ConfigError(
             f"{adapter}: no adapter is there; train one with jobs/train.py, name one with --adapter, or pass --bare-base to "

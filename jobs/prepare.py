@@ -2,9 +2,10 @@
 
     python jobs/prepare.py --reviews <files or folder> --items <files or folder> --out out/run
 
-Reads Amazon reviews (2014, 2018 v2, 2023; plain or gzipped JSON lines) or Parquet tables; without `--reviews`, makes a
-synthetic shop under `<out>/raw` and reads that. Writes `<out>/{interactions,items,rejected,examples}`. Runs on the CPUs
-of one machine, in memory bounded by half a million rows; needs no Ray.
+Reads Amazon reviews (2014, 2018 v2, 2023; plain or gzipped JSON lines) or Parquet tables, in folders or at s3://
+(docs/storage.md); without `--reviews`, makes a synthetic shop under `<out>/raw` and reads that. Writes
+`<out>/{interactions,items,rejected,examples}`. Runs on the CPUs of one machine, in memory bounded by half a million rows;
+needs no Ray.
 """
 
 from __future__ import annotations
@@ -12,8 +13,9 @@ from __future__ import annotations
 import shutil
 import sys
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 if __package__ in (None, ""):  # run as a file: `python jobs/prepare.py`
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -23,6 +25,8 @@ from reviewllm.config import JobConfig, part, save
 from reviewllm.errors import ConfigError
 from reviewllm.examples.build import ExamplesCounts, build_examples
 from reviewllm.examples.protocol import ExamplesConfig, Quota
+from reviewllm.fetch import local_copies
+from reviewllm.place import is_uri
 from reviewllm.progress import Step, step
 from reviewllm.sources.counts import IngestCounts
 from reviewllm.sources.ingest import ingest
@@ -32,11 +36,14 @@ from reviewllm.summary import SUMMARY, record_step
 _MOST_LINES = 5  # categories that are named one by one on the screen
 
 
+Where = Annotated[str, BeforeValidator(str)]
+
+
 class PrepareJob(JobConfig, ShopConfig, ExamplesConfig):
     """Turn raw review files into examples for training, evaluation and backfill."""
 
-    reviews: list[Path] = Field([], description="review files or folders; none: a synthetic shop")
-    items: list[Path] = Field([], description="metadata files or folders; may be left out")
+    reviews: list[Where] = Field([], description="review files or folders, or URIs of them; none: a synthetic shop")
+    items: list[Where] = Field([], description="metadata files or folders, or URIs of them; may be left out")
     out: Path = Field(Path("out/run"), description="folder of the run")
     max_rejected_fraction: float = Field(0.01, ge=0, le=1, description="share of unusable rows that is accepted")
     column_names: dict[str, str] = Field({}, description="for Parquet tables: our column name to yours, as JSON")
@@ -48,11 +55,15 @@ def main(config: PrepareJob) -> None:
     reviews, items = config.reviews, config.items
     if not reviews:
         print(f"no --reviews: a synthetic shop of {config.shop_users} users is made")
-        reviews, items = ([folder] for folder in write_shop(config.out / "raw", part(config, ShopConfig)))
-    with step("sources") as running:
+        reviews, items = ([str(folder)] for folder in write_shop(config.out / "raw", part(config, ShopConfig)))
+    with (
+        step("sources") as running,
+        local_copies(reviews, flag="--reviews", near=config.out) as review_files,
+        local_copies(items, flag="--items", near=config.out) as item_files,
+    ):
         counts = ingest(
-            reviews=reviews,
-            items=items,
+            reviews=review_files,
+            items=item_files,
             out=config.out,
             max_rejected_fraction=config.max_rejected_fraction,
             column_names=config.column_names,
@@ -90,7 +101,7 @@ def _tell_shortfall(config: PrepareJob, quotas: list[Quota]) -> None:
 def _check_paths(config: PrepareJob) -> None:
     if config.items and not config.reviews:
         raise ConfigError("--items is of no use without --reviews: name the review files too")
-    for given in (*config.reviews, *config.items):
+    for given in (Path(one) for one in (*config.reviews, *config.items) if not is_uri(one)):
         if given.is_dir() and config.out.resolve().is_relative_to(given.resolve()):
             raise ConfigError(f"--out {config.out} lies inside the input folder {given}; choose one outside of it")
 

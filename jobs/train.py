@@ -8,7 +8,7 @@
 Reads `<out>/examples/train`, writes `<out>/adapter` (`-no-rating`, `-seed<n>`), checkpoints under `<out>/checkpoints`,
 metrics to `<out>/mlflow.db` and `<out>/tensorboard`, and with `--merged` also `<out>/merged`. The same command goes on where
 an interrupted training stopped. One GPU per worker, or CPUs; two CPU workers by default. On a cluster `<out>` and the
-storage path are seen by every node.
+storage path are seen by every node. `--examples`, `--storage-path` and `--adapter-copy` may be s3:// (docs/storage.md).
 """
 
 from __future__ import annotations
@@ -16,10 +16,12 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 if __package__ in (None, ""):  # run as a file: `python jobs/train.py`
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -27,6 +29,7 @@ if __package__ in (None, ""):  # run as a file: `python jobs/train.py`
 from jobs.entry import run
 from reviewllm.cluster import ClusterConfig, ray_session
 from reviewllm.config import JobConfig, part, save
+from reviewllm.fetch import check_folder_writable, local_copies, put_folder
 from reviewllm.place import below
 from reviewllm.progress import Step, step
 from reviewllm.prompts.renderer import PromptConfig, PromptRenderer, load_tokenizer
@@ -45,13 +48,16 @@ from reviewllm.sft.samples import SampleFile, write_samples
 from reviewllm.sft.tracking import Tracker, TrackingConfig, tracking
 from reviewllm.summary import record_step
 
+Where = Annotated[str, BeforeValidator(str)]
+
 
 class TrainJob(JobConfig, ClusterConfig, PromptConfig, SFTConfig, TrainingConfig, TrackingConfig):
     """Fine-tune a LoRA adapter that writes reviews in each user's manner."""
 
     out: Path = Field(Path("out/run"), description="folder of the run")
-    examples: Path | None = Field(None, description="training examples; default <out>/examples/train")
+    examples: Where | None = Field(None, description="training examples, folder or URI; default <out>/examples/train")
     adapter: Path | None = Field(None, description="where the adapter goes; default <out>/adapter[-no-rating]")
+    adapter_copy: Where | None = Field(None, description="URI (s3://) where a copy of the adapter goes besides")
     merged: bool = Field(False, description="also write base and adapter as one model to <out>/merged[-no-rating]")
     repeats: int = Field(1, ge=1, description="adapters to train, with seeds from --seed on; the paper's is 5")
     inspect: int | None = Field(None, ge=1, description="print this many samples as the model sees them, and train nothing")
@@ -61,9 +67,11 @@ class TrainJob(JobConfig, ClusterConfig, PromptConfig, SFTConfig, TrainingConfig
         """Where the adapter goes."""
         return self.adapter or self.out / f"adapter{'' if self.rating else '-no-rating'}"
 
-    def examples_folder(self) -> Path:
-        """Where the training examples are."""
-        return self.examples or self.out / "examples" / "train"
+    @contextmanager
+    def examples_folder(self) -> Iterator[Path]:
+        """Where the training examples are; those at a URI are there as long as the context lasts."""
+        with local_copies([self.examples or self.out / "examples" / "train"], flag="--examples", near=self.out) as (folder,):
+            yield folder
 
 
 def main(config: TrainJob) -> list[AdapterDescription]:
@@ -79,9 +87,16 @@ def main(config: TrainJob) -> list[AdapterDescription]:
 def _repeat(config: TrainJob, seed: int) -> TrainJob:
     """The configuration of one of several repeats: its own seed and its own names."""
     adapter = config.adapter_folder()
+    copy, mark, query = (config.adapter_copy or "").partition("?")
     named = {"run_name": f"{config.run_name}-seed{seed}"} if config.run_name else {}
     return config.model_copy(
-        update={"repeats": 1, "seed": seed, "adapter": adapter.with_name(f"{adapter.name}-seed{seed}"), **named}
+        update={
+            "repeats": 1,
+            "seed": seed,
+            "adapter": adapter.with_name(f"{adapter.name}-seed{seed}"),
+            "adapter_copy": f"{copy}-seed{seed}{mark}{query}" if copy else None,
+            **named,
+        }
     )
 
 
@@ -92,14 +107,17 @@ def _train(config: TrainJob) -> AdapterDescription:
     refuse_to_overwrite(adapter)
     if config.merged:
         check_merge_target(merged_folder(adapter), base=local_model_folder(config.base_model), adapter=adapter)
+    if config.adapter_copy:
+        check_folder_writable(config.adapter_copy, flag="--adapter-copy")
     with step(name) as running, ray_session(part(config, ClusterConfig)):
-        prepared = prepare_run(
-            examples=config.examples_folder(),
-            run=below(config.storage_path or str(config.out / "checkpoints"), run_name),
-            sft=part(config, SFTConfig),
-            training=part(config, TrainingConfig),
-            prompt=part(config, PromptConfig),
-        )
+        with config.examples_folder() as examples:
+            prepared = prepare_run(
+                examples=examples,
+                run=below(config.storage_path or str(config.out / "checkpoints"), run_name),
+                sft=part(config, SFTConfig),
+                training=part(config, TrainingConfig),
+                prompt=part(config, PromptConfig),
+            )
         parameters = {**config.model_dump(mode="json"), **prepared.identity}
         with (
             monitoring(prepared.storage) as monitor,
@@ -112,6 +130,8 @@ def _train(config: TrainJob) -> AdapterDescription:
             ) as tracker,
         ):
             description = train_adapter(prepared, adapter, hear=_Follower(running, tracker, monitor).hear)
+        if config.adapter_copy:
+            put_folder(adapter, config.adapter_copy, flag="--adapter-copy")
         save(config, config.out / "config" / f"{name}.yaml")
         if config.merged:
             merge_adapter(local_model_folder(config.base_model), adapter, merged_folder(adapter))
@@ -169,10 +189,10 @@ def _inspect(config: TrainJob, rows: int) -> str:
     """The first samples as the model sees them, and the numbers of all."""
     tokenizer = load_tokenizer(str(local_model_folder(config.base_model)))
     color = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, config.examples_folder() as examples:
         file = Path(folder) / "samples.arrow"
         counts = write_samples(
-            config.examples_folder(),
+            examples,
             file,
             PromptRenderer(tokenizer, part(config, PromptConfig)),
             max_response_tokens=config.max_response_tokens,

@@ -66,7 +66,7 @@ def upload(filesystem: Any, path: str, content: Any) -> None:
         filesystem = filesystem.for_size(buffer.size)
 
     def write() -> None:
-        with filesystem.open_output_stream(path) as stream:
+        with filesystem.open_output_stream(path, compression=None) as stream:
             for start in range(0, buffer.size, _SENT_AT_ONCE):
                 stream.write(buffer.slice(start, min(_SENT_AT_ONCE, buffer.size - start)))
                 stream.flush()  # else all of it would wait in memory to be sent
@@ -306,7 +306,7 @@ class Place:
         """
         digest = hashlib.sha256()
         try:
-            with self.filesystem.open_input_stream(self._path(name)) as stream:
+            with self.filesystem.open_input_stream(self._path(name), compression=None) as stream:
                 while chunk := stream.read(_FETCHED_AT_ONCE):
                     digest.update(chunk)
         except OSError as error:

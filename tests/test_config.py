@@ -35,7 +35,7 @@ def test_parse_defaults_flags_and_yaml(tmp_path: Path, monkeypatch: pytest.Monke
 
 def test_parse_lists_and_paths() -> None:
     config = parse(PrepareJob, ["--reviews", "a.jsonl", "--reviews", "b", "--hide-fraction", "0.1"])
-    assert config.reviews == [Path("a.jsonl"), Path("b")]
+    assert config.reviews == ["a.jsonl", "b"]
 
 
 @pytest.mark.parametrize(

@@ -111,7 +111,7 @@ class Storage(Place):
 
     def _contents(self, name: str) -> dict[str, Any] | None:
         try:
-            with self.filesystem.open_input_stream(f"{self.root}/{name}/{CONTENTS}") as stream:
+            with self.filesystem.open_input_stream(f"{self.root}/{name}/{CONTENTS}", compression=None) as stream:
                 contents: dict[str, Any] = json.loads(stream.read())
         except (FileNotFoundError, ValueError):
             return None
