@@ -24,7 +24,7 @@ from pyarrow import fs
 
 from reviewllm.errors import ConfigError, SchemaError, StorageError
 from reviewllm.failpoints import reached
-from reviewllm.s3 import S3, explain, is_refusal, root_of
+from reviewllm.s3 import S3, explain, is_refusal, patiently, root_of
 from reviewllm.tables import Table
 
 _SENT_AT_ONCE = 64 << 20  # bytes
@@ -195,7 +195,8 @@ class Place:
         """
         try:
             with self.filesystem.open_input_file(self._path(name)) as file:
-                return file.read(file.size())  # type: ignore[no-any-return]  # without a size: a request for each 256 kB
+                # without a size: a request for each 256 kB
+                return patiently(lambda: file.read_at(file.size(), 0))  # type: ignore[no-any-return]
         except OSError as error:
             raise self._failed(name, "read", error) from error
 
@@ -244,7 +245,8 @@ class Place:
         """
         try:
             file = self.filesystem.open_input_file(self._path(name))
-            return pq.ParquetFile(file, pre_buffer=self.local is None)  # else a request for each column of a row group
+            # without pre_buffer: a request for each column of a row group
+            return patiently(lambda: pq.ParquetFile(file, pre_buffer=self.local is None))
         except (pa.ArrowException, OSError, ValueError) as error:
             self._raise_refusal(name, error)
             raise SchemaError(
@@ -259,7 +261,7 @@ class Place:
         """
         file = self.parquet(name)
         with self._damaged(name):
-            table = file.read()
+            table = patiently(file.read)
             table.validate(full=True)
         return kind.check(table, where=f"{self.where}/{name}")
 
@@ -285,8 +287,9 @@ class Place:
         wanted, where = kind.only(columns), f"{self.where}/{name}"
         yield wanted.check(file.schema_arrow.empty_table(), where=where)
         for number in range(file.num_row_groups):
+            read = functools.partial(file.read_row_group, number, columns=list(columns))
             with self._damaged(name):
-                group = file.read_row_group(number, columns=list(columns))
+                group = patiently(read)
                 group.validate(full=True)
             yield wanted.check(group, where=where)
 
@@ -306,9 +309,8 @@ class Place:
         """
         digest = hashlib.sha256()
         try:
-            with self.filesystem.open_input_stream(self._path(name), compression=None) as stream:
-                while chunk := stream.read(_FETCHED_AT_ONCE):
-                    digest.update(chunk)
+            for chunk in self._chunks(name):
+                digest.update(chunk)
         except OSError as error:
             raise self._failed(name, "read", error) from error
         return digest.hexdigest()
@@ -321,8 +323,8 @@ class Place:
         """
         try:
             with self.filesystem.open_input_file(self._path(name)) as file:
-                file.seek(max(0, file.size() - size))
-                return file.read()  # type: ignore[no-any-return]
+                start = max(0, file.size() - size)
+                return patiently(lambda: file.read_at(file.size() - start, start))  # type: ignore[no-any-return]
         except OSError as error:
             raise self._failed(name, "read", error) from error
 
@@ -333,7 +335,9 @@ class Place:
             StorageError: it cannot be read, or not be written there.
         """
         try:
-            fs.copy_files(self._path(name), str(target), self.filesystem, fs.LocalFileSystem(), chunk_size=_FETCHED_AT_ONCE)
+            with open(target, "wb") as copy:
+                for chunk in self._chunks(name):
+                    copy.write(chunk)
         except OSError as error:
             raise self._failed(name, "read", error) from error
 
@@ -363,6 +367,11 @@ class Place:
                 self.filesystem.delete_dir(self._path(name))
         except OSError as error:
             raise self._failed(name, "removed", error) from error
+
+    def _chunks(self, name: str) -> Iterator[bytes]:
+        with self.filesystem.open_input_file(self._path(name)) as file:
+            for start in range(0, file.size(), _FETCHED_AT_ONCE):
+                yield patiently(functools.partial(file.read_at, min(_FETCHED_AT_ONCE, file.size() - start), start))
 
     def _info(self, name: str) -> Any:
         try:

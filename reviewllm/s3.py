@@ -16,7 +16,9 @@ from __future__ import annotations
 
 import functools
 import os
-from typing import Any
+import time
+from collections.abc import Callable
+from typing import Any, TypeVar
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from pyarrow import fs
@@ -28,6 +30,7 @@ PATIENCE_HASTY_S = (
     85.0  # within which a hasty request has come to an end; a silent upload takes curl 7 s more than its time-out
 )
 _ONE_REQUEST_BYTES = 8 << 20  # pyarrow sends 10 MB and more in parts
+_TOO_LONG_FOR_ITS_BUFFER = "Failed to flush response stream"
 _SECRETS = ("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_ACCESS_KEY_ID")
 _SWITCHES = ("allow_bucket_creation", "allow_bucket_deletion", "force_virtual_addressing", "anonymous")
 _TEXTS = ("region", "scheme", "endpoint_override", "tls_ca_file_path", "role_arn", "session_name")
@@ -37,13 +40,16 @@ _ADVICE = {  # what pyarrow's messages have of an error: what to do about it
         "role, and that they may list, read, write and delete below that place"
     ),
     ("NO_SUCH_BUCKET", "Bucket '", "bucket does not exist"): "there is no such bucket: make it, or name another",
-    ("SLOW_DOWN", "HTTP status 503", "HTTP status 500", "SERVICE_UNAVAILABLE"): (
+    ("SLOW_DOWN", "HTTP status 503", "HTTP status 500", "SERVICE_UNAVAILABLE", _TOO_LONG_FOR_ITS_BUFFER): (
         "the store was too busy for longer than this job waits: run again later, or let fewer jobs run at once"
     ),
     (
         "NETWORK_CONNECTION",
     ): "no answer from the store: check endpoint_override, scheme and region of the URI, and the network",
 }
+
+
+Result = TypeVar("Result")
 
 
 class S3(fs.S3FileSystem):  # type: ignore[misc]
@@ -137,6 +143,25 @@ def explain(error: Exception) -> str:
         if any(mark in text for mark in marks):
             return f"{text}; {advice}"
     return text
+
+
+def patiently(read: Callable[[], Result]) -> Result:
+    """Read, and read again where the store's answer was an error that pyarrow takes for a broken stream.
+
+    It reads a range into a buffer of the range's size. The text of a 503 does not fit into that of a small range, and the
+    error that comes of it is none that the client tries again.
+
+    Raises:
+        OSError: any other error, or this one again and again.
+    """
+    for retry in range(RETRIES):
+        try:
+            return read()
+        except OSError as error:
+            if _TOO_LONG_FOR_ITS_BUFFER not in str(error):
+                raise
+            time.sleep(0.05 * 2**retry)
+    return read()
 
 
 def is_refusal(error: Exception) -> bool:

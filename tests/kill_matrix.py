@@ -138,10 +138,17 @@ def make_examples(folder: Path, *, hidden: int = 16) -> Path:
 
 
 class Trial:
-    """Runs of one night, in a folder of its own."""
+    """Runs of one night, in a folder of its own.
 
-    def __init__(self, cluster: Cluster, made: Path, data: Path, *options: str) -> None:
+    `where` is a URI for what otherwise is below that folder; `seen` is the same as runs reach it (through a proxy).
+    """
+
+    def __init__(
+        self, cluster: Cluster, made: Path, data: Path, *options: str, where: str | None = None, seen: str | None = None
+    ) -> None:
         self.cluster, self.made, self.data = cluster, made, data
+        self.place = Place(where or str(data))
+        self.seen = seen or where or str(data)
         self.log = data.with_suffix(".log")
         self.options = options
         self.kills: list[str] = []  # what was ended, of what was asked for
@@ -177,7 +184,7 @@ class Trial:
         options = {
             "base-model": self.made / "base",
             "examples": self.made / "examples",
-            "data": self.data,
+            "data": self.seen,
             "out": self.data.with_name(f"{self.data.name}-out"),
             "date": NIGHT,
             "shard-rows": SHARD_ROWS,
@@ -209,13 +216,14 @@ class Trial:
                 victim.send_signal(signal.SIGTERM if after.do == "term" else signal.SIGKILL)
                 self.kills.append(f"{after.do} {after.victim}")
 
-    def staged(self) -> dict[Path, int]:
+    def staged(self) -> dict[str, int]:
         """The staged shards, and when each was written."""
-        return {path: path.stat().st_mtime_ns for path in self.data.glob("generations/.staging/*/*/*.parquet")}
+        files = self.place.files("generations/.staging")
+        return {file.name: file.mtime_ns for file in files if file.name.endswith(".parquet")}
 
     def check(self, *, failed: Sequence[str] = ()) -> None:
         """The night is every purchase once, as the rule writes it, and there is no other file."""
-        place = Place(str(self.data))
+        place = self.place
         manifest = read_manifest(place, NIGHT)
         assert manifest is not None, self.log.read_text()
         assert verify_night(place, NIGHT) == manifest

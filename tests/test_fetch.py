@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import uuid
 from pathlib import Path
 
@@ -80,7 +79,7 @@ def test_prepare_reads_raw_files_from_an_object_store(where: str, tmp_path: Path
     )
     assert made == fetched
     assert len(made) > 0
-    assert where in json.dumps((tmp_path / "fetched" / "config" / "prepare.yaml").read_text())
+    assert Place(where).where in (tmp_path / "fetched" / "config" / "prepare.yaml").read_text()
     assert not list((tmp_path / "fetched").glob(".fetched-*"))
 
 

@@ -63,6 +63,23 @@ def test_s3_a_long_run_is_not_ended_by_its_hundredth_throttled_request(bad: tupl
     assert faults.throttled == 110
 
 
+def test_s3_a_503_that_is_longer_than_what_was_asked_for_is_endured(bad: tuple[Place, Faults]) -> None:
+    """pyarrow takes it for a broken stream, and does not ask again."""
+    place, faults = bad
+    place.write("a", b"tiny")
+    place.write_table("b.parquet", SUPERSEDED.schema.empty_table(), SUPERSEDED)
+    for read in (
+        lambda: place.read("a"),
+        lambda: place.tail("a", 2),
+        lambda: place.sha256("a"),
+        lambda: place.read_table("b.parquet", SUPERSEDED),
+    ):
+        times = iter((True, True))
+        faults.refuse = lambda request, times=times: request.startswith("GET ") and next(times, False)
+        read()
+    assert faults.throttled == 8
+
+
 def test_s3_pickled_keeps_its_retries(bad: tuple[Place, Faults]) -> None:
     """Ray Train ships the file system to its workers; pyarrow's own comes out with three attempts."""
     place, faults = bad

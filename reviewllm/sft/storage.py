@@ -111,12 +111,13 @@ class Storage(Place):
 
     def _contents(self, name: str) -> dict[str, Any] | None:
         try:
-            with self.filesystem.open_input_stream(f"{self.root}/{name}/{CONTENTS}", compression=None) as stream:
-                contents: dict[str, Any] = json.loads(stream.read())
-        except (FileNotFoundError, ValueError):
+            contents: dict[str, Any] = json.loads(self.read(f"{name}/{CONTENTS}"))
+        except ValueError:
             return None
-        except OSError as error:  # not readable is not the same as not there: a run would begin again from step 0
-            raise self._failed(f"{name}/{CONTENTS}", "read", error) from error
+        except StorageError as error:  # not readable is not the same as not there: a run would begin again from step 0
+            if isinstance(error.__cause__, FileNotFoundError):
+                return None
+            raise
         return contents
 
     def _put_local(self, folder: Path, target: Path) -> None:

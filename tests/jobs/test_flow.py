@@ -24,9 +24,10 @@ from reviewllm.errors import AdapterError, BudgetError, ConfigError, LeakageErro
 from reviewllm.evaluation.baselines import BASELINES, REAL
 from reviewllm.evaluation.contenders import find_contenders
 from reviewllm.evaluation.staging import Staging
+from reviewllm.fetch import fetch_folder, put_folder
 from reviewllm.place import Place, below
 from reviewllm.prompts.renderer import Prompt, PromptConfig, PromptRenderer, load_tokenizer
-from reviewllm.sft.adapter import CURVE_FILE, read_description
+from reviewllm.sft.adapter import CURVE_FILE, model_digest, read_description
 from reviewllm.sft.storage import Storage
 from reviewllm.tables import (
     COMPARISONS,
@@ -146,7 +147,6 @@ def test_train_is_the_same_with_one_worker_with_two_and_with_a_shared_base(
                 **PROMPT,
                 base_model=str(trained.base),
                 out=out,
-                examples=trained.out / "examples" / "simple",
                 num_workers=workers,
                 per_device_train_batch_size=4 // workers,
                 gradient_accumulation_steps=1,
@@ -155,7 +155,7 @@ def test_train_is_the_same_with_one_worker_with_two_and_with_a_shared_base(
                 strategy=strategy,
                 gradient_checkpointing=strategy == "fsdp",
                 track=False,
-                **more,
+                **{"examples": trained.out / "examples" / "simple", **more},
             )
         )
         assert descriptions[0].training.strategy == strategy
@@ -163,8 +163,14 @@ def test_train_is_the_same_with_one_worker_with_two_and_with_a_shared_base(
 
     alone = losses(1, "ddp", repeats=2)
     assert losses(2, "ddp") == pytest.approx(alone, abs=1e-4)
-    assert losses(2, "fsdp", storage_path=s3_server) == pytest.approx(alone, abs=1e-4)
-    assert not (tmp_path / "2-fsdp" / "checkpoints").exists()  # they are on S3
+    examples, adapter = (below(s3_server, name) for name in ("examples", "adapters/reviews"))
+    for shard in (trained.out / "examples" / "simple").iterdir():
+        Place(examples).write(shard.name, shard.read_bytes())
+    on_s3 = {"storage_path": s3_server, "examples": examples, "adapter_copy": adapter}
+    assert losses(2, "fsdp", **on_s3) == pytest.approx(alone, abs=1e-4)
+    assert not [*(tmp_path / "2-fsdp").glob("checkpoints"), *(tmp_path / "2-fsdp").glob(".fetched-*")]  # they are on S3
+    fetched = fetch_folder(adapter, tmp_path / "fetched", flag="--adapter")
+    assert model_digest(fetched) == model_digest(tmp_path / "2-fsdp" / "adapter")
     assert Storage(below(s3_server, "adapter")).names() == ["checkpoint-00000002", "final", "samples"]
     repeats = [read_description(tmp_path / "1-ddp" / f"adapter-seed{seed}") for seed in (0, 1)]
     assert [one.sft.seed for one in repeats] == [0, 1]
@@ -495,14 +501,19 @@ def test_backfill_corrupt_shard_is_named(prepared: Flow, ray_cluster: None, tmp_
         backfill.main(backfill_job(prepared, out=tmp_path / "out", examples=tmp_path))
 
 
-def test_backfill_foreign_adapter_is_refused_before_any_engine(trained: Flow, random_base: Path, tmp_path: Path) -> None:
-    with pytest.raises(AdapterError, match="set --base-model"):
-        backfill.main(
-            backfill_job(
-                trained,
-                base_model=str(random_base),
-                adapter=trained.out / "adapter",
-                out=tmp_path,
-                examples=trained.out / "examples" / "backfill",
+def test_backfill_foreign_adapter_is_refused_before_any_engine(
+    trained: Flow, random_base: Path, tmp_path: Path, s3_server: str
+) -> None:
+    uri = below(s3_server, "adapters/foreign")
+    put_folder(trained.out / "adapter", uri, flag="--adapter-copy")
+    for adapter in (trained.out / "adapter", uri):
+        with pytest.raises(AdapterError, match="set --base-model"):
+            backfill.main(
+                backfill_job(
+                    trained,
+                    base_model=str(random_base),
+                    adapter=adapter,
+                    out=tmp_path,
+                    examples=trained.out / "examples" / "backfill",
+                )
             )
-        )
