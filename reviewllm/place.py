@@ -135,7 +135,8 @@ class Place:
             elif "allow_bucket_creation" in self.uri:
                 self.filesystem.create_dir(self.root.partition("/")[0])
             upload(self.filesystem, f"{self.root}/{name}", b"reviewllm")
-            self.read(name)
+            if self.read(name) != b"reviewllm":
+                raise OSError("what was written is not what is read; see docs/storage.md about checksums")
             self.delete(name)
         except (OSError, StorageError) as error:
             raise ConfigError(

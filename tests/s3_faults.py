@@ -31,6 +31,7 @@ class Faults:
         self.refuse: Callable[[str], bool] = lambda request: False  # requests that are always throttled
         self.hold_back: Callable[[str], bool] = lambda request: False  # cut, and done by the server when `held` is called
         self.held: list[Callable[[], object]] = []
+        self.mangle = False  # store what clients that send checksums wrap around an upload, as servers do that know none
         self.log: list[str] = []
         self.throttled = self.cuts = 0
         self._draw, self._lock = random.Random(0), threading.Lock()
@@ -112,7 +113,7 @@ def faulty(where: str) -> Iterator[tuple[str, Faults]]:
                 if cut is not None and len(read) >= cut:
                     faults.cuts += 1
                     raise _CutError
-            return bytes(read)
+            return b"9\r\n" + read if faults.mangle and upload else bytes(read)
 
         def _pieces(self) -> Iterator[bytes]:
             if self.headers.get("Transfer-Encoding") != "chunked":

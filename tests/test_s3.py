@@ -187,6 +187,13 @@ def test_s3_a_silent_or_closed_port_ends_with_an_error(short_patience: None, mon
         Place(f"s3://bucket/a?endpoint_override=127.0.0.1:{port}&scheme=http").files()
 
 
+def test_s3_a_server_that_stores_something_else_is_refused(bad: tuple[Place, Faults]) -> None:
+    place, faults = bad
+    faults.mangle = True
+    with pytest.raises(ConfigError, match="what was written is not what is read; see docs/storage.md about checksums"):
+        place.check_writable()
+
+
 def test_s3_missing_bucket_is_named_with_what_to_do(s3_server: str) -> None:
     place = Place(s3_server.replace("bucket", "nosuch", 1), flag="--data")
     with pytest.raises(ConfigError, match=r"--data s3://nosuch/runs: cannot be written.*make it, or name another"):
