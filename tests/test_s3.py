@@ -190,7 +190,7 @@ def test_s3_a_silent_or_closed_port_ends_with_an_error(short_patience: None, mon
 def test_s3_a_server_that_stores_something_else_is_refused(bad: tuple[Place, Faults]) -> None:
     place, faults = bad
     faults.mangle = True
-    with pytest.raises(ConfigError, match="what was written is not what is read; see docs/storage.md about checksums"):
+    with pytest.raises(ConfigError, match="what was written is not what is read"):
         place.check_writable()
 
 
