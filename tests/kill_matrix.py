@@ -245,14 +245,12 @@ class Trial:
 
     def published(self) -> pl.DataFrame:
         """The rows of the published night."""
-        place = Place(str(self.data))
-        files = published_files(place, NIGHT, read_manifest(place, NIGHT))
-        return pl.concat([pl.DataFrame(place.read_table(file, GENERATIONS)) for file in files])
+        files = published_files(self.place, NIGHT, read_manifest(self.place, NIGHT))
+        return pl.concat([pl.DataFrame(self.place.read_table(file, GENERATIONS)) for file in files])
 
     def lost_and_twice(self) -> tuple[int, int]:
         """Purchases that are neither in the published night nor in its dead letters, and rows that it has too many."""
-        place = Place(str(self.data))
-        letters = read_dead_letters(place, NIGHT, read_manifest(place, NIGHT))["example_id"].to_pylist()
+        letters = read_dead_letters(self.place, NIGHT, read_manifest(self.place, NIGHT))["example_id"].to_pylist()
         there = [*self.published()["example_id"], *letters]
         return len(self.expected().keys() - set(there)), len(there) - len(set(there))
 
