@@ -30,12 +30,12 @@ if __package__ in (None, ""):  # run as a file: `python jobs/backfill.py`
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from jobs.entry import run
+from reviewllm.backfill.finish import finish, recover
 from reviewllm.backfill.forget import finish_forgetting, forget_users
 from reviewllm.backfill.lock import only_run
 from reviewllm.backfill.monitor import tell_published
 from reviewllm.backfill.night import GENERATIONS_FOLDER, LOCK, Manifest, Night, read_dead_letters
 from reviewllm.backfill.predict import Prediction, PriceConfig, known_speed
-from reviewllm.backfill.publish import finish, recover
 from reviewllm.backfill.run import (
     NightConfig,
     NightRun,

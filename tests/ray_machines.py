@@ -18,7 +18,7 @@ from ray_nodes import RAY, kill_tree, node_environment, wait_until
 from reviewllm.failpoints import VARIABLE
 
 PROJECT = Path(__file__).resolve().parents[1]
-# As cluster/README.md recommends them, so that a node that is cut off is noticed after some six seconds.
+# Tighter than cluster/README.md recommends, so that a node that is cut off is noticed after some six seconds.
 HEALTH = {
     "RAY_health_check_initial_delay_ms": "1000",
     "RAY_health_check_period_ms": "1000",

@@ -21,9 +21,9 @@ mkdir -p "$folder"
 # A token of this job's own, in a file that only its user reads: an environment variable would travel through Slurm.
 "$python" -c 'import secrets; print(secrets.token_hex(32), end="")' > "$folder/token"
 export RAY_AUTH_MODE=token RAY_AUTH_TOKEN_PATH=$folder/token RAY_USAGE_STATS_ENABLED=0 PYTHONUNBUFFERED=1
-# A node that is cut off is noticed after 6 s, not 65; workers of a lost head end after 10 s, not 60.
-export RAY_health_check_initial_delay_ms=5000 RAY_health_check_period_ms=1000 RAY_health_check_timeout_ms=1000
-export RAY_health_check_failure_threshold=3 RAY_gcs_rpc_server_reconnect_timeout_s=10
+# A node that is cut off counts as dead after 4 x (2 + 4) s, not 65; workers of a lost head end after 10 s, not 60.
+export RAY_health_check_period_ms=2000 RAY_health_check_timeout_ms=4000 RAY_health_check_failure_threshold=4
+export RAY_gcs_rpc_server_reconnect_timeout_s=10
 
 steps=()  # process ids of the sruns that hold Ray's nodes
 driver=

@@ -8,7 +8,9 @@ predict.py   what a night will take
 staging.py   finished shards of a night that is not published yet
 compact.py   staged shards to files of a sensible size, sorted by user
 verify.py    is a night what it should be?
+budget.py    how many rows may fail
 publish.py   compacted, verified, put in place whole
+finish.py    what follows a publication, and what a killed run left
 monitor.py   the night while it runs: budget, progress, metrics
 run.py       one night from its work to its publication
 forget.py    remove a user from all nights

@@ -12,6 +12,7 @@ from itertools import chain
 import polars as pl
 
 from reviewllm.backfill.compact import PART_BYTES
+from reviewllm.backfill.finish import finish
 from reviewllm.backfill.forgotten import FORGOTTEN, forgotten_users, read_forgotten, user_hash, without_forgotten
 from reviewllm.backfill.night import (
     GENERATIONS_FOLDER,
@@ -21,7 +22,7 @@ from reviewllm.backfill.night import (
     published_nights,
     read_dead_letters,
 )
-from reviewllm.backfill.publish import finish, republish
+from reviewllm.backfill.publish import republish
 from reviewllm.place import Place
 from reviewllm.tables import GENERATIONS, SUPERSEDED
 

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import datetime
-import math
 from typing import TYPE_CHECKING
 
-from reviewllm.backfill.publish import budget_message
+from reviewllm.backfill.budget import budget_message, over_budget
 from reviewllm.cluster import cluster_address, ray_session
 from reviewllm.errors import BudgetError, ConfigError
 from reviewllm.metrics import BACKFILL, Gauges
@@ -17,9 +16,6 @@ if TYPE_CHECKING:
     from reviewllm.generation.pipeline import RunCounts
     from reviewllm.place import Place
     from reviewllm.progress import Step
-
-_ROWS_TO_JUDGE = 200
-_SIGMAS = 4.0
 
 
 class Monitor:
@@ -88,19 +84,3 @@ def tell_published(cluster: ClusterConfig, data: Place, manifest: Manifest) -> N
 def label_of(data: Place) -> str:
     """A place as a metric's label: the whole path, or the URI without its options."""
     return str(data.local or data.where)
-
-
-def over_budget(failed: int, done: int, rows: int, budget: float) -> bool:
-    """Whether a night of `rows` has failed, with `failed` of the `done` ones: for certain, or as good as.
-
-    As good as: after 200 rows the failures, less four times their own uncertainty (a Poisson count's, sqrt(failed)), are
-    over the budget's share of what was done.
-
-    >>> over_budget(11, 50, 100, 0.1), over_budget(10, 50, 100, 0.1)
-    (True, False)
-    >>> over_budget(100, 200, 1_000_000, 0.1)
-    True
-    """
-    if failed > budget * rows:
-        return True
-    return done >= _ROWS_TO_JUDGE and failed - _SIGMAS * math.sqrt(failed) > budget * done

@@ -10,11 +10,12 @@ from typing import Any, Literal, NamedTuple
 
 from pydantic import Field
 
+from reviewllm.backfill.finish import finish
 from reviewllm.backfill.forgotten import read_forgotten
 from reviewllm.backfill.monitor import Monitor
 from reviewllm.backfill.night import Manifest, Night, published_nights
 from reviewllm.backfill.predict import Prediction, PriceConfig, Speed, gpu_hours_of, mean_prompt_tokens, predict
-from reviewllm.backfill.publish import Publication, finish, publish
+from reviewllm.backfill.publish import Publication, publish
 from reviewllm.backfill.staging import drop_failed, staged_shards
 from reviewllm.backfill.work import Shard, Work, WorkConfig, find_work
 from reviewllm.config import StageConfig

@@ -14,8 +14,9 @@ import pyarrow as pa
 import pytest
 from conftest import day, example
 
+from reviewllm.backfill.finish import finish
 from reviewllm.backfill.night import Manifest, Night, published_nights
-from reviewllm.backfill.publish import Publication, finish, publish
+from reviewllm.backfill.publish import Publication, publish
 from reviewllm.backfill.work import Work, WorkConfig, find_work
 from reviewllm.failpoints import VARIABLE
 from reviewllm.generation.failures import EMPTY_OUTPUT

@@ -11,9 +11,9 @@ from s3_faults import Faults, faulty
 
 from reviewllm import s3
 from reviewllm.backfill import publish
+from reviewllm.backfill.finish import finish
 from reviewllm.backfill.lock import only_run
 from reviewllm.backfill.night import LOCK, published_files, read_manifest
-from reviewllm.backfill.publish import finish
 from reviewllm.backfill.verify import verify_night
 from reviewllm.errors import PublishError, StorageError
 from reviewllm.place import below

@@ -15,11 +15,11 @@ import pytest
 
 from reviewllm.backfill import ids, lock
 from reviewllm.backfill import publish as publish_module
+from reviewllm.backfill.finish import finish, recover
 from reviewllm.backfill.forget import finish_forgetting, forget_users
 from reviewllm.backfill.forgotten import FORGOTTEN, read_forgotten, user_hash
 from reviewllm.backfill.lock import only_run
 from reviewllm.backfill.night import LOCK, published_files, read_dead_letters, read_manifest
-from reviewllm.backfill.publish import finish, recover
 from reviewllm.backfill.staging import drop_failed, staged_shards
 from reviewllm.backfill.verify import verify_night
 from reviewllm.errors import BudgetError, InputError, PublishError, RaceError, StorageError

@@ -11,8 +11,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from reviewllm.backfill.finish import finish
 from reviewllm.backfill.night import Manifest
-from reviewllm.backfill.publish import Publication, finish, publish
+from reviewllm.backfill.publish import Publication, publish
 from reviewllm.generation.tasks import read_examples
 from reviewllm.tables import GENERATIONS
 from tests.backfill.conftest import DETAILS, FINGERPRINT, NIGHT, Nights, generation
