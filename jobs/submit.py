@@ -5,15 +5,18 @@
     python jobs/submit.py --address http://127.0.0.1:8265 -- report nightly --data /shared/run
 
 Reads the cluster's address from --address or RAY_API_SERVER_ADDRESS, and its token from RAY_AUTH_TOKEN_PATH or
-RAY_AUTH_TOKEN; sends this folder, less what .gitignore and .rayignore name. The same command a second time follows the job that
-runs, does nothing where it has succeeded, and tries again where it failed or was stopped.
+RAY_AUTH_TOKEN; sends what .rayignore lets through of this folder. The same command a second time follows the job that runs; a night
+that has succeeded is not run again, one that failed or was stopped is. Exit status 0: it succeeded (with --no-wait: it is
+submitted).
 """
 
 from __future__ import annotations
 
 import datetime
+import logging
 import sys
 from pathlib import Path
+from typing import Any
 
 from pydantic import Field
 
@@ -22,8 +25,8 @@ if __package__ in (None, ""):  # run as a file: `python jobs/submit.py`
 
 from jobs.entry import run
 from reviewllm.config import JobConfig, read_yaml
-from reviewllm.errors import SubmissionError
-from reviewllm.submission import Submitted, connect, follow, make_submission, submit
+from reviewllm.errors import ConfigError, SubmissionError
+from reviewllm.submission import Submitted, address_of, connect, follow, make_submission, submit
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -32,7 +35,10 @@ class SubmitJob(JobConfig):
     """Submit a job to a Ray cluster, and follow it. What comes after -- is the job and its flags."""
 
     address: str | None = Field(None, description="of the Jobs API, http://host:port; default RAY_API_SERVER_ADDRESS")
-    submission_id: str | None = Field(None, description="default: the job and its --date, else today, UTC")
+    submission_id: str | None = Field(
+        None, description="under which it succeeds once; default: of a backfill its night, of others a digest of the command"
+    )
+    python: str = Field("python", description="the interpreter on the cluster, by name or path")
     runtime_env: Path = Field(ROOT / "cluster" / "runtime_env.yaml", description="Ray's runtime environment, as YAML")
     wait: bool = Field(True, description="follow the job's log to its end")
 
@@ -44,30 +50,40 @@ def main(config: SubmitJob, words: list[str]) -> Submitted:
         ConfigError: as `make_submission` and `connect`.
         SubmissionError: the job failed or was stopped, or cannot be submitted.
     """
-    runtime_env = read_yaml(config.runtime_env)
-    if runtime_env.get("working_dir") in (None, "."):
-        runtime_env["working_dir"] = str(ROOT)
+    runtime_env = _runtime_env(config.runtime_env)
     now = datetime.datetime.now(datetime.UTC)
-    submission = make_submission(words, name=config.submission_id, runtime_env=runtime_env, now=now)
-    client = connect(config.address)
+    submission = make_submission(words, name=config.submission_id, python=config.python, runtime_env=runtime_env, now=now)
+    address = address_of(config.address)
+    client = connect(address)
     done = submit(client, submission)
-    print(
-        f"{done.name}: {'submitted' if done.is_new else f'was submitted before, {done.status}'}: {submission.command}",
-        flush=True,
-    )
+    what = "submitted" if done.is_new else f"was submitted before, {done.status}"
+    print(f"{done.name}: {what}, at {address}: {submission.command}", flush=True)
     if done.status == "SUCCEEDED":
         print("nothing to do: it has succeeded; to run it again, choose another --submission-id")
-    elif config.wait:
-        print("(Ctrl-C stops following; the job goes on)", flush=True)
+        return done
+    how = f"follow it with the same command, or: ray job logs --follow {done.name}; end it with: ray job stop {done.name}"
+    if not config.wait:
+        print(how)
+        return done
+    try:
         done = follow(client, done.name)
-    else:
-        print(
-            f"follow it with the same command, or: ray job logs --follow {done.name}; end it with: ray job stop {done.name}"
-        )
-    if done.status in ("FAILED", "STOPPED"):
+    except KeyboardInterrupt:
+        print(f"\n{done.name}: the job goes on; {how}", file=sys.stderr)
+        sys.exit(130)
+    if done.status != "SUCCEEDED":
         raise SubmissionError(f"{done.name}: {done.status}: {done.message}")
     print(f"{done.name}: {done.status}", flush=True)
     return done
+
+
+def _runtime_env(file: Path) -> dict[str, Any]:
+    try:
+        runtime_env = read_yaml(file)
+    except ConfigError as error:
+        raise ConfigError(str(error).replace("--config", "--runtime-env", 1)) from error
+    if runtime_env.get("working_dir") in (None, "."):
+        runtime_env["working_dir"] = str(ROOT)
+    return runtime_env
 
 
 def words_after(arguments: list[str]) -> tuple[list[str], list[str]]:
@@ -83,5 +99,6 @@ def words_after(arguments: list[str]) -> tuple[list[str], list[str]]:
 
 
 if __name__ == "__main__":
+    logging.getLogger("ray").setLevel(logging.WARNING)  # it tells of every file that it does not send
     flags, job = words_after(sys.argv[1:])
     run(lambda config: main(config, job), SubmitJob, flags)

@@ -1,35 +1,47 @@
 """Jobs through Ray's Jobs API, so that submitting the same night twice runs it once.
 
-A submission's id is the job and its night (`backfill-2026-11-21`). Where a job of that id runs, it is followed; where one has
-succeeded, nothing is done; after one that failed or was stopped the next try is `backfill-2026-11-21.2`.
+A backfill's submission id is its night, `backfill-2026-11-21`: where one runs, it is followed; where one has succeeded, nothing
+is done; after one that failed or was stopped the next try is `backfill-2026-11-21.2`. Other jobs have a digest of their
+command for a date: one that runs is followed, one that has ended is submitted again.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import datetime
+import hashlib
+import itertools
+import os
 import re
 import shlex
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
+from urllib.parse import urlsplit
 
-from reviewllm.config import read_yaml, without_keys
+from reviewllm.config import read_yaml
 from reviewllm.errors import ConfigError, SubmissionError
+from reviewllm.secrets import refuse_secrets
 
 JOBS = ("prepare", "train", "merge", "evaluate", "annotate", "backfill", "report", "demo")
-_OF_A_NIGHT = (["backfill"], ["backfill", "replay"])  # to which --date is added
-_LIVE = ("PENDING", "RUNNING")
-_SECRET_NAME = re.compile(r"secret|token|password|passwd|credential|api_?key|access_?key", re.IGNORECASE)
+LIVE = ("PENDING", "RUNNING")
+_NOT_THE_NIGHT = {"--plan", "--probe"}  # a backfill with these publishes nothing
+_PLACES = ("out", "data", "storage-path", "examples", "interactions", "adapter", "merged", "reviews", "items")
+_NAME = re.compile(r"[A-Za-z0-9][\w.-]{0,99}")
+_SECONDS_TO_ANSWER = 20.0
+_RECONNECTS, _PAUSE_S = 20, 3.0
 
 
 class Submission(NamedTuple):
-    """What is submitted: the id of its first try, the command, and the runtime environment."""
+    """What is submitted: the id of its first try, the command, the runtime environment, and whether one success is enough."""
 
     name: str
     command: str
     runtime_env: dict[str, Any]
+    once: bool
 
 
 class Submitted(NamedTuple):
@@ -42,148 +54,222 @@ class Submitted(NamedTuple):
 
 
 def make_submission(
-    words: Sequence[str], *, name: str | None, runtime_env: Mapping[str, Any], now: datetime.datetime
+    words: Sequence[str], *, name: str | None, python: str, runtime_env: Mapping[str, Any], now: datetime.datetime
 ) -> Submission:
     """Take a job and its flags apart, and put them together as a command.
 
     Args:
         words: the job's name and its flags, as after `jobs/`: backfill --out ...
-        name: the submission's id; None: the job's words, and its --date or else today, UTC.
+        name: the submission's id, under which it succeeds once; None: see above.
+        python: the interpreter, on the cluster.
         runtime_env: Ray's; what it holds can be read by everybody who can list jobs.
         now: with its time zone.
 
     Raises:
-        ConfigError: there is no such job, or a secret would be seen in the list of jobs.
+        ConfigError: there is no such job; a path of it is the cluster's copy of this folder, and so on one node only; or a
+            secret would be seen in the list of jobs.
     """
-    job = words[0] if words else ""
+    job, *flags = words or [""]
     if job not in JOBS:
         raise ConfigError(f"{job or '(nothing)'}: is no job; expected one of {', '.join(JOBS)} after --, and its flags")
-    _refuse_secrets(words, runtime_env)
-    command, flags = [job], list(words[1:])
-    if flags and not flags[0].startswith("-"):
-        command.append(flags.pop(0))
-    date = _date_of(flags)
-    if date is None:
+    if "--help" in flags:
+        raise ConfigError(f"--help is not submitted; run: python jobs/{job}.py --help")
+    refuse_secrets(words, "the command")
+    refuse_secrets(runtime_env, "--runtime-env")
+    _refuse_own_folders(job, flags)
+    command = [job, flags.pop(0)] if flags and not flags[0].startswith("-") else [job]
+    nightly = command == ["backfill"] and not any(flag.partition("=")[0] in _NOT_THE_NIGHT for flag in flags)
+    date = _option(flags, "date")
+    if nightly and date is None:  # a job that waits until after midnight is still this night's
         date = now.astimezone(datetime.UTC).date().isoformat()
-        if command in _OF_A_NIGHT:  # a job that waits until after midnight is still this night's
-            flags += ["--date", date]
-    entrypoint = shlex.join(["python", f"jobs/{job}.py", *command[1:], *flags])
-    return Submission(name or "-".join([*command, date]), entrypoint, dict(runtime_env))
+        flags += ["--date", date]
+    entrypoint = shlex.join([python, f"jobs/{job}.py", *command[1:], *flags])
+    if name is None:
+        name = f"backfill-{_day(date)}" if nightly else f"{job}-{hashlib.sha256(entrypoint.encode()).hexdigest()[:8]}"
+        return Submission(name, entrypoint, dict(runtime_env), once=nightly)
+    if not _NAME.fullmatch(name):
+        raise ConfigError(f"--submission-id {name!r}: expected letters, digits, '.', '_' and '-', 100 at most")
+    return Submission(name, entrypoint, dict(runtime_env), once=True)
 
 
-def _date_of(flags: Sequence[str]) -> str | None:
-    for number, flag in enumerate(flags):
-        if flag == "--date" and number + 1 < len(flags):
-            return flags[number + 1]
-        if flag.startswith("--date="):
-            return flag.partition("=")[2]
-    for number, flag in enumerate(flags):
-        file = flags[number + 1] if flag == "--config" and number + 1 < len(flags) else flag.removeprefix("--config=")
-        if flag.startswith("--config") and file != flag and (date := read_yaml(Path(file)).get("date")):
-            return str(date)
-    return None
+def _day(date: object) -> str:
+    try:
+        return datetime.date.fromisoformat(str(date)).isoformat()
+    except ValueError:
+        raise ConfigError(f"--date {date!r}: expected YYYY-MM-DD") from None
 
 
-def _refuse_secrets(words: Sequence[str], runtime_env: Mapping[str, Any]) -> None:
-    for before, word in zip(["", *words], words, strict=False):
-        if re.search(r"://[^/]*@", word) or without_keys(word) != word or "secret_key=" in word.lower():
-            flag = word.partition("=")[0] if word.startswith("--") else before
-            raise ConfigError(
-                f"{flag}: holds credentials, and everybody who can list jobs would see them; set them in the environment of "
-                "the cluster's nodes"
-            )
-    for name in runtime_env.get("env_vars") or {}:
-        if _SECRET_NAME.search(name):
-            raise ConfigError(
-                f"--runtime-env: env_vars.{name}: everybody who can list jobs would see it; set it in the environment of the "
-                "cluster's nodes"
-            )
+def _option(flags: Sequence[str], name: str) -> Any:
+    """An option's value as the job will take it: the last flag, else what the file of --config has; None: neither."""
+    given = [*flags, ""]
+    found = None
+    for flag, following in itertools.pairwise(given):
+        if flag == f"--{name}":
+            found = following
+        elif flag.startswith(f"--{name}="):
+            found = flag.partition("=")[2]
+    if found is not None or name == "config":
+        return found
+    file = _option(flags, "config")
+    if file is None:
+        return None
+    if not Path(file).is_file():
+        raise ConfigError(f"--config {file}: is not there; it is read here for its paths and its date, so have it here too")
+    return read_yaml(Path(file)).get(name.replace("-", "_"))
 
 
-def connect(address: str | None) -> Any:
+def _refuse_own_folders(job: str, flags: Sequence[str]) -> None:
+    given = {name: value for name in _PLACES if (value := _option(flags, name)) is not None}
+    for name, value in given.items():
+        for path in value if isinstance(value, list) else [value]:
+            if "://" not in str(path) and not str(path).startswith("/"):
+                raise ConfigError(
+                    f"--{name} {path}: a job that was submitted runs in a copy of this folder, on one node; name a path from / "
+                    "on storage that all nodes see, or a URI"
+                )
+    if job != "merge" and not given.keys() & ({"out", "data"} if job == "report" else {"out"}):
+        raise ConfigError(
+            "--out: is missing; a job that was submitted runs in a copy of this folder, on one node: name a path from / on "
+            "storage that all nodes see"
+        )
+
+
+def address_of(given: str | None) -> str:
+    """The address of the Jobs API: what was given, else RAY_API_SERVER_ADDRESS, else RAY_ADDRESS where it is a URL.
+
+    Raises:
+        ConfigError: there is none, or it is no URL of a server.
+    """
+    ray_address = os.environ.get("RAY_ADDRESS", "")
+    address = given or os.environ.get("RAY_API_SERVER_ADDRESS") or (ray_address if "://" in ray_address else None)
+    if address is None:
+        raise ConfigError("--address: is missing, and so is RAY_API_SERVER_ADDRESS; expected http://<head>:8265")
+    parts = urlsplit(address)
+    if parts.scheme not in ("http", "https") or not parts.hostname or "@" in parts.netloc:
+        raise ConfigError("--address: expected http://<head>:8265 or https://..., without a user and a password")
+    return address.rstrip("/")
+
+
+def connect(address: str) -> Any:
     """A client of the Jobs API; its token comes from RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH.
 
-    Args:
-        address: http://host:port; None: RAY_API_SERVER_ADDRESS, or RAY_ADDRESS where it is such a URL.
-
     Raises:
-        ConfigError: nothing answers there, or the token is refused.
+        ConfigError: no Jobs API answers there, or the token is refused.
     """
+    import ray.exceptions
+    import requests
     from ray.job_submission import JobSubmissionClient
 
-    with _errors(address):
-        return JobSubmissionClient(address)
-
-
-def submit(client: Any, submission: Submission) -> Submitted:
-    """Submit, unless a try of this submission runs or has succeeded; returns that try or the new one.
-
-    Raises:
-        SubmissionError: a try of this id runs or has succeeded with another command, or Ray refuses this one.
-    """
-    with _errors(None):
-        tries = {job.submission_id: job for job in client.list_jobs() if job.submission_id}
-    name = submission.name
-    for number in range(1, len(tries) + 2):
-        name = submission.name if number == 1 else f"{submission.name}.{number}"
-        job = tries.get(name)
-        if job is None:
-            break
-        if job.status not in (*_LIVE, "SUCCEEDED"):
-            continue
-        if job.entrypoint != submission.command:
-            raise SubmissionError(
-                f"{name}: {job.status.value.lower()} with another command ({job.entrypoint}); choose another --submission-id"
-            )
-        return Submitted(name, str(job.status.value), job.message or "", False)
-    with _errors(None):
-        try:
-            client.submit_job(entrypoint=submission.command, submission_id=name, runtime_env=submission.runtime_env)
-        except RuntimeError:
-            if name not in {job.submission_id for job in client.list_jobs()}:
-                raise
-            return status(client, name)  # another submission of the same was a moment faster
-        return status(client, name)._replace(is_new=True)
-
-
-def status(client: Any, name: str) -> Submitted:
-    """How a try stands."""
-    with _errors(None):
-        job = client.get_job_info(name)
-    return Submitted(name, str(job.status.value), job.message or "", False)
-
-
-def follow(client: Any, name: str) -> Submitted:
-    """Print a try's log as it grows, until it has ended; returns how it stands then.
-
-    Raises:
-        SubmissionError: the connection was lost; the job goes on.
-    """
-
-    async def tail() -> None:
-        async for lines in client.tail_job_logs(name):
-            print(lines, end="", flush=True)
-
-    with _errors(None):
-        asyncio.run(tail())
-    return status(client, name)
+    try:
+        requests.get(f"{address}/api/version", timeout=_SECONDS_TO_ANSWER)  # the client itself waits for ever
+        with _without("RAY_ADDRESS", "RAY_API_SERVER_ADDRESS"):  # which it would take instead of the address
+            return JobSubmissionClient(address)
+    except ray.exceptions.AuthenticationError as error:
+        raise ConfigError(
+            f"--address {address}: the cluster refuses the token, or there is none: {_first_line(error)}; set "
+            "RAY_AUTH_MODE=token and RAY_AUTH_TOKEN_PATH (or RAY_AUTH_TOKEN) as on the cluster"
+        ) from error
+    except (ConnectionError, requests.RequestException, RuntimeError, KeyError, ValueError, AssertionError) as error:
+        raise ConfigError(
+            f"--address {address}: no Jobs API of Ray answers there: {_first_line(error)}; is the head's dashboard on, and its "
+            "port forwarded?"
+        ) from error
 
 
 @contextmanager
-def _errors(address: str | None) -> Iterator[None]:
+def _without(*names: str) -> Iterator[None]:
+    hidden = {name: os.environ.pop(name) for name in names if name in os.environ}
+    try:
+        yield
+    finally:
+        os.environ.update(hidden)
+
+
+def submit(client: Any, submission: Submission) -> Submitted:
+    """Submit, unless a try of this submission runs, or has succeeded where once is enough; returns that try or the new one.
+
+    Raises:
+        SubmissionError: such a try has another command, or Ray refuses this one.
+    """
+    for last in (False, True):
+        with _errors("cannot be submitted"):
+            tries = {job.submission_id: job for job in client.list_jobs() if job.submission_id}
+        name = submission.name
+        for number in range(1, len(tries) + 2):
+            name = submission.name if number == 1 else f"{submission.name}.{number}"
+            job = tries.get(name)
+            if job is None:
+                break
+            if job.status in LIVE or (submission.once and job.status == "SUCCEEDED"):
+                _compare(name, job, submission)
+                return Submitted(name, str(job.status.value), job.message or "", is_new=False)
+        with _errors("cannot be submitted"):
+            try:
+                client.submit_job(entrypoint=submission.command, submission_id=name, runtime_env=submission.runtime_env)
+            except RuntimeError:
+                if last or name not in {job.submission_id for job in client.list_jobs()}:
+                    raise
+                continue  # another submission of the same was a moment faster
+            return status(client, name)._replace(is_new=True)
+    raise AssertionError  # the second round returns or raises
+
+
+def _compare(name: str, job: Any, submission: Submission) -> None:
+    if job.entrypoint != submission.command:
+        state = "runs" if job.status in LIVE else "has succeeded"
+        raise SubmissionError(f"{name}: {state} with another command ({job.entrypoint}); choose another --submission-id")
+
+
+def status(client: Any, name: str) -> Submitted:
+    """How a try stands; of a failure's message the part without the log."""
+    with _errors(f"{name}: cannot be asked for"):
+        job = client.get_job_info(name)
+    message = (job.message or "").partition(" last available logs")[0].rstrip(",. ")
+    return Submitted(name, str(job.status.value), message, is_new=False)
+
+
+def follow(client: Any, name: str) -> Submitted:
+    """Print a try's log as it grows, until it has ended; returns how it stands then. A connection that is lost is made again.
+
+    Raises:
+        SubmissionError: it cannot be made again; the job goes on.
+    """
     import aiohttp
+    import requests
+
+    printed = 0
+
+    async def tail() -> None:
+        nonlocal printed
+        seen = 0  # a log is sent from its beginning
+        async for text in client.tail_job_logs(name):
+            print(text[max(0, printed - seen) :], end="", flush=True)
+            seen += len(text)
+            printed = max(printed, seen)
+
+    for _ in range(_RECONNECTS):
+        with contextlib.suppress(RuntimeError, ConnectionError, aiohttp.ClientError, requests.RequestException):
+            asyncio.run(tail())
+            now = status(client, name)
+            if now.status not in LIVE:
+                return now
+        time.sleep(_PAUSE_S)
+    raise SubmissionError(
+        f"{name}: the connection to the cluster was lost; the job goes on, and the same command follows it"
+    )
+
+
+@contextmanager
+def _errors(what: str) -> Iterator[None]:
     import ray.exceptions
     import requests
 
     try:
         yield
-    except ray.exceptions.AuthenticationError as error:
-        raise ConfigError(
-            f"the cluster refuses the token: {str(error).splitlines()[0]}; set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN_PATH (or "
-            "RAY_AUTH_TOKEN) as on the cluster"
-        ) from error
-    except ConnectionError as error:
-        where = address or "RAY_API_SERVER_ADDRESS"
-        raise ConfigError(f"--address {where}: no Jobs API answers there: {error}") from error
-    except (RuntimeError, ValueError, aiohttp.ClientError, requests.RequestException) as error:
-        raise SubmissionError(f"Ray's Jobs API: {str(error).splitlines()[0]}; a job that was submitted goes on") from error
+    except (RuntimeError, ValueError, ConnectionError, requests.RequestException, ray.exceptions.RayError) as error:
+        raise SubmissionError(f"{what}: {_first_line(error)}") from error
+
+
+def _first_line(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__
