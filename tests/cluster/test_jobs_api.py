@@ -93,7 +93,7 @@ def test_night_is_submitted_followed_and_not_run_twice(
     assert "nothing to do: it has succeeded" in again.stdout
     other = outside.submit(*night(trial), "--limit", "3")
     assert other.returncode == 2
-    assert f"SubmissionError: backfill-{NIGHT}: succeeded with another command" in other.stderr
+    assert f"SubmissionError: backfill-{NIGHT}: has succeeded with another command" in other.stderr
 
 
 def test_night_that_is_stopped_is_gone_on_with_by_the_same_command(
@@ -144,10 +144,12 @@ def test_nobody_is_let_in_without_the_token(cluster: RayMachines, outside: Outsi
         assert "oken" in refused.stderr, refused.stderr  # it says what is wrong
 
     wrong = outside.run(
-        sys.executable, "jobs/submit.py", "--", "demo", RAY_AUTH_TOKEN=secrets.token_hex(32), RAY_AUTH_TOKEN_PATH=""
+        *(sys.executable, "jobs/submit.py", "--", "demo", "--out", "/x"),
+        RAY_AUTH_TOKEN=secrets.token_hex(32),
+        RAY_AUTH_TOKEN_PATH="",
     )
     assert wrong.returncode == 2
-    assert "ConfigError: the cluster refuses the token" in wrong.stderr
+    assert f"ConfigError: --address {outside.api}: the cluster refuses the token" in wrong.stderr
 
 
 def test_no_secret_is_in_the_list_of_jobs_or_in_any_log(cluster: RayMachines, outside: Outside) -> None:
