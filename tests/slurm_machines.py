@@ -44,20 +44,24 @@ ReturnToService=2
 KillWait=10
 InactiveLimit=0
 SlurmdParameters=config_overrides
-PartitionName=small Nodes=ALL Default=YES MaxTime=INFINITE State=UP
 """
 
 
 class Slurm:
-    """A cluster of so many nodes of two CPUs and one GPU (for Slurm; there is no device), in the partition `small`."""
+    """Nodes of two CPUs; those in the partition `gpu` have a GPU each (for Slurm: there is no device), those in `cpu` none."""
 
-    def __init__(self, folder: Path, address: str, machines: list[Machine]) -> None:
+    def __init__(self, folder: Path, address: str, machines: list[Machine], *, with_gpu: int) -> None:
         self._folder, self.machines = folder, machines
         config = _CONFIG.format(host=os.uname().nodename, address=address, folder=folder)
-        for machine in machines:
-            config += f"NodeName={machine.name} NodeAddr={machine.address} Port=17001 CPUs=2 RealMemory=4000 Gres=gpu:1\n"
+        partitions = {"gpu": machines[:with_gpu], "cpu": machines[with_gpu:]}
+        for partition, those in partitions.items():
+            gres = " Gres=gpu:1" if partition == "gpu" else ""
+            for machine in those:
+                config += f"NodeName={machine.name} NodeAddr={machine.address} Port=17001 CPUs=2 RealMemory=4000{gres}\n"
+            config += f"PartitionName={partition} Nodes={','.join(one.name for one in those)} State=UP\n"
         (folder / "slurm.conf").write_text(config)
-        (folder / "gres.conf").write_text("Name=gpu File=/dev/null\n")
+        gpus = ",".join(machine.name for machine in partitions["gpu"])
+        (folder / "gres.conf").write_text(f"NodeName={gpus} Name=gpu File=/dev/null\n")
         self.environment = {**os.environ, "SLURM_CONF": str(folder / "slurm.conf")}
         self._started: list[psutil.Popen] = []
 
@@ -87,9 +91,9 @@ class Slurm:
         assert not check or done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
-    def submit(self, script: str, log: Path, *size: str, flags: list[str]) -> str:
+    def submit(self, script: str, log: Path, *size: str, flags: list[str], partition: str = "gpu") -> str:
         """sbatch of a shipped script in a size for these nodes; returns the job's id."""
-        options = ["--parsable", "--partition=small", "--cpus-per-task=2", f"--output={log}", *size]
+        options = ["--parsable", f"--partition={partition}", "--cpus-per-task=2", f"--output={log}", *size]
         return self.run("sbatch", *options, script, *flags).strip()
 
     def job(self, name: str) -> dict[str, str]:
@@ -128,10 +132,11 @@ def lacking_tools() -> list[str]:
 
 
 @contextmanager
-def slurm_machines(folder: Path, *, nodes: int) -> Iterator[Slurm]:
+def slurm_machines(folder: Path, *, with_gpu: int, without: int) -> Iterator[Slurm]:
     """A network with Slurm on it, both removed at the end."""
     with network(folder) as net:
-        slurm = Slurm(folder, net.bridge_address, [net.add() for _ in range(nodes)])
+        machines = [net.add() for _ in range(with_gpu + without)]
+        slurm = Slurm(folder, net.bridge_address, machines, with_gpu=with_gpu)
         try:
             slurm.start()
             yield slurm

@@ -30,11 +30,11 @@ BACKFILL, TRAIN = str(SCRIPTS / "backfill.sbatch"), str(SCRIPTS / "train.sbatch"
 
 @pytest.fixture(scope="module")
 def slurm(namespaces: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Slurm]:
-    """Slurm on three machines."""
+    """Slurm on three machines with a GPU each, and two without."""
     if lacking := lacking_tools():
         pytest.skip(f"needs Slurm (Debian: slurmctld slurmd slurm-client munge); not there: {', '.join(lacking)}")
     folder = tmp_path_factory.mktemp("slurm")
-    with slurm_machines(folder, nodes=3) as running:
+    with slurm_machines(folder, with_gpu=3, without=2) as running:
         yield running
 
 
@@ -157,6 +157,7 @@ def test_training_is_requeued_in_mid_run_and_goes_on(slurm: Slurm, made: Path, t
         "--nodes=2",
         "--gpus-per-node=0",
         f"--export=ALL,REVIEWLLM_LINGER_S=1,REVIEWLLM_LOGS={tmp_path / 'ray'}",
+        partition="cpu",
         flags=flags,
     )
     checkpoints = out / "checkpoints" / "adapter"
@@ -180,7 +181,8 @@ def test_scrontab_submits_the_night_with_its_date(slurm: Slurm, tmp_path: Path) 
     assert schedule == ["0", "1", "*", "*", "*"]
     command = command.replace("/shared/reviewllm", str(PROJECT)).replace("/shared/run", str(tmp_path))
     command = command.replace(
-        "sbatch ", f"sbatch --parsable --hold --nodes=2 --gpus-per-node=1 --cpus-per-task=2 --output={tmp_path}/log "
+        "sbatch ",
+        f"sbatch --parsable --hold --partition=gpu --nodes=2 --gpus-per-node=1 --cpus-per-task=2 --output={tmp_path}/log ",
     )
     job = slurm.run("sh", "-c", command).strip()
     try:
