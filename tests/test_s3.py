@@ -176,6 +176,7 @@ def test_s3_content_of_a_wrong_type_leaves_what_was_there(bad: tuple[Place, Faul
     assert place.read("a") == b"earlier"
 
 
+@pytest.mark.slow
 def test_s3_a_silent_or_closed_port_ends_with_an_error(short_patience: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(s3, "RETRIES", 1)
     with silent_port() as port:

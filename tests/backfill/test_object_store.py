@@ -57,6 +57,7 @@ def readable(reader: Nights) -> list[str]:
     return [name for file in files for name in reader.data.read_table(file, GENERATIONS)["example_id"].to_pylist()]
 
 
+@pytest.mark.slow
 def test_publish_that_loses_its_store_at_any_write_shows_all_or_nothing_and_is_exact_in_the_end(
     impatient: tuple[Nights, Nights, Faults],
 ) -> None:

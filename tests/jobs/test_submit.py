@@ -21,6 +21,8 @@ from conftest import entry, example, free_port
 
 from reviewllm.tables import EXAMPLES, GENERATIONS, read_table, write_table
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[2]
 BIN = Path(sys.executable).parent
 
