@@ -1,6 +1,6 @@
 """Rows per second of 1 to 16 engines on three Ray nodes, against the sum of what the engines could do by themselves.
 
-    .venv/bin/python benchmarks/actors.py --json out/bench-actors.json      about 12 minutes on 2 idle cores
+    .venv/bin/python benchmarks/actors.py --json out/bench-actors.json      about 7 minutes on 2 idle cores
     .venv/bin/python benchmarks/actors.py --engines 2 --seconds 10          a smoke test
 
 The engine answers by a rule, each row after a set delay, so many rows at once: its own rate is their quotient, and what a GPU
@@ -47,7 +47,7 @@ class ActorsBenchmark(JobConfig):
     nodes: int = Field(3, ge=1, description="Ray nodes beside the head")
     rows_at_once: int = Field(8, ge=1, description="rows that an engine has under way")
     delay_s: float = Field(1.0, gt=0, description="seconds that a row takes")
-    seconds: float = Field(60, gt=0, description="length of a night, at the engines' own rates")
+    seconds: float = Field(40, gt=0, description="length of a night, at the engines' own rates")
     repetitions: int = Field(1, ge=1, description="nights of each number")
     json_file: Path | None = Field(None, alias="json", description="file for the figures")
 

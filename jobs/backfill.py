@@ -24,7 +24,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BeforeValidator, Field, StringConstraints
+from pydantic import Field, StringConstraints
 
 if __package__ in (None, ""):  # run as a file: `python jobs/backfill.py`
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -49,7 +49,7 @@ from reviewllm.backfill.run import (
 from reviewllm.backfill.verify import verify_night
 from reviewllm.backfill.work import Shard, Work, WorkConfig
 from reviewllm.cluster import ClusterConfig, ray_session
-from reviewllm.config import Day, JobConfig, part, save
+from reviewllm.config import Day, JobConfig, Where, part, save
 from reviewllm.errors import ConfigError, PublishError
 from reviewllm.fetch import fetch_folder
 from reviewllm.generation.config import GenerationConfig
@@ -60,8 +60,6 @@ from reviewllm.progress import Step, step
 from reviewllm.prompts.renderer import PromptConfig
 from reviewllm.sft.adapter import merge_adapter, model_digest
 from reviewllm.summary import record_step
-
-Where = Annotated[str, BeforeValidator(str)]
 
 
 class DataConfig(JobConfig):

@@ -13,15 +13,14 @@ from __future__ import annotations
 import shutil
 import sys
 from pathlib import Path
-from typing import Annotated
 
-from pydantic import BeforeValidator, Field
+from pydantic import Field
 
 if __package__ in (None, ""):  # run as a file: `python jobs/prepare.py`
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from jobs.entry import run
-from reviewllm.config import JobConfig, part, save
+from reviewllm.config import JobConfig, Where, part, save
 from reviewllm.errors import ConfigError
 from reviewllm.examples.build import ExamplesCounts, build_examples
 from reviewllm.examples.protocol import ExamplesConfig, Quota
@@ -34,9 +33,6 @@ from reviewllm.sources.shop import ShopConfig, write_shop
 from reviewllm.summary import SUMMARY, record_step
 
 _MOST_LINES = 5  # categories that are named one by one on the screen
-
-
-Where = Annotated[str, BeforeValidator(str)]
 
 
 class PrepareJob(JobConfig, ShopConfig, ExamplesConfig):

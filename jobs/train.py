@@ -19,16 +19,16 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-from pydantic import BeforeValidator, Field
+from pydantic import Field
 
 if __package__ in (None, ""):  # run as a file: `python jobs/train.py`
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from jobs.entry import run
 from reviewllm.cluster import ClusterConfig, ray_session
-from reviewllm.config import JobConfig, part, save
+from reviewllm.config import JobConfig, Where, part, save
 from reviewllm.fetch import check_folder_writable, local_copies, put_folder
 from reviewllm.place import below
 from reviewllm.progress import Step, step
@@ -47,8 +47,6 @@ from reviewllm.sft.monitor import TrainingMonitor, monitoring
 from reviewllm.sft.samples import SampleFile, write_samples
 from reviewllm.sft.tracking import Tracker, TrackingConfig, tracking
 from reviewllm.summary import record_step
-
-Where = Annotated[str, BeforeValidator(str)]
 
 
 class TrainJob(JobConfig, ClusterConfig, PromptConfig, SFTConfig, TrainingConfig, TrackingConfig):

@@ -47,6 +47,8 @@ def _iso_day(value: object) -> object:
 
 Day = Annotated[datetime.date, BeforeValidator(_iso_day)]  # no count of seconds, which a date is for pydantic too
 
+Where = Annotated[str, BeforeValidator(str)]  # a path or a URI
+
 Job = TypeVar("Job", bound=JobConfig)
 Stage = TypeVar("Stage", bound=StageConfig)
 

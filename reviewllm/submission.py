@@ -247,10 +247,16 @@ def follow(client: Any, name: str) -> Submitted:
             seen += len(text)
             printed = max(printed, seen)
 
-    for _ in range(_RECONNECTS):
+    failures = 0
+    while failures < _RECONNECTS:
         with contextlib.suppress(RuntimeError, ConnectionError, aiohttp.ClientError, requests.RequestException):
             asyncio.run(tail())
+        try:
             now = status(client, name)
+        except SubmissionError:
+            failures += 1
+        else:
+            failures = 0  # a log's connection may be closed many times in a night
             if now.status not in LIVE:
                 return now
         time.sleep(_PAUSE_S)

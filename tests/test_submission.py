@@ -6,15 +6,18 @@ import datetime as dt
 import re
 import shutil
 import zipfile
+from collections.abc import AsyncIterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from conftest import free_port
 from ray._private.runtime_env.packaging import create_package
+from ray.job_submission import JobStatus
 
-from reviewllm.errors import ConfigError
-from reviewllm.submission import JOBS, Submission, address_of, connect, make_submission
+from reviewllm.errors import ConfigError, SubmissionError
+from reviewllm.submission import JOBS, Submission, address_of, connect, follow, make_submission
 
 NOW = dt.datetime(2026, 11, 22, 0, 30, tzinfo=dt.timezone(dt.timedelta(hours=1)))  # the 21st in UTC
 PROJECT = Path(__file__).resolve().parents[1]
@@ -130,6 +133,42 @@ def test_connect_to_something_else_is_a_clear_error(monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("RAY_API_SERVER_ADDRESS", "http://127.0.0.1:1")
     with pytest.raises(ConfigError, match=rf"--address {address}: no Jobs API of Ray answers there"):
         connect(address)
+
+
+class ClosingLog:
+    """The client's side of a cluster whose log connection is cut after every line, and that is out of reach now and then."""
+
+    def __init__(self, lines: list[str], *, reachable: int) -> None:
+        self._lines, self._reachable, self._asked = lines, reachable, 0
+
+    async def tail_job_logs(self, name: str) -> AsyncIterator[str]:
+        for line in self._lines[: self._asked + 1]:
+            yield line
+        raise RuntimeError("closed")
+
+    def get_job_info(self, name: str) -> Any:
+        self._asked += 1
+        if self._asked > self._reachable:
+            raise ConnectionError("out of reach")
+        if self._asked % 2:
+            raise RuntimeError("Request failed with status code 502")
+        done = self._asked >= len(self._lines)
+        return SimpleNamespace(status=JobStatus.SUCCEEDED if done else JobStatus.RUNNING, message="")
+
+
+def test_follow_goes_on_where_its_connection_is_closed_again_and_again(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("reviewllm.submission._PAUSE_S", 0.0)
+    lines = [f"line {number}\n" for number in range(60)]
+    assert follow(ClosingLog(lines, reachable=1000), "x").status == "SUCCEEDED"
+    assert capsys.readouterr().out == "".join(lines)
+
+
+def test_follow_gives_up_a_cluster_that_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("reviewllm.submission._PAUSE_S", 0.0)
+    with pytest.raises(SubmissionError, match="x: the connection to the cluster was lost; the job goes on"):
+        follow(ClosingLog(["line\n"] * 60, reachable=4), "x")
 
 
 def test_working_directory_is_small_and_has_no_keys(tmp_path: Path) -> None:
