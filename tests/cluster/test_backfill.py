@@ -16,7 +16,8 @@ from ray_nodes import kill_tree, wait_until
 
 pytestmark = pytest.mark.cluster
 
-TWO_ENGINES = ["--num-engines", "2", "--shards-in-flight", "1"]
+# An engine takes more than half of a worker's two CPUs: Ray may not put both on one, however the small actors lie.
+TWO_ENGINES = ["--num-engines", "2", "--cpus-per-engine", "1.25", "--shards-in-flight", "1"]
 ENGINE, SCORER = "ShardGenerator", "ShardScorer"
 
 
