@@ -5,7 +5,8 @@
     ├── InputError                 something that the user handed in cannot be used
     │   ├── SourceError            a raw file is truncated, corrupt or of no known format
     │   ├── RejectedBudgetError    more rows were rejected than --max-rejected-fraction allows
-    │   └── SchemaError            a table lacks a column, or has one of the wrong type or with nulls
+    │   ├── SchemaError            a table lacks a column, or has one of the wrong type or with nulls
+    │   └── AttributesError        a text of product attributes is no flat JSON object
     ├── LeakageError               a target, a reference or an evaluation user is where it must not be
     ├── PromptError                a prompt cannot be rendered within its token budget
     ├── TrainingError              training cannot start or has to stop
@@ -46,6 +47,10 @@ class RejectedBudgetError(InputError):
 
 class SchemaError(InputError):
     """A table lacks a column, or has one of the wrong type or with nulls where none may be."""
+
+
+class AttributesError(InputError):
+    """A text of product attributes is no flat JSON object of names and values."""
 
 
 class LeakageError(ReviewLLMError):

@@ -1,0 +1,216 @@
+"""Whatever a source says about an item -> flat attributes in one spelling, and what happened on the way."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+from reviewllm.attributes.leaves import LONGEST_FACT, embedded, facts, is_like_json, is_like_quantity, measure_in, one_line
+from reviewllm.attributes.names import CONTAINERS, aliased, canonical_name, is_identifier, joined_name
+from reviewllm.attributes.salience import FREE_TEXT, by_salience
+from reviewllm.attributes.serialise import value_text
+from reviewllm.attributes.units import equal_quantity, same_quantity
+from reviewllm.attributes.values import MAX_NAMES, Attributes, Quantity, Simple, Value, measure, quantity_of
+
+MAX_VALUES = 100  # of one attribute
+MAX_TEXT = 10_000  # characters of one text
+_MAX_DEPTH = 12  # specifications nest three deep
+_EXACT = 1e15  # beyond it neighbouring whole numbers are one floating-point number
+
+# What happened, as `Normalised.counts` and the screen name it.
+CONFLICT = "attributes of different values, all kept"
+NOT_JSON = "texts like JSON that are none, kept as text"
+UNKNOWN_UNIT = "texts like quantities of no known unit, kept as text"
+TOO_DEEP = "values nested too deep, left out"
+TOO_MANY_NAMES = f"attributes beyond the {MAX_NAMES} most salient, left out"
+TOO_MANY_VALUES = f"values beyond the first {MAX_VALUES} of an attribute, left out"
+TOO_LONG = f"texts cut at {MAX_TEXT:,} characters"
+NO_NAME = "values without a name, left out"
+NO_VALUE = "values that JSON cannot hold, left out"
+NO_OBJECT = "cells that are no object, kept as 'attributes'"
+
+_UNNAMED = "attributes"
+_LABELS = ("name", "key", "attribute", "label")
+_A_MASS = Quantity(1, 1, "kg")
+
+
+class Normalised(NamedTuple):
+    """Attributes as `values` describes them, in the order of the source; `counts` by what happened."""
+
+    attributes: Attributes
+    counts: Counter[str]
+
+
+def normalise(raw: object) -> Normalised:
+    """Make flat attributes of any value, as it was read from JSON; never raises, and leaves its own result as it is.
+
+    Members of nested objects get joined names ('dimensions_width'), save those of `names.CONTAINERS`, which stand at the
+    top. Texts become numbers, yes or no, or quantities where they are nothing else, and objects or lists where they are
+    JSON or Python's writing of it. `features`, `description` and `categories` are lists of texts. Markup is not read;
+    `reviewllm.sources.text.clean` removes it.
+
+    >>> normalise({"details": {"Item Weight": "1.5 Pounds", "Waterproof": "Yes"}, "Colour": ["Red"]}).attributes
+    {'weight': {'value': 1.5, 'unit': 'lb'}, 'waterproof': True, 'color': 'Red'}
+    """
+    reader = _Reader()
+    if isinstance(raw, str):
+        raw = _read(raw)
+    if isinstance(raw, Mapping):
+        reader.members("", raw, 0)
+    elif raw is not None:
+        reader.counts[NO_OBJECT] += 1
+        reader.member("", _UNNAMED, raw, 0)
+    return Normalised(reader.attributes(), reader.counts)
+
+
+def _read(text: str) -> object:
+    read = embedded(text)
+    return text if read is None else read
+
+
+class _Reader:
+    """Collects the values of every name: a list for each place of the source that has the name."""
+
+    def __init__(self) -> None:
+        self.counts: Counter[str] = Counter()
+        self.found: dict[str, list[list[Simple]]] = {}
+
+    def attributes(self) -> Attributes:
+        """What was found, each attribute with one value or a list of them."""
+        joined = {name: self._join(name, places) for name, places in self.found.items()}
+        if len(joined) > MAX_NAMES:
+            self.counts[TOO_MANY_NAMES] += len(joined) - MAX_NAMES
+            kept = set(by_salience(joined)[:MAX_NAMES])
+            joined = {name: value for name, value in joined.items() if name in kept}
+        return joined
+
+    def members(self, outer: str, members: Mapping[Any, Any], depth: int) -> None:
+        """Take in an object; `outer` is the name of the object it stands in."""
+        for key, value in members.items():
+            self.member(outer, key, value, depth)
+
+    def member(self, outer: str, key: object, value: object, depth: int) -> None:
+        """Take in one member of an object."""
+        name, bare, unit = canonical_name(key if isinstance(key, str) else str(key))
+        if not name:
+            self.counts[NO_NAME] += 1
+            return
+        full = joined_name(outer, name)
+        values = list(self._simple(value, full, outer if name in CONTAINERS else full, depth + 1))
+        if unit and bare and values and all(_is_number(one) for one in values):
+            full = joined_name(outer, bare)
+            values = [measure(Quantity(one, one, unit)) for one in values if isinstance(one, int | float)]
+        self._add(full, values)
+
+    def _add(self, name: str, values: list[Simple]) -> None:
+        if values:
+            self.found.setdefault(name, []).append(values)
+
+    def _simple(self, value: object, name: str, inner: str, depth: int) -> Iterator[Simple]:
+        """Yield the simple values within a value; members of objects within it go where they belong, under `inner`."""
+        if isinstance(value, str):
+            read = embedded(value)
+            yield from self._text(value, name) if read is None else self._simple(read, name, inner, depth + 1)
+        elif isinstance(value, bool):
+            yield value
+        elif isinstance(value, int | float):
+            yield from self._number(value)
+        elif isinstance(value, list | tuple | Mapping):
+            if depth > _MAX_DEPTH:
+                self.counts[TOO_DEEP] += 1
+            elif isinstance(value, Mapping):
+                yield from self._object(value, name, inner, depth)
+            else:
+                for one in value:
+                    yield from self._simple(one, name, inner, depth + 1)
+        elif value is not None:
+            self.counts[NO_VALUE] += 1
+
+    def _object(self, value: Mapping[Any, Any], name: str, inner: str, depth: int) -> Iterator[Simple]:
+        """A quantity, one member that is told as {"name": ..., "value": ...}, or an object of members."""
+        if (measured := measure_in(value)) is not None:
+            yield from self._text(measured, name) if isinstance(measured, str) else (measured,)
+            return
+        label = next((key for key in _LABELS if isinstance(value.get(key), str)), None)
+        rest = {key: one for key, one in value.items() if key != label}
+        if label and "value" in rest and set(rest) <= {"value", "unit"}:
+            self.member(inner, value[label], rest if rest.get("unit") else rest["value"], depth + 1)
+        else:
+            self.members(inner, value, depth + 1)
+
+    def _number(self, number: float) -> Iterator[Simple]:
+        if isinstance(number, float) and not math.isfinite(number):
+            self.counts[NO_VALUE] += 1
+        elif abs(number) < _EXACT:
+            yield int(number) if number == int(number) else number
+        elif number.bit_length() > 1_000 if isinstance(number, int) else False:
+            self.counts[NO_VALUE] += 1
+        else:
+            yield str(number)
+
+    def _text(self, text: str, name: str) -> Iterator[Simple]:
+        text = one_line(text)
+        if len(text) > MAX_TEXT:
+            self.counts[TOO_LONG] += 1
+            text = text[: MAX_TEXT - 1].rstrip() + "…"
+        if not text:
+            return
+        self.counts[NOT_JSON] += is_like_json(text)
+        if name in FREE_TEXT or len(text) > LONGEST_FACT or is_identifier(name):
+            yield text
+            return
+        read = facts(text)
+        if not read:
+            self.counts[UNKNOWN_UNIT] += is_like_quantity(text)
+            yield text
+        for fact in read:
+            if not isinstance(fact, Quantity):
+                yield from (fact,) if isinstance(fact, bool) else self._number(fact)
+            elif "dimensions" in name and same_quantity(fact, _A_MASS) is not None:  # 8 x 2 x 4 inches; 1 Pounds
+                self._add(aliased(name.replace("dimensions", "weight")), [measure(fact)])
+            else:
+                yield measure(fact)
+
+    def _join(self, name: str, places: list[list[Simple]]) -> Value:
+        """One value of all that the source says under one name."""
+        if name in FREE_TEXT:
+            return self._first(list(dict.fromkeys(value_text(one) for values in places for one in values)))
+        joined = _without_repeats(places[0], [])
+        new = [one for values in places[1:] for one in _without_repeats(values, joined)]
+        self.counts[CONFLICT] += bool(new)
+        for one in new:
+            joined += _without_repeats([one], joined)
+        joined = self._first(joined)
+        return joined if len(joined) > 1 else joined[0]
+
+    def _first(self, values: list[Any]) -> list[Any]:
+        self.counts[TOO_MANY_VALUES] += max(0, len(values) - MAX_VALUES)
+        return values[:MAX_VALUES]
+
+
+def _without_repeats(values: list[Simple], known: list[Simple]) -> list[Simple]:
+    """The values that are not known yet, each text once; equal numbers stay, as in '5 x 5 x 7 inches'."""
+    texts = {_key(one) for one in known}
+    measures = [quantity for one in known if (quantity := quantity_of(one))]
+    new: list[Simple] = []
+    for one in values:
+        key = _key(one)
+        quantity = quantity_of(one)
+        if quantity is None and key in texts:
+            continue
+        if quantity and any(equal_quantity(quantity, other) for other in measures):
+            continue
+        if isinstance(one, str):
+            texts.add(key)
+        new.append(one)
+    return new
+
+
+def _key(value: Simple) -> object:
+    return value.casefold() if isinstance(value, str) else (type(value) is bool, str(value))
+
+
+def _is_number(value: Simple) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
