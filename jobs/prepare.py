@@ -112,8 +112,14 @@ def _record_sources(config: PrepareJob, counts: IngestCounts, running: Step) -> 
             rows_in=table.rows_in,
             rows_out=table.written,
             seconds=running.seconds,
-            counts={**lost, **{f"rejected: {reason}": count for reason, count in table.reasons.items()}},
+            counts={
+                **lost,
+                **{f"rejected: {reason}": count for reason, count in table.reasons.items()},
+                **{f"noted: {what}": count for what, count in table.noted.items()},
+            },
         )
+        for what, count in table.noted.items():
+            print(f"  {name}: {count} {what}")
     rows = counts.interactions
     where = " (see rejected/)" if rows.rejected else ""
     running.result = (

@@ -98,7 +98,7 @@ ITEMS = Table(
         Column("brand", pa.string(), "brand or store", nullable=True),
         Column("category", pa.string(), "the shop's main category", nullable=True),
         Column("price", pa.float64(), "in the shop's currency", nullable=True),
-        Column("attributes", pa.string(), "product attributes as a JSON object in text", nullable=True),
+        Column("attributes", pa.string(), "one flat JSON object in text; see reviewllm.attributes.values", nullable=True),
     ),
 )
 
@@ -133,7 +133,7 @@ EXAMPLES = Table(
         Column("category", pa.string(), "of the new item"),
         Column("rating", pa.float64(), "stars that the user gave the new item, 1 to 5"),
         Column("title", pa.string(), "of the new item: its title, else brand, else category, else item id"),
-        Column("attributes", pa.string(), "of the new item, a JSON object in text", nullable=True),
+        Column("attributes", pa.string(), "of the new item, as in the items", nullable=True),
         Column("purchased_at", TIMESTAMP, "when the new item was bought, UTC"),
         Column("history", pa.list_(HISTORY_ENTRY), "the user's own reviews, oldest first; empty for a new user"),
         Column("reference", pa.string(), "the real review; null in a backfill", nullable=True),

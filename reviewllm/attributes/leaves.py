@@ -21,7 +21,8 @@ _BOOLEANS = {"yes": True, "no": False, "true": True, "false": False}
 _NUMBER = re.compile(
     r"-?(?:[1-9]\d{0,2}(?:,\d{3})+|0|[1-9]\d{0,14})(?:\.\d{1,9})?"
 )  # no leading zero: that is a sign, not a number
-_LIKE_JSON = re.compile(r"\s*(?:\{\s*[\"'}]|\[\s*[\"'{\[\]])")
+_LIKE_JSON = re.compile(r"\{\s*[\"'}]|\[\s*[\"'{\[\]]")
+_DECODER = json.JSONDecoder(strict=False)
 _BETWEEN = re.compile(
     r"[\s;,/()]*(?:\(?[lwhd]\)?\.?|[x×*]|by|approx\.?|about)?[\s;,/()]*(?:[x×*]|by)?[\s;,/()]*\.?\s*", re.IGNORECASE
 )
@@ -48,10 +49,10 @@ _UNSEEN = "\u200b\u2060\ufeff"
 
 def embedded(text: str) -> Any:
     """The list or object that a text is in JSON or in Python's writing of it; None where it is neither."""
-    if not _LIKE_JSON.match(text):
+    if not is_like_json(text := text.lstrip()):
         return None
     try:
-        return json.loads(text, strict=False)
+        return _DECODER.decode(text)
     except (ValueError, RecursionError):
         pass
     if len(text) > _LONGEST_LITERAL:
@@ -67,7 +68,7 @@ def embedded(text: str) -> Any:
 
 def is_like_json(text: str) -> bool:
     """Tell whether a text begins as a list or an object in JSON does."""
-    return bool(_LIKE_JSON.match(text))
+    return text.startswith(("[", "{")) and bool(_LIKE_JSON.match(text))
 
 
 def is_like_quantity(text: str) -> bool:

@@ -56,7 +56,11 @@ CONTAINERS = frozenset(
         "tech2",
     )
 )
-_IDENTIFIER = re.compile(r"(?:^|_)(?:upc|ean|gtin|isbn|asin|sku|id|code|number|no|model|date|version|rank)(?:_|$)")
+# Whatever stands under these is a sign or a name, not a number: '0012', the brand '360'.
+_IDENTIFIER = re.compile(
+    r"(?:^|_)(?:upc|ean|gtin|isbn|asin|sku|id|code|part_number|model_number|part_no|model_no|model|date|version)(?:_|$)"
+    r"|^(?:brand|manufacturer|title|author|publisher|artist)$"
+)
 
 
 class Name(NamedTuple):
@@ -99,7 +103,7 @@ def aliased(name: str) -> str:
 
 @lru_cache(maxsize=2**16)
 def is_identifier(name: str) -> bool:
-    """Tell whether values of this name are signs, not numbers, as those of 'item_model_number' are."""
+    """Tell whether values of this name are signs or names, never numbers, as those of 'item_model_number' are."""
     return bool(_IDENTIFIER.search(name))
 
 

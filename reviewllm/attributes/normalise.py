@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from reviewllm.attributes.leaves import LONGEST_FACT, embedded, facts, is_like_json, is_like_quantity, measure_in, one_line
@@ -17,6 +17,7 @@ from reviewllm.attributes.values import MAX_NAMES, Attributes, Quantity, Simple,
 MAX_VALUES = 100  # of one attribute
 MAX_TEXT = 10_000  # characters of one text
 _MAX_DEPTH = 12  # specifications nest three deep
+_LONGEST_INTEGER = 1_000  # bits; Python refuses to write very long ones
 _EXACT = 1e15  # beyond it neighbouring whole numbers are one floating-point number
 
 # What happened, as `Normalised.counts` and the screen name it.
@@ -29,7 +30,7 @@ TOO_MANY_VALUES = f"values beyond the first {MAX_VALUES} of an attribute, left o
 TOO_LONG = f"texts cut at {MAX_TEXT:,} characters"
 NO_NAME = "values without a name, left out"
 NO_VALUE = "values that JSON cannot hold, left out"
-NO_OBJECT = "cells that are no object, kept as 'attributes'"
+NO_OBJECT = "texts where an object of attributes was expected, kept as text"
 
 _UNNAMED = "attributes"
 _LABELS = ("name", "key", "attribute", "label")
@@ -60,7 +61,6 @@ def normalise(raw: object) -> Normalised:
     if isinstance(raw, Mapping):
         reader.members("", raw, 0)
     elif raw is not None:
-        reader.counts[NO_OBJECT] += 1
         reader.member("", _UNNAMED, raw, 0)
     return Normalised(reader.attributes(), reader.counts)
 
@@ -97,41 +97,48 @@ class _Reader:
         if not name:
             self.counts[NO_NAME] += 1
             return
-        full = joined_name(outer, name)
-        values = list(self._simple(value, full, outer if name in CONTAINERS else full, depth + 1))
-        if unit and bare and values and all(_is_number(one) for one in values):
+        full = joined_name(outer, name) if outer else name
+        values: list[Simple] = []
+        self._take(value, values, full, outer if name in CONTAINERS else full, depth + 1)
+        if not values:
+            return
+        if name in CONTAINERS:
+            self.counts[NO_OBJECT] += 1
+        if unit and bare and all(_is_number(one) for one in values):
             full = joined_name(outer, bare)
             values = [measure(Quantity(one, one, unit)) for one in values if isinstance(one, int | float)]
-        self._add(full, values)
+        self.found.setdefault(full, []).append(values)
 
-    def _add(self, name: str, values: list[Simple]) -> None:
-        if values:
-            self.found.setdefault(name, []).append(values)
-
-    def _simple(self, value: object, name: str, inner: str, depth: int) -> Iterator[Simple]:
-        """Yield the simple values within a value; members of objects within it go where they belong, under `inner`."""
+    def _take(self, value: object, into: list[Simple], name: str, inner: str, depth: int) -> None:
+        """Add the simple values within a value; members of objects within it go where they belong, under `inner`."""
         if isinstance(value, str):
             read = embedded(value)
-            yield from self._text(value, name) if read is None else self._simple(read, name, inner, depth + 1)
+            if read is None:
+                self._text(value, into, name)
+            else:
+                self._take(read, into, name, inner, depth + 1)
         elif isinstance(value, bool):
-            yield value
+            into.append(value)
         elif isinstance(value, int | float):
-            yield from self._number(value)
+            self._number(value, into, name)
         elif isinstance(value, list | tuple | Mapping):
             if depth > _MAX_DEPTH:
                 self.counts[TOO_DEEP] += 1
             elif isinstance(value, Mapping):
-                yield from self._object(value, name, inner, depth)
+                self._object(value, into, name, inner, depth)
             else:
                 for one in value:
-                    yield from self._simple(one, name, inner, depth + 1)
+                    self._take(one, into, name, inner, depth + 1)
         elif value is not None:
             self.counts[NO_VALUE] += 1
 
-    def _object(self, value: Mapping[Any, Any], name: str, inner: str, depth: int) -> Iterator[Simple]:
-        """A quantity, one member that is told as {"name": ..., "value": ...}, or an object of members."""
+    def _object(self, value: Mapping[Any, Any], into: list[Simple], name: str, inner: str, depth: int) -> None:
+        """Take in a quantity, one member that is told as {"name": ..., "value": ...}, or an object of members."""
         if (measured := measure_in(value)) is not None:
-            yield from self._text(measured, name) if isinstance(measured, str) else (measured,)
+            if isinstance(measured, str):
+                self._text(measured, into, name)
+            else:
+                into.append(measured)
             return
         label = next((key for key in _LABELS if isinstance(value.get(key), str)), None)
         rest = {key: one for key, one in value.items() if key != label}
@@ -140,76 +147,88 @@ class _Reader:
         else:
             self.members(inner, value, depth + 1)
 
-    def _number(self, number: float) -> Iterator[Simple]:
-        if isinstance(number, float) and not math.isfinite(number):
-            self.counts[NO_VALUE] += 1
-        elif abs(number) < _EXACT:
-            yield int(number) if number == int(number) else number
-        elif number.bit_length() > 1_000 if isinstance(number, int) else False:
+    def _number(self, number: float, into: list[Simple], name: str) -> None:
+        if number.bit_length() > _LONGEST_INTEGER if isinstance(number, int) else not math.isfinite(number):
             self.counts[NO_VALUE] += 1
         else:
-            yield str(number)
+            number = int(number) if number == int(number) else number
+            into.append(str(number) if abs(number) >= _EXACT or is_identifier(name) else number)
 
-    def _text(self, text: str, name: str) -> Iterator[Simple]:
+    def _text(self, text: str, into: list[Simple], name: str) -> None:
         text = one_line(text)
         if len(text) > MAX_TEXT:
             self.counts[TOO_LONG] += 1
             text = text[: MAX_TEXT - 1].rstrip() + "…"
         if not text:
             return
-        self.counts[NOT_JSON] += is_like_json(text)
+        if is_like_json(text):
+            self.counts[NOT_JSON] += 1
         if name in FREE_TEXT or len(text) > LONGEST_FACT or is_identifier(name):
-            yield text
+            into.append(text)
             return
         read = facts(text)
         if not read:
-            self.counts[UNKNOWN_UNIT] += is_like_quantity(text)
-            yield text
+            if is_like_quantity(text):
+                self.counts[UNKNOWN_UNIT] += 1
+            into.append(text)
         for fact in read:
-            if not isinstance(fact, Quantity):
-                yield from (fact,) if isinstance(fact, bool) else self._number(fact)
+            if isinstance(fact, bool):
+                into.append(fact)
+            elif not isinstance(fact, Quantity):
+                self._number(fact, into, name)
             elif "dimensions" in name and same_quantity(fact, _A_MASS) is not None:  # 8 x 2 x 4 inches; 1 Pounds
-                self._add(aliased(name.replace("dimensions", "weight")), [measure(fact)])
+                self.found.setdefault(aliased(name.replace("dimensions", "weight")), []).append([measure(fact)])
             else:
-                yield measure(fact)
+                into.append(measure(fact))
 
     def _join(self, name: str, places: list[list[Simple]]) -> Value:
         """One value of all that the source says under one name."""
         if name in FREE_TEXT:
-            return self._first(list(dict.fromkeys(value_text(one) for values in places for one in values)))
-        joined = _without_repeats(places[0], [])
-        new = [one for values in places[1:] for one in _without_repeats(values, joined)]
-        self.counts[CONFLICT] += bool(new)
-        for one in new:
-            joined += _without_repeats([one], joined)
+            texts = [one if isinstance(one, str) else value_text(one) for values in places for one in values]
+            return self._first(list(dict.fromkeys(texts)))
+        joined = places[0]
+        if len(joined) > 1:
+            joined = _texts_once(joined)
+        if len(places) > 1:
+            is_conflict = False
+            for values in places[1:]:
+                new = _unlike(_texts_once(values), joined)
+                is_conflict |= bool(new)
+                joined = joined + new
+            if is_conflict:
+                self.counts[CONFLICT] += 1
         joined = self._first(joined)
         return joined if len(joined) > 1 else joined[0]
 
     def _first(self, values: list[Any]) -> list[Any]:
-        self.counts[TOO_MANY_VALUES] += max(0, len(values) - MAX_VALUES)
+        if len(values) > MAX_VALUES:
+            self.counts[TOO_MANY_VALUES] += len(values) - MAX_VALUES
         return values[:MAX_VALUES]
 
 
-def _without_repeats(values: list[Simple], known: list[Simple]) -> list[Simple]:
-    """The values that are not known yet, each text once; equal numbers stay, as in '5 x 5 x 7 inches'."""
-    texts = {_key(one) for one in known}
+def _texts_once(values: list[Simple]) -> list[Simple]:
+    """The values with each text once; equal numbers stay, as in '5 x 5 x 7 inches'."""
+    first = {one.casefold(): at for at, one in reversed(list(enumerate(values))) if isinstance(one, str)}
+    return [one for at, one in enumerate(values) if not isinstance(one, str) or first[one.casefold()] == at]
+
+
+def _unlike(values: list[Simple], known: list[Simple]) -> list[Simple]:
+    """The values that are not among the known ones, in whatever unit or case."""
+    keys = {_key(one) for one in known if not isinstance(one, dict)}
     measures = [quantity for one in known if (quantity := quantity_of(one))]
-    new: list[Simple] = []
-    for one in values:
-        key = _key(one)
-        quantity = quantity_of(one)
-        if quantity is None and key in texts:
-            continue
-        if quantity and any(equal_quantity(quantity, other) for other in measures):
-            continue
-        if isinstance(one, str):
-            texts.add(key)
-        new.append(one)
-    return new
+    return [
+        one
+        for one in values
+        if (
+            not any(equal_quantity(quantity, other) for other in measures)
+            if (quantity := quantity_of(one))
+            else _key(one) not in keys
+        )
+    ]
 
 
 def _key(value: Simple) -> object:
-    return value.casefold() if isinstance(value, str) else (type(value) is bool, str(value))
+    return value.casefold() if isinstance(value, str) else (isinstance(value, bool), str(value))
 
 
 def _is_number(value: Simple) -> bool:

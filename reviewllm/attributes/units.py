@@ -169,10 +169,12 @@ def _token(match: re.Match[str], text: str) -> _Token | None:
 def _is_meant(match: re.Match[str], word: str, text: str) -> bool:
     """Tell a unit from a word or sign that only looks like one."""
     attached = match.start("unit") == match.end("high" if match["high"] else "low")
-    if word in ("G", "H", "T", "a", "s", "S", "j"):  # 5G, 2 a day, the 90s, a 3T
+    if word in ("G", "H", "T", "a", "S", "j"):  # 5G, 2 a day, the 90s, a 3T
         return False
     if word in ("A", "M", "t", "J"):
         return attached or (word != "M" and bool(_AT_END.match(text, match.end())))
+    if word == "s":
+        return not attached and bool(_AT_END.match(text, match.end()))
     if word in ("K", "k"):
         return len(match["low"]) >= 4  # a colour temperature; 4K is a picture, 10K a sum
     if word.lower() == "in":

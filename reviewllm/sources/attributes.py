@@ -1,78 +1,107 @@
-"""Product attributes from metadata, as a JSON object in text."""
+"""Product attributes from metadata: the cells of an item -> one flat JSON object in text."""
 
 from __future__ import annotations
 
 import json
-import math
-from collections.abc import Iterator, Mapping
+import re
+from collections import Counter
+from collections.abc import Mapping
 from typing import Any
 
 import polars as pl
 
+from reviewllm.attributes.normalise import normalise
+from reviewllm.attributes.salience import FREE_TEXT
+from reviewllm.attributes.values import write_attributes
+from reviewllm.sources.html_tables import table_rows
 from reviewllm.sources.text import clean
 
 # Specifications nest three deep; what lies below this is no specification, and Python's own stack is finite.
 _MAX_DEPTH = 12
+_MARKUP = re.compile(r"[<&]|\\u00")  # JSON may write '<' as \u003c
+_DECODER = json.JSONDecoder(strict=False)
 
 
-def attributes(cells: Mapping[str, pl.Series]) -> pl.Series:
-    """Join metadata columns into one JSON object a row, with clean text; null where every cell is empty.
+def attributes(cells: Mapping[str, pl.Series], noted: Counter[str]) -> pl.Series:
+    """Join metadata columns into the attributes of each row, with clean text; null where every cell is empty.
 
-    `cells` are columns of text by attribute name; a text that is a JSON list or object is read as such. The cell
-    named 'attributes', if any, is an object already and its members stand at the top.
+    `cells` are columns of text by attribute name, in the order in which the attributes are to stand; a text that is a JSON
+    list or object is read as such, and so are HTML tables of two columns. Members of the cells named in
+    `attributes.names.CONTAINERS` ('attributes', 'details', 'tech1') stand at the top. What could not be taken as it stood
+    is added to `noted`.
 
-    >>> attributes({"features": pl.Series(['["<b>Loud</b>", ""]', "[]"]), "details": pl.Series(["{}", None])}).to_list()
-    ['{"features": ["Loud"]}', None]
+    >>> cells = {"features": pl.Series(['["<b>Loud</b>", ""]', "[]"]), "details": pl.Series(['{"Item Weight": "2 kg"}', None])}
+    >>> attributes(cells, Counter()).to_list()
+    ['{"features": ["Loud"], "weight": {"value": 2, "unit": "kg"}}', None]
     """
     names = list(cells)
-    records = [_record(dict(zip(names, row, strict=True))) for row in zip(*cells.values(), strict=True)]
-    dirty = [text for record in records for text in _texts(record)]
-    cleaned = iter(clean(pl.Series(dirty, dtype=pl.String)).to_list())
-    return pl.Series("attributes", [_to_json(_rebuild(record, cleaned)) for record in records], dtype=pl.String)
+    columns = [column.to_list() for column in cells.values()]
+    rows = [{name: text for name, text in zip(names, row, strict=True) if text} for row in zip(*columns, strict=True)]
+    records = [{name: _read(name, text) for name, text in row.items()} for row in rows]
+    marked_up = [(at, name) for at, row in enumerate(rows) for name, text in row.items() if _MARKUP.search(text)]
+    dirty: dict[str, None] = {}
+    for at, name in marked_up:
+        _collect(records[at][name], dirty)
+    cleaned = dict(zip(dirty, clean(pl.Series(list(dirty), dtype=pl.String)).to_list(), strict=True))
+    for at, name in marked_up:
+        records[at][name] = _rebuild(records[at][name], cleaned)
+    return pl.Series("attributes", [_to_text(record, noted) for record in records], dtype=pl.String)
 
 
-def _record(cells: dict[str, str | None]) -> dict[str, Any]:
-    record = {name: _read(text) for name, text in cells.items() if text}
-    own = record.pop("attributes", {})
-    return {**(own if isinstance(own, dict) else {"attributes": own}), **record}
+def _to_text(record: dict[str, Any], noted: Counter[str]) -> str | None:
+    found, counts = normalise(record)
+    if counts:
+        noted.update(counts)
+    return write_attributes(found)
 
 
-def _read(text: str) -> Any:
-    """Read a JSON list or object; any other text stands for itself.
+def _read(name: str, text: str) -> Any:
+    """Read a JSON list or object, or an HTML table; any other text stands for itself.
 
     polars writes a nested value without escaping the quotes in its keys, so rare cells of objects are not quite JSON;
     they stay text, and nothing is lost.
     """
-    if not text.lstrip().startswith(("[", "{")):
-        return text
-    try:
-        return json.loads(text, strict=False)
-    except (ValueError, RecursionError):
-        return text
+    value: Any = text
+    if text.lstrip().startswith(("[", "{")):
+        try:
+            value = _DECODER.decode(text.lstrip())
+        except (ValueError, RecursionError):
+            return text
+    has_table = name not in FREE_TEXT and ("<t" in text or "<T" in text)
+    return _with_tables(value) if has_table else value
 
 
-def _texts(value: Any, depth: int = 0) -> Iterator[str]:
-    """Yield every string within a value, keys included, in the order in which `_rebuild` takes them back."""
+def _with_tables(value: Any, depth: int = 0) -> Any:
     if isinstance(value, str):
-        yield value.encode("utf-8", "ignore").decode("utf-8")  # half surrogate pairs fit in no file
-    elif isinstance(value, list | dict) and depth < _MAX_DEPTH:
-        for inner in value if isinstance(value, list) else (part for pair in value.items() for part in pair):
-            yield from _texts(inner, depth + 1)
+        return table_rows(value) or value
+    if depth >= _MAX_DEPTH:
+        return value
+    if isinstance(value, dict):
+        return {key: _with_tables(inner, depth + 1) for key, inner in value.items()}
+    return [_with_tables(inner, depth + 1) for inner in value] if isinstance(value, list) else value
 
 
-def _rebuild(value: Any, cleaned: Iterator[str | None], depth: int = 0) -> Any:
-    """Put clean strings in place of a value's own and leave out what is empty; None where nothing is left."""
+def _collect(value: Any, into: dict[str, None], depth: int = 0) -> None:
+    """Add every string within a value, keys included, that may hold markup; the others need no cleaning."""
     if isinstance(value, str):
-        return next(cleaned)
-    if isinstance(value, list | dict):
-        if depth >= _MAX_DEPTH:
-            return None
-        if isinstance(value, list):
-            return [new for inner in value if (new := _rebuild(inner, cleaned, depth + 1)) is not None] or None
-        pairs = [(next(cleaned), _rebuild(inner, cleaned, depth + 1)) for inner in value.values()]
-        return {key: inner for key, inner in pairs if key is not None and inner is not None} or None
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+        if "<" in value or "&" in value:
+            into[_whole(value)] = None
+    elif depth < _MAX_DEPTH and isinstance(value, dict | list):
+        for inner in (part for pair in value.items() for part in pair) if isinstance(value, dict) else value:
+            _collect(inner, into, depth + 1)
 
 
-def _to_json(value: Any) -> str | None:
-    return None if value is None else json.dumps(value, ensure_ascii=False)
+def _rebuild(value: Any, cleaned: Mapping[str, str | None], depth: int = 0) -> Any:
+    """Put clean strings in place of a value's own."""
+    if isinstance(value, str):
+        return cleaned.get(_whole(value)) if "<" in value or "&" in value else value
+    if depth >= _MAX_DEPTH:
+        return value
+    if isinstance(value, dict):
+        return {_rebuild(key, cleaned) or "": _rebuild(inner, cleaned, depth + 1) for key, inner in value.items()}
+    return [_rebuild(inner, cleaned, depth + 1) for inner in value] if isinstance(value, list) else value
+
+
+def _whole(text: str) -> str:
+    """A text without half surrogate pairs, which fit in no file and no column."""
+    return text.encode("utf-8", "ignore").decode("utf-8")

@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 class TableCounts:
     """Rows of one table: every row read was written, rejected or the repeat of another.
 
-    `reasons` counts the rejected rows by reason.
+    `reasons` counts the rejected rows by reason; `noted` counts values within the rows that were read which could not be
+    taken as they stood, by what happened to them.
 
     Raises:
         AssertionError: the sum does not hold, which is an error in this program.
@@ -22,6 +23,7 @@ class TableCounts:
     rejected: int
     duplicates: int
     reasons: Mapping[str, int] = field(default_factory=dict)
+    noted: Mapping[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.rows_in != self.written + self.rejected + self.duplicates or self.rejected != sum(self.reasons.values()):
@@ -47,6 +49,7 @@ class Tally:
     written: int = 0
     duplicates: int = 0
     reasons: Counter[str] = field(default_factory=Counter)
+    noted: Counter[str] = field(default_factory=Counter)
     first_rejected: str | None = None
 
     def freeze(self) -> TableCounts:
@@ -56,4 +59,5 @@ class Tally:
             AssertionError: the sum does not hold.
         """
         rejected = self.reasons.total()
-        return TableCounts(self.rows_in, self.written, rejected, self.duplicates, dict(self.reasons.most_common()))
+        reasons, noted = (dict((+counts).most_common()) for counts in (self.reasons, self.noted))
+        return TableCounts(self.rows_in, self.written, rejected, self.duplicates, reasons, noted)

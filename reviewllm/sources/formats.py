@@ -11,8 +11,8 @@ from reviewllm.sources.files import DataFile
 from reviewllm.tables import INTERACTIONS, ITEMS
 
 INTERACTION_FIELDS = tuple(column.name for column in INTERACTIONS.columns)
-# What metadata carries beside the columns of the items table; it goes into `attributes`.
-ATTRIBUTE_FIELDS = ("features", "description", "details", "categories")
+# What metadata carries beside the columns of the items table; it goes into `attributes`, in this order.
+ATTRIBUTE_FIELDS = ("details", "tech1", "tech2", "features", "description", "categories")
 ITEM_FIELDS = tuple(column.name for column in ITEMS.columns)
 _REQUIRED = ("user_id", "item_id", "rating", "purchased_at")
 
@@ -75,6 +75,8 @@ _AMAZON_ITEMS = Format(
         "features": "feature",
         "description": "description",
         "details": "details",
+        "tech1": "tech1",
+        "tech2": "tech2",
         "categories": "category",
     },
 )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import polars as pl
 
 from reviewllm.sources.attributes import attributes
@@ -12,26 +14,27 @@ from reviewllm.sources.text import clean
 _PRICE = r"^\s*(?:\p{Sc}|USD)?\s*([0-9]{1,3}(?:,[0-9]{3})+(?:\.[0-9]+)?|[0-9]+(?:\.[0-9]+)?)\s*$"
 
 
-def parse_items(raw: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+def parse_items(raw: pl.DataFrame, noted: Counter[str]) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Parse raw text into (good rows, bad rows).
 
     Reads `line` and, as text, the columns of the items table and the `formats.ATTRIBUTE_FIELDS`, of which all but
     `item_id` may be absent. The good rows have `line` and every column of the items table; the bad rows have `line`
-    and `reason`.
+    and `reason`. What happened to attributes that could not be taken as they stood is added to `noted`.
     """
     absent = [name for name in ITEM_FIELDS if name not in raw.columns]
     raw = raw.with_columns(pl.lit(None, pl.String).alias(name) for name in absent)
     is_blank = raw["item_id"].str.strip_chars().fill_null("") == ""
     rows = raw.filter(~is_blank)
-    cells = {name: rows[name] for name in (*ATTRIBUTE_FIELDS, "attributes") if name in rows.columns}
+    brand = clean(rows["brand"])
+    cells = {name: rows[name] for name in ("attributes", *ATTRIBUTE_FIELDS) if name in rows.columns}
     rows = rows.select(
         "line",
         "item_id",
         clean(rows["title"]),
-        clean(rows["brand"]),
+        brand,
         clean(rows["category"]),
         parse_price(rows["price"]),
-        attributes(cells),
+        attributes({"brand": brand, **cells}, noted),
     )
     return rows, raw.filter(is_blank).select("line", pl.lit(NO_ITEM).alias("reason"))
 

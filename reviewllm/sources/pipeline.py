@@ -64,7 +64,7 @@ class Pipeline:
         """Write the items, sorted by item_id within a part; of a repeated item the first with a title stays."""
         tally = Tally()
         spill = self._spill(sources, key="item_id")
-        self._read(sources, _parse_items, spill, tally)
+        self._read(sources, lambda _, raw: parse_items(raw, tally.noted), spill, tally)
         parts = Parts(self.folder / ITEMS.name, ITEMS, rows_per_part=self.rows_per_part)
         for rows in spill.drain():
             titled_first = rows.sort(pl.col("title").is_null(), maintain_order=True)
@@ -112,10 +112,6 @@ class Pipeline:
 
 def _parse_interactions(source: Source, raw: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
     return parse_interactions(raw, file_category=source.file.category)
-
-
-def _parse_items(_source: Source, raw: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
-    return parse_items(raw)
 
 
 def _regroup(frames: Iterable[pl.DataFrame], spill: Spill) -> Iterator[pl.DataFrame]:

@@ -30,3 +30,8 @@ def test_table_counts_refuses_a_rejected_row_without_reason() -> None:
 def test_ingest_counts_crosses_processes() -> None:
     counts = IngestCounts(TableCounts(1, 1, 0, 0), TableCounts(1, 0, 1, 0, {"a": 1}))
     assert pickle.loads(pickle.dumps(counts)) == counts  # noqa: S301 our own bytes
+
+
+def test_freeze_notes_what_happened_commonest_first() -> None:
+    tally = Tally(rows_in=1, written=1, noted=Counter(a=1, b=2, c=0))
+    assert list(tally.freeze().noted.items()) == [("b", 2), ("a", 1)]

@@ -12,6 +12,7 @@ from typing import Any
 import polars as pl
 import pytest
 
+from reviewllm.attributes import normalise
 from reviewllm.errors import ConfigError, RejectedBudgetError, SourceError
 from reviewllm.sources.ingest import ingest
 
@@ -68,7 +69,7 @@ def test_ingest_amazon_2018_with_metadata(
         "feature": ["Loud<br>"],
         "price": "$9.99",
         "details": {},
-        "tech1": "",
+        "tech1": "<table><tr><td>Item Weight</td><td>2 kg</td></tr></table>",
         "also_buy": ["I2"],
     }
     bare = {"asin": "I2", "title": "", "brand": "", "main_cat": "", "category": [], "price": "", "details": {}}
@@ -79,7 +80,9 @@ def test_ingest_amazon_2018_with_metadata(
         ("U1", "I1", "Toys", 5.0, None, FEB_28),
         ("U2", "I1", "Toys", 4.0, None, FEB_28),
     ]
-    attributes = '{"features": ["Loud"], "categories": ["Toys", "Guitars"]}'
+    attributes = (
+        '{"brand": "Fender", "weight": {"value": 2, "unit": "kg"}, "features": ["Loud"], "categories": ["Toys", "Guitars"]}'
+    )
     assert tables["items"].rows() == [
         ("I1", "Red Guitar", "Fender", "Toys & Games", 9.99, attributes),
         ("I2", None, None, None, None, None),
@@ -98,7 +101,7 @@ def test_ingest_amazon_2023_finds_its_items_beside_the_reviews(
     tables = read_tables(tmp_path / "out")
     time = FEB_28 + dt.timedelta(milliseconds=123)
     assert key_columns(tables["interactions"]) == [("U1", "PARENT", "All Beauty", 4.0, "Soft. Warm.", time)]
-    attributes = '{"features": ["Soft"], "details": {"Size": "L"}}'
+    attributes = '{"brand": "Acme", "size": "L", "features": ["Soft"]}'
     assert tables["items"].rows() == [("PARENT", "Cream", "Acme", "All Beauty", 24.99, attributes)]
 
 
@@ -372,3 +375,27 @@ def test_ingest_reports_progress_over_all_files(tmp_path: Path, write_lines: Wri
     total = a.stat().st_size + b.stat().st_size
     assert [done for _, done, _ in seen] == sorted(done for _, done, _ in seen)
     assert seen[-1] == ("b.json", total, total)
+
+
+def test_ingest_normalises_a_firms_attributes_and_counts_what_it_could_not(
+    tmp_path: Path, write_lines: WriteLines, read_tables: ReadTables, review: Callable[..., dict[str, Any]]
+) -> None:
+    reviews = write_lines("reviews.json", [review()])
+    specs = [
+        {"Colour": "Red", "color": "Blue", "net weight": {"value": "2", "unit": "Kilos"}},
+        "steel",
+        {"Size": "5 flibs"},
+        None,
+    ]
+    items = write_lines(
+        "items.json", [{"item_id": f"I{number}", "title": "x", "specs": one} for number, one in enumerate(specs)]
+    )
+    counts = ingest(reviews=[reviews], items=[items], out=tmp_path / "out", column_names={"attributes": "specs"})
+    assert read_tables(tmp_path / "out")["items"]["attributes"].to_list() == [
+        '{"color": ["Red", "Blue"], "weight": {"value": 2, "unit": "kg"}}',
+        '{"attributes": "steel"}',
+        '{"size": "5 flibs"}',
+        None,
+    ]
+    assert counts.items.noted == {normalise.CONFLICT: 1, normalise.NO_OBJECT: 1, normalise.UNKNOWN_UNIT: 1}
+    assert not counts.interactions.noted

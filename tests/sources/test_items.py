@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import polars as pl
 import pytest
 
@@ -47,12 +49,13 @@ def test_parse_items_cleans_every_column() -> None:
             "line": [7],
         }
     )
-    good, bad = parse_items(raw)
-    assert good.rows() == [(7, "I1", "Red Guitar", "Fender & Sons", None, 9.99, '{"features": ["Loud"]}')]
+    good, bad = parse_items(raw, Counter())
+    attributes = '{"brand": "Fender & Sons", "features": ["Loud"]}'
+    assert good.rows() == [(7, "I1", "Red Guitar", "Fender & Sons", None, 9.99, attributes)]
     assert bad.is_empty()
 
 
 def test_parse_items_without_an_id_is_rejected() -> None:
-    good, bad = parse_items(pl.DataFrame({"item_id": ["I1", " ", None], "line": [1, 2, 3]}))
+    good, bad = parse_items(pl.DataFrame({"item_id": ["I1", " ", None], "line": [1, 2, 3]}), Counter())
     assert good.rows() == [(1, "I1", None, None, None, None, None)]
     assert bad.rows() == [(2, "item id missing"), (3, "item id missing")]
