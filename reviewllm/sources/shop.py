@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 from pydantic import Field
 
 from reviewllm.config import StageConfig
+from reviewllm.sources.shop_facts import BRANDS, COLOURS, MATERIALS, Facts, details_of, facts_of, true_sentence
 
 CATEGORIES: dict[str, dict[str, tuple[str, ...]]] = {
     "Garden_Tools": {
@@ -32,9 +33,7 @@ CATEGORIES: dict[str, dict[str, tuple[str, ...]]] = {
         "aspects": ("handle", "lid", "weight", "finish", "size"),
     },
 }
-BRANDS = ("Alder", "Brightway", "Corvo", "Dunmore", "Eastfell", "Fenwick")
-COLOURS = ("black", "blue", "green", "red", "silver", "white")
-MATERIALS = ("bamboo", "canvas", "ceramic", "plastic", "steel", "wooden")
+PARTS = frozenset(("grip", "blade", "finish", "cover", "handle", "lid"))  # the aspects that are made of something
 COMMON_ASPECTS = ("price", "packaging", "delivery", "colour")
 
 OPENINGS: tuple[tuple[str, str, str], ...] = (  # (dissatisfied, so-so, satisfied): one user's way to begin
@@ -72,6 +71,12 @@ class ShopConfig(StageConfig):
     shop_users: int = Field(300, ge=1, description="users of the synthetic shop")
     shop_items: int = Field(120, ge=3, description="items of the synthetic shop")
     shop_rating_only: float = Field(0.12, ge=0, lt=1, description="share of purchases with a rating and no review")
+    shop_facts: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="share of the sentences about an item that state one true fact of it, such as its weight",
+    )
     shop_seed: int = Field(0, ge=0, description="of the synthetic shop")
 
 
@@ -85,6 +90,7 @@ class Item(NamedTuple):
     colour: str
     material: str
     aspects: tuple[str, ...]
+    facts: Facts
 
 
 class Manner(NamedTuple):
@@ -104,10 +110,10 @@ def write_shop(folder: Path, config: ShopConfig) -> tuple[Path, Path]:
     The same configuration gives the same bytes. Returns the two folders.
     """
     rng = random.Random(config.shop_seed)
-    items = [_item(number, rng) for number in range(config.shop_items)]
+    items = [_item(number, config.shop_seed, rng) for number in range(config.shop_items)]
     lines: dict[str, list[str]] = {category: [] for category in CATEGORIES}
     for number in range(config.shop_users):
-        for category, row in _purchases(f"U{number:06d}", items, config.shop_rating_only, rng):
+        for category, row in _purchases(f"U{number:06d}", items, config, rng):
             lines[category].append(json.dumps(row))
     for category, rows in lines.items():
         _write(folder / "reviews" / f"{category}.jsonl.gz", [*rows, *_flaws(rows)])
@@ -116,12 +122,14 @@ def write_shop(folder: Path, config: ShopConfig) -> tuple[Path, Path]:
     return folder / "reviews", folder / "items"
 
 
-def _item(number: int, rng: random.Random) -> Item:
+def _item(number: int, seed: int, rng: random.Random) -> Item:
     category = sorted(CATEGORIES)[number % len(CATEGORIES)]
     kind = CATEGORIES[category]
     brand, colour, material = rng.choice(BRANDS), rng.choice(COLOURS), rng.choice(MATERIALS)
-    title = f"{brand} {colour} {material} {rng.choice(kind['nouns'])}"
-    return Item(f"B{number:06d}", category, title, brand, colour, material, kind["aspects"])
+    noun = rng.choice(kind["nouns"])
+    facts = facts_of(category, noun, random.Random(f"{seed}:{number}"))
+    title = f"{brand} {colour} {material} {noun}"
+    return Item(f"B{number:06d}", category, title, brand, colour, material, kind["aspects"], facts)
 
 
 def _manner(rng: random.Random) -> Manner:
@@ -136,7 +144,7 @@ def _manner(rng: random.Random) -> Manner:
 
 
 def _purchases(
-    user_id: str, items: list[Item], rating_only: float, rng: random.Random
+    user_id: str, items: list[Item], config: ShopConfig, rng: random.Random
 ) -> Iterator[tuple[str, dict[str, Any]]]:
     """One user's purchases in time order, as (category, raw line); one user in twenty never writes a review."""
     manner = _manner(rng)
@@ -147,25 +155,40 @@ def _purchases(
     for item in rng.sample(mine, min(len(mine), rng.randint(9, 26))):
         time_ms += rng.randrange(10**7, 10**9)
         rating = rng.choices((1, 2, 3, 4, 5), RATING_WEIGHTS)[0]
-        text = "" if silent or rng.random() < rating_only else _review(manner, item, rating, rng)
+        # Facts have their own chance, so that the purchases, and without facts the texts, are the same at every share.
+        facts_rng = random.Random(f"{config.shop_seed}:{user_id}:{item.item_id}") if config.shop_facts else None
+        is_silent = silent or rng.random() < config.shop_rating_only
+        text = "" if is_silent else _review(manner, item, rating, rng, facts_rng, config.shop_facts)
         row = {"rating": float(rating), "title": "", "text": text, "asin": item.item_id, "parent_asin": item.item_id}
         yield item.category, {**row, "user_id": user_id, "timestamp": time_ms}
 
 
-def _review(manner: Manner, item: Item, rating: int, rng: random.Random) -> str:
+def _review(
+    manner: Manner, item: Item, rating: int, rng: random.Random, facts_rng: random.Random | None, facts_share: float
+) -> str:
     mood = 0 if rating <= 2 else 1 if rating == 3 else 2
     noun = item.title.rsplit(" ", 1)[-1]
     aspects = (*manner.aspects, rng.choice(item.aspects))
     sentences = [manner.opening[mood]]
     for aspect in aspects[: manner.sentences]:
-        sentences.append(f"The {aspect} of the {noun} is {manner.adverb} {rng.choice(WORDS[rating])}.")
+        opinion = f"{manner.adverb} {rng.choice(WORDS[rating])}"
+        if facts_rng and facts_rng.random() < facts_share:
+            sentences.append(_fact(item, opinion, facts_rng))
+        else:
+            sentences.append(f"The {aspect} of the {noun} is {opinion}.")
     sentences.append(manner.closing[mood])
     text = " ".join(sentences)
     return text.lower() if manner.lower_case else text
 
 
+def _fact(item: Item, opinion: str, rng: random.Random) -> str:
+    parts = tuple(aspect for aspect in item.aspects if aspect in PARTS)
+    own = {"brand": item.brand, "colour": item.colour, "material": item.material}
+    return true_sentence(item.facts, **own, parts=parts, opinion=opinion, rng=rng)
+
+
 def _metadata(item: Item) -> dict[str, Any]:
-    details = {"Brand": item.brand, "Color": item.colour, "Material": item.material}
+    details = {"Brand": item.brand, "Color": item.colour, "Material": item.material, **details_of(item.facts)}
     # One title in forty is lost, as in real catalogues.
     title = None if int(item.item_id[1:]) % 40 == 39 else item.title
     return {
