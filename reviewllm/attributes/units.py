@@ -28,8 +28,8 @@ _UNIT = "|".join(
     for word in sorted({*_SPELLING, *(unit.replace("_", " ") for unit in UNITS)}, key=len, reverse=True)
 )
 _FOUND = re.compile(
-    # not within a word, a number or a price; 'x' stands between numbers in '5x7'
-    rf"(?:(?<![\w.,$€£#/])|(?<=[^\W\d]/)|(?<=\w[x×])|(?<=\d['’′]))(?P<low>[-−]?{_NUMBER})"
+    # not within a word, a number or a price; 'x' stands between numbers in '5x7' and '5"x7"', '/' after a unit in '3 cm/1.2 in'
+    rf"(?:(?<![\w.,$€£#/])|(?<=[^\W\d][/,])|(?<=[\w\"'’”″)][x×])|(?<=\d['’′]))(?P<low>[-−]?{_NUMBER})"
     rf"(?:(?: ?[-–—~] ?| to )(?P<high>[-−]?{_NUMBER}))?(?:[ -]?(?P<unit>{_UNIT}))?",
     re.IGNORECASE,
 )
@@ -37,6 +37,7 @@ _TIMES = re.compile(r"\s*(?:\(?[lwhd]\)?\.?)?\s*(?:[x×*]|by)\s*", re.IGNORECASE
 _BETWEEN_COMPOUND = re.compile(r"[ .]?(?:,? ?and ?|, )?")
 # After 'in', what tells inches from the preposition: nothing more, a sign, or a word of measuring.
 _AFTER_IN = re.compile(r"\.? *(?:$|[^\w\s]|[x×] ?\d|(?:long|wide|high|tall|deep|thick|diameter|dia|length|width|height)\b)")
+_MANY_IN_ONE = re.compile(r"[ -]?(?:\d|one\b|a\b|the\b)")
 _AT_END = re.compile(r" *(?:$|[^\w\s])")
 _AFTER_FEET = re.compile(r"$|[\s\dx×,.;)]")
 _QUOTE = re.compile(r"(?<!\d)[\"“”]")
@@ -178,10 +179,14 @@ def _is_meant(match: re.Match[str], word: str, text: str) -> bool:
     if word in ("K", "k"):
         return len(match["low"]) >= 4  # a colour temperature; 4K is a picture, 10K a sum
     if word.lower() == "in":
-        return match["low"][0].isdigit() and bool(_AFTER_IN.match(text, match.end()))
+        if match["low"][0].isalpha() or _MANY_IN_ONE.match(text, match.end()):
+            return False
+        return attached or not match["low"].isdigit() or bool(_AFTER_IN.match(text, match.end()))  # 5in, 15.6 In
+    if word == "HP":
+        return len(match["low"]) < 4  # a maker whose numbers have more
     before = text[max(0, match.start() - _LOOK_BACK) : match.start()]
     if word in ('"', "”"):  # or the end of a quotation
-        return attached and len(_QUOTE.findall(before)) % 2 == 0
+        return attached and len(match["low"]) < 6 and len(_QUOTE.findall(before)) % 2 == 0
     if word in ("'", "’", "′"):  # or an apostrophe
         return attached and bool(_AFTER_FEET.match(text, match.end())) and not _OPENED.search(before)
     return True

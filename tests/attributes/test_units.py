@@ -35,7 +35,12 @@ from reviewllm.attributes.values import Quantity, measure
             "100% cotton, 2700K, 450 sq ft",
             [("100%", 100, 100, "%"), ("2700K", 2700, 2700, "K"), ("450 sq ft", 450, 450, "ft^2")],
         ),
-        ("12 in. wide", [("12 in", 12, 12, "in")]),
+        (
+            "12 in. wide, 15.6 In Computer, 5in Heart",
+            [("12 in", 12, 12, "in"), ("15.6 In", 15.6, 15.6, "in"), ("5in", 5, 5, "in")],
+        ),
+        ('9.5"x7.25", LIVE,150W', [('9.5"', 9.5, 9.5, "in"), ('7.25"', 7.25, 7.25, "in"), ("150W", 150, 150, "W")]),
+        ("3cm/1.2in Thick", [("3cm", 3, 3, "cm"), ("1.2in", 1.2, 1.2, "in")]),
     ],
 )
 def test_find_quantities_in_text(text: str, found: list[tuple[str, float, float, str]]) -> None:
@@ -44,7 +49,8 @@ def test_find_quantities_in_text(text: str, found: list[tuple[str, float, float,
 
 @pytest.mark.parametrize(
     "text",
-    ["2 in the box", "3 in 1", "$12", "$12 oz", "the 90's", "the 90s", "iPhone 5s", "5G", "4K", "20 x 30", "USB 3.0", "1/0 cm",
+    ["2 in the box", "3-in-1 pan", "3in1", "69026 HP", "155000-001\"",
+      "3 in 1", "$12", "$12 oz", "the 90's", "the 90s", "iPhone 5s", "5G", "4K", "20 x 30", "USB 3.0", "1/0 cm",
      'I ordered "size 5" twice', "2 a day", "B07T9", ""],
 )  # fmt: skip
 def test_find_quantities_where_there_is_none(text: str) -> None:
