@@ -40,7 +40,8 @@ from benchmarks.scale import make_examples, make_reviews
 from benchmarks.sft import LLAMA_3_8B
 from jobs.entry import run
 from reviewllm.config import JobConfig
-from reviewllm.prompts.renderer import Prompt, PromptConfig, PromptRenderer
+from reviewllm.prompts.config import PromptConfig
+from reviewllm.prompts.renderer import Prompt, PromptRenderer
 from reviewllm.tables import EXAMPLES, write_table
 from reviewllm.tiny_base import train_tokenizer
 

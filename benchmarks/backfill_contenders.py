@@ -31,7 +31,7 @@ def ours(folder: Path, settings: Figures) -> Run:
     from reviewllm.generation.model import make_variant
     from reviewllm.generation.pipeline import run_tasks
     from reviewllm.generation.tasks import GenerationSpec, Piece, Task, new_run
-    from reviewllm.prompts.renderer import PromptConfig
+    from reviewllm.prompts.config import PromptConfig
 
     generation = GenerationConfig(
         max_new_tokens=settings["max_new_tokens"],

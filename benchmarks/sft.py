@@ -164,7 +164,9 @@ def all_targets(config: BenchmarkJob, folder: Path) -> Task:
     """Whole users of the review file, drawn at random until there are enough samples for all steps."""
     from jobs.prepare import PrepareJob
     from jobs.prepare import main as prepare
-    from reviewllm.prompts.renderer import PromptConfig, PromptRenderer, load_tokenizer
+    from reviewllm.prompts.config import PromptConfig
+    from reviewllm.prompts.renderer import PromptRenderer
+    from reviewllm.prompts.tokenizer import load_tokenizer
 
     steps, per_step = config.steps or 1, 8 if config.quick else 32
     max_prompt_tokens = 256 if config.quick else config.max_prompt_tokens

@@ -57,7 +57,7 @@ from reviewllm.generation.model import Variant, make_variant
 from reviewllm.generation.pipeline import RunCounts
 from reviewllm.place import Place, below, is_uri
 from reviewllm.progress import Step, step
-from reviewllm.prompts.renderer import PromptConfig
+from reviewllm.prompts.config import PromptConfig
 from reviewllm.sft.adapter import merge_adapter, model_digest
 from reviewllm.summary import record_step
 
@@ -190,7 +190,13 @@ def _write(
         rows_in=manifest.rows,
         rows_out=manifest.written,
         seconds=running.seconds,
-        counts={"failed": manifest.failed, "shards": shards, "shards found done": shards - len(missing), **tokens},
+        counts={
+            "failed": manifest.failed,
+            "shards": shards,
+            "shards found done": shards - len(missing),
+            "attributes_dropped": counts.attributes_dropped,
+            **tokens,
+        },
     )
     predicted = "" if prediction.seconds is None else f", {prediction.seconds:.0f} s"
     print(
@@ -204,10 +210,16 @@ def _write(
     running.result = (
         f"{manifest.rows} purchases: {manifest.written} written, {manifest.failed} failed, "
         f"{manifest.completion_tokens} tokens; {shards - len(missing)} of {shards} shards were there before"
+        f"{_dropped(counts)}"
         f"{'; dry run, no model wrote these rows' if config.engine == 'rule' else ''} -> "
         f"{night.night.data.where}/{night.night.published}"
     )
     return manifest
+
+
+def _dropped(counts: RunCounts) -> str:
+    """How many prompts do not show all attributes, of the rows that this run wrote itself."""
+    return f"; {counts.attributes_dropped} prompts without all attributes" if counts.attributes_dropped else ""
 
 
 def _probe(config: BackfillJob, night: NightRun, missing: list[Shard]) -> str:

@@ -2,9 +2,11 @@
 
     python jobs/evaluate.py --base-model <folder or hub name> --out out/run          # base and adapter
     python jobs/evaluate.py --protocol review-llm --base-model ... --out out/run     # every baseline too, five repeats
+    python jobs/evaluate.py --task attributes --serialisations json,markdown --base-model ... --out out/run
 
 Reads `<out>/examples`, `<out>/interactions` (for baselines), `<out>/adapter` and, where it is there, `<out>/adapter-no-rating`
-(an adapter is only evaluated with the kind of prompt it was trained on; `-seed<n>` beside them are repeats). Writes
+(an adapter is only evaluated with the kind of prompt it was trained on; `-<serialisation>` and `-seed<n>` as jobs/train.py names
+them). Writes
 `<out>/metrics` whole; what a run that was ended had written is taken up by the next. One engine serves all of them,
 the adapters live; endpoints are asked from this process, which alone has their keys.
 """
@@ -19,12 +21,13 @@ from typing import Literal
 
 import polars as pl
 import pyarrow as pa
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, model_validator
 
 if __package__ in (None, ""):  # run as a file: `python jobs/evaluate.py`
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from jobs.entry import run
+from reviewllm.attributes.serialise import Serialisation
 from reviewllm.cluster import ClusterConfig, ray_session
 from reviewllm.config import JobConfig, part, save
 from reviewllm.errors import ConfigError, InputError, LeakageError
@@ -44,7 +47,7 @@ from reviewllm.generation.endpoint_config import EndpointConfig, keys_apart
 from reviewllm.generation.pipeline import RunCounts
 from reviewllm.generation.tasks import new_run
 from reviewllm.progress import step
-from reviewllm.prompts.renderer import PromptConfig
+from reviewllm.prompts.config import PromptConfig, check_serialisations
 from reviewllm.report.score_tables import plain_text, score_tables
 from reviewllm.sft.adapter import examples_digest, read_description
 from reviewllm.sft.tracking import TrackingConfig, tracking
@@ -74,6 +77,9 @@ class EvaluateJob(JobConfig, ClusterConfig, GenerationConfig, PromptConfig, Trac
         description="models behind OpenAI-compatible endpoints: name to url, model and so on, as JSON or in the YAML file",
     )
     repeats: int | None = Field(None, ge=1, description="repetitions; default 1, with --protocol 5")
+    serialisations: list[Serialisation] = Field(
+        [], description="ask base, adapter and endpoints in each of these forms of the attributes, with <adapter>-<form>"
+    )
     adapter: Path | None = Field(None, description="adapter trained with ratings; default <out>/adapter")
     adapter_no_rating: Path | None = Field(
         None, description="adapter trained without ratings; default <out>/adapter-no-rating where it is there"
@@ -86,6 +92,11 @@ class EvaluateJob(JobConfig, ClusterConfig, GenerationConfig, PromptConfig, Trac
         False, description="evaluate adapters that were trained on other examples than <out>/examples/train"
     )
     run_name: str = Field("evaluation", description="name of the run in the metrics")
+
+    @model_validator(mode="after")
+    def _check_serialisations(self) -> EvaluateJob:
+        check_serialisations(self.serialisations, task=self.task)
+        return self
 
     def lineup(self) -> Lineup:
         """The models that are asked for."""
@@ -100,6 +111,7 @@ class EvaluateJob(JobConfig, ClusterConfig, GenerationConfig, PromptConfig, Trac
             prompt=part(self, PromptConfig),
             generation=part(self, GenerationConfig),
             repeats=self.repeats or (_PROTOCOL_REPEATS if self.protocol else 1),
+            serialisations=self.serialisations,
         )
 
 
@@ -129,9 +141,8 @@ def _evaluate(config: EvaluateJob, shards: Sequence[Path]) -> str:
     examples = read_table(shards, EXAMPLES)
     reviews = _reviews(config, contenders, examples)
     staging = Staging(config.out, shards, contenders)
-    asked = {
-        name: config.endpoints[name] for name in dict.fromkeys(one.name for one in contenders if one.kind == "endpoint")
-    }
+    names = dict.fromkeys(one.name for one in contenders if one.kind == "endpoint")
+    asked = {name: config.endpoints[name.partition(",")[0]] for name in names}  # "gpt, json" is gpt, in one of the forms
     # Keys are read, and looked for among the options, before these are saved and before Ray takes over the environment.
     with keys_apart(asked) as keys, step("evaluate") as running:
         save(config, config.out / "config" / "evaluate.yaml")
@@ -164,9 +175,11 @@ def _sum(found: Conclusion, head: Evaluation, counts: RunCounts) -> str:
     """How many rows of how many models there are, how many have no text, and what this run wrote for it."""
     failed = pl.DataFrame(found.metrics).filter((pl.col("metric") == "failed") & (pl.col("model") != REAL.name))
     rows, without = failed["n"].sum(), round((failed["value"] * failed["n"]).sum() / 100)
+    dropped = f", {counts.attributes_dropped} prompts without all attributes" if counts.attributes_dropped else ""
     return (
         f"{len(head.models) - 1} models and kinds of prompt on {sum(head.rows.values())} examples: {rows} rows, {without} without "
         f"a text; {counts.rows} written now by engines and endpoints, {counts.completion_tokens} tokens"
+        f"{dropped}"
     )
 
 
@@ -183,7 +196,8 @@ def _shards(folder: Path) -> list[Path]:
 def _candidate(config: EvaluateJob, contenders: Sequence[Contender]) -> Side:
     """The model whose adoption is to be decided."""
     names = [contender.name for contender in contenders[:-1]]
-    wanted = config.candidate or (config.adapter_name if config.adapter_name in names else names[0])
+    adapters = [contender.name for contender in contenders if contender.kind == "adapter"]
+    wanted = config.candidate or [*adapters, *names][0]
     if wanted not in names:
         raise ConfigError(f"--candidate {wanted}: is not among the models: {', '.join(dict.fromkeys(names))}")
     return Side(wanted, any(one.name == wanted and one.variant.prompt.rating for one in contenders))
@@ -220,7 +234,7 @@ def _record(config: EvaluateJob, counts: RunCounts, examples: pa.Table, seconds:
         rows_in=examples.num_rows,
         rows_out=counts.rows,
         seconds=seconds,
-        counts={"failed": counts.failed, **tokens},
+        counts={"failed": counts.failed, "attributes_dropped": counts.attributes_dropped, **tokens},
         tables=whole.to_dicts(),
     )
     means = whole.group_by("split", "model", "with_rating", "metric", maintain_order=True).agg(pl.col("value").mean())

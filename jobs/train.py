@@ -3,12 +3,14 @@
     python jobs/train.py --base-model meta-llama/Meta-Llama-3-8B --use-gpu --num-workers 16 --out out/run
     python jobs/train.py --base-model <folder> --no-rating --out out/run       # the paper's ablation
     python jobs/train.py --base-model <folder> --repeats 5 --out out/run       # five seeds, each under its own name
+    python jobs/train.py --base-model <folder> --task attributes --serialisations json,markdown --out out/run   # one for each
     python jobs/train.py --base-model <folder> --inspect 5 --out out/run       # look at the samples; trains nothing
 
-Reads `<out>/examples/train`, writes `<out>/adapter` (`-no-rating`, `-seed<n>`), checkpoints under `<out>/checkpoints`,
-metrics to `<out>/mlflow.db` and `<out>/tensorboard`, and with `--merged` also `<out>/merged`. The same command goes on where
-an interrupted training stopped. One GPU per worker, or CPUs; two CPU workers by default. On a cluster `<out>` and the
-storage path are seen by every node. `--examples`, `--storage-path` and `--adapter-copy` may be s3:// (docs/storage.md).
+Reads `<out>/examples/train`, writes `<out>/adapter` (`-no-rating`, `-<serialisation>`, `-seed<n>`), checkpoints under
+`<out>/checkpoints`, metrics to `<out>/mlflow.db` and `<out>/tensorboard`, and with `--merged` also `<out>/merged`. The same
+command goes on where an interrupted training stopped. One GPU per worker, or CPUs; two CPU workers by default. On a cluster
+`<out>` and the storage path are seen by every node. `--examples`, `--storage-path` and `--adapter-copy` may be s3://
+(docs/storage.md).
 """
 
 from __future__ import annotations
@@ -21,18 +23,22 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 if __package__ in (None, ""):  # run as a file: `python jobs/train.py`
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from jobs.entry import run
+from reviewllm.attributes.serialise import Serialisation
 from reviewllm.cluster import ClusterConfig, ray_session
 from reviewllm.config import JobConfig, Where, part, save
 from reviewllm.fetch import check_folder_writable, local_copies, put_folder
 from reviewllm.place import below
 from reviewllm.progress import Step, step
-from reviewllm.prompts.renderer import PromptConfig, PromptRenderer, load_tokenizer
+from reviewllm.prompts.chat import end_token
+from reviewllm.prompts.config import PromptConfig, check_serialisations
+from reviewllm.prompts.renderer import PromptRenderer
+from reviewllm.prompts.tokenizer import load_tokenizer
 from reviewllm.sft.adapter import (
     AdapterDescription,
     check_merge_target,
@@ -44,7 +50,7 @@ from reviewllm.sft.config import SFTConfig, TrainingConfig
 from reviewllm.sft.fit import prepare_run, refuse_to_overwrite, train_adapter
 from reviewllm.sft.inspection import show_counts, show_samples
 from reviewllm.sft.monitor import TrainingMonitor, monitoring
-from reviewllm.sft.samples import SampleFile, write_samples
+from reviewllm.sft.samples import SampleCounts, SampleFile, write_samples
 from reviewllm.sft.tracking import Tracker, TrackingConfig, tracking
 from reviewllm.summary import record_step
 
@@ -58,8 +64,16 @@ class TrainJob(JobConfig, ClusterConfig, PromptConfig, SFTConfig, TrainingConfig
     adapter_copy: Where | None = Field(None, description="URI (s3://) where a copy of the adapter goes besides")
     merged: bool = Field(False, description="also write base and adapter as one model to <out>/merged[-no-rating]")
     repeats: int = Field(1, ge=1, description="adapters to train, with seeds from --seed on; the paper's is 5")
+    serialisations: list[Serialisation] = Field(
+        [], description="train one adapter for each of these forms of the attributes, <adapter>-<form>"
+    )
     inspect: int | None = Field(None, ge=1, description="print this many samples as the model sees them, and train nothing")
     inspect_ids: bool = Field(False, description="with --inspect: every token with its id")
+
+    @model_validator(mode="after")
+    def _check_serialisations(self) -> TrainJob:
+        check_serialisations(self.serialisations, task=self.task)
+        return self
 
     def adapter_folder(self) -> Path:
         """Where the adapter goes."""
@@ -77,22 +91,34 @@ def main(config: TrainJob) -> list[AdapterDescription]:
     if config.inspect:
         print(_inspect(config, config.inspect))
         return []
+    return [_train(one) for form in _forms(config) for one in _repeats(form)]
+
+
+def _forms(config: TrainJob) -> list[TrainJob]:
+    """The configuration of each serialisation that is asked for, under its own names; the one as it stands for none."""
+    return [_named(config, form, {"serialisations": [], "serialisation": form}) for form in config.serialisations] or [
+        config
+    ]
+
+
+def _repeats(config: TrainJob) -> list[TrainJob]:
+    """The configuration of each repeat: its own seed and its own names."""
     if config.repeats == 1:
-        return [_train(config)]
-    return [_train(_repeat(config, config.seed + number)) for number in range(config.repeats)]
+        return [config]
+    seeds = [config.seed + number for number in range(config.repeats)]
+    return [_named(config, f"seed{seed}", {"repeats": 1, "seed": seed}) for seed in seeds]
 
 
-def _repeat(config: TrainJob, seed: int) -> TrainJob:
-    """The configuration of one of several repeats: its own seed and its own names."""
+def _named(config: TrainJob, name: str, changed: dict[str, Any]) -> TrainJob:
+    """The configuration of one of several adapters: what it changes, and names of its own."""
     adapter = config.adapter_folder()
     copy, mark, query = (config.adapter_copy or "").partition("?")
-    named = {"run_name": f"{config.run_name}-seed{seed}"} if config.run_name else {}
+    named = {"run_name": f"{config.run_name}-{name}"} if config.run_name else {}
     return config.model_copy(
         update={
-            "repeats": 1,
-            "seed": seed,
-            "adapter": adapter.with_name(f"{adapter.name}-seed{seed}"),
-            "adapter_copy": f"{copy}-seed{seed}{mark}{query}" if copy else None,
+            **changed,
+            "adapter": adapter.with_name(f"{adapter.name}-{name}"),
+            "adapter_copy": f"{copy}-{name}{mark}{query}" if copy else None,
             **named,
         }
     )
@@ -143,7 +169,7 @@ def _train(config: TrainJob) -> AdapterDescription:
             seconds=running.seconds,
             counts={**counts._asdict(), "optimizer_steps": description.optimizer_steps},
         )
-        running.result = _result(description, counts.refused, counts.tokens, counts.response_tokens, adapter)
+        running.result = _result(description, counts, adapter)
     return description
 
 
@@ -171,14 +197,16 @@ class _Follower:
         self._running.show(int(row["step"]), message["steps"], text)
 
 
-def _result(description: AdapterDescription, refused: int, tokens: int, in_loss: int, adapter: Path) -> str:
+def _result(description: AdapterDescription, counts: SampleCounts, adapter: Path) -> str:
     best = (
         f", best validation loss {description.validation_loss:.3f} at step {description.best_step}"
         if description.validation_loss is not None
         else ""
     )
+    dropped = f", {counts.attributes_dropped} without all attributes" if counts.attributes_dropped else ""
     return (
-        f"{description.samples} samples, {refused} refused, {tokens} tokens ({in_loss} in the loss); "
+        f"{description.samples} samples{dropped}, {counts.refused} refused, {counts.tokens} tokens ({counts.response_tokens} in "
+        "the loss); "
         f"{description.optimizer_steps} steps, loss {description.first_loss:.3f} -> {description.last_loss:.3f}{best} -> {adapter}"
     )
 
@@ -196,7 +224,13 @@ def _inspect(config: TrainJob, rows: int) -> str:
             max_response_tokens=config.max_response_tokens,
             validation_fraction=config.validation_fraction,
         )
-        shown = show_samples(SampleFile(file)[:rows], tokenizer, token_ids=config.inspect_ids, color=color)
+        shown = show_samples(
+            SampleFile(file)[:rows],
+            tokenizer,
+            end_token=end_token(tokenizer, chat_template=config.chat_template),
+            token_ids=config.inspect_ids,
+            color=color,
+        )
     return f"{shown}\n\n{show_counts(counts)}"
 
 

@@ -9,6 +9,7 @@
     │   └── AttributesError        a text of product attributes is no flat JSON object
     ├── LeakageError               a target, a reference or an evaluation user is where it must not be
     ├── PromptError                a prompt cannot be rendered within its token budget
+    │   └── ProductError           the attributes of its item cannot be read
     ├── TrainingError              training cannot start or has to stop
     │   └── NotANumberError        loss or gradient is not a number
     ├── StorageError               what a run keeps cannot be written or read
@@ -59,6 +60,10 @@ class LeakageError(ReviewLLMError):
 
 class PromptError(ReviewLLMError):
     """A prompt cannot be rendered within its token budget."""
+
+
+class ProductError(PromptError):
+    """The attributes of a prompt's item cannot be read."""
 
 
 class TrainingError(ReviewLLMError):

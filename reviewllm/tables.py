@@ -190,6 +190,12 @@ GENERATIONS = Table(
         Column("prompt_sha256", pa.string(), "of the prompt's token ids; null where none could be made", nullable=True),
         Column("prompt_tokens", pa.int32(), "tokens of the prompt; null where none could be made", nullable=True),
         Column("history_kept", pa.int32(), "history entries in the prompt; null as prompt_tokens", nullable=True),
+        Column(
+            "attributes_kept",
+            pa.int32(),
+            "product attributes in the prompt; null as prompt_tokens, and for tasks that show none",
+            nullable=True,
+        ),
         Column("completion_tokens", pa.int32(), "tokens generated; null where the row failed", nullable=True),
         Column("finish_reason", pa.string(), "stop or length; null where the row failed", nullable=True),
         Column("seed", pa.int64(), "of the row's sampling"),

@@ -17,15 +17,8 @@ import pyarrow as pa
 from pydantic import Field
 
 from reviewllm.config import StageConfig
-from reviewllm.prompts.renderer import (
-    HISTORY_MARKER,
-    INSTRUCTION,
-    INSTRUCTION_WITHOUT_RATING,
-    NEW_ITEM_MARKER,
-    RATING_FIELD,
-    RESPONSE_MARKER,
-    REVIEW_FIELD,
-)
+from reviewllm.prompts.tasks.review import INSTRUCTION, INSTRUCTION_WITHOUT_RATING
+from reviewllm.prompts.tasks.task import HISTORY_MARKER, NEW_ITEM_MARKER, RATING_FIELD, RESPONSE_MARKER, REVIEW_FIELD
 
 BOS, EOS, PAD = "<s>", "</s>", "<pad>"
 

@@ -26,7 +26,8 @@ from reviewllm.generation.pipeline import RunCounts, run_tasks
 from reviewllm.generation.tasks import GenerationSpec, Piece, Task, new_run
 from reviewllm.place import Place
 from reviewllm.progress import Step
-from reviewllm.prompts.renderer import PromptRenderer, load_tokenizer
+from reviewllm.prompts.renderer import PromptRenderer
+from reviewllm.prompts.tokenizer import load_tokenizer
 
 _PROBED_SHARDS = 8
 

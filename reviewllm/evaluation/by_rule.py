@@ -94,5 +94,7 @@ def _result(text: str | None, baseline: Baseline) -> Completion | Failure:
 
 def _without_prompts(shard: pa.Table) -> pa.Table:
     """Examples as `ShardRenderer` gives them, of a model that is shown no prompt."""
-    ids = pa.nulls(shard.num_rows, pa.list_(pa.int32()))
-    return shard.append_column("prompt_ids", ids).append_column("history_kept", pa.nulls(shard.num_rows, pa.int32()))
+    shard = shard.append_column("prompt_ids", pa.nulls(shard.num_rows, pa.list_(pa.int32())))
+    for name in ("history_kept", "attributes_kept", "attributes_given"):
+        shard = shard.append_column(name, pa.nulls(shard.num_rows, pa.int32()))
+    return shard

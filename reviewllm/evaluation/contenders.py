@@ -8,13 +8,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+from reviewllm.attributes.serialise import Serialisation
 from reviewllm.errors import ConfigError
 from reviewllm.evaluation.baselines import BASELINES, REAL, Baseline
 from reviewllm.evaluation.names import Pair
 from reviewllm.generation.config import GenerationConfig
 from reviewllm.generation.endpoint_config import EndpointConfig
 from reviewllm.generation.model import Variant, endpoint_variant, make_variant
-from reviewllm.prompts.renderer import PromptConfig
+from reviewllm.prompts.config import PromptConfig
 from reviewllm.sft.adapter import local_model_folder
 
 Kind = Literal["base", "adapter", "endpoint", "baseline"]
@@ -36,7 +37,10 @@ class Contender(NamedTuple):
 
 
 class Lineup(NamedTuple):
-    """What is asked for: `models` are base, adapter, names of baselines and names of endpoints."""
+    """What is asked for: `models` are base, adapter, names of baselines and names of endpoints.
+
+    With `serialisations` the adapters are `<adapter>-<serialisation>`.
+    """
 
     models: Sequence[str]
     base_model: str
@@ -47,6 +51,8 @@ class Lineup(NamedTuple):
     prompt: PromptConfig
     generation: GenerationConfig
     repeats: int
+    serialisations: Sequence[Serialisation] = ()  # each model is asked once in each of them; none: in that of `prompt`
+    suffix: str = ""  # of the names of base, adapter and endpoints
 
 
 def find_contenders(asked: Lineup) -> list[Contender]:
@@ -63,14 +69,16 @@ def find_contenders(asked: Lineup) -> list[Contender]:
     _check_names(asked)
     found: list[Contender] = []
     for model in asked.models:
-        if model == "base":
-            found += _bases(asked)
-        elif model == "adapter":
-            found += _adapted(asked)
-        elif model in BASELINES:
+        if model in BASELINES:
             found += [_by_rule(baseline, asked) for baseline in BASELINES[model]]
-        else:
-            found += _hosted(model, asked)
+            continue
+        for form in _forms(asked):
+            if model == "base":
+                found += _bases(form)
+            elif model == "adapter":
+                found += _adapted(form)
+            else:
+                found += _hosted(model, form)
     return [*found, _by_rule(REAL, asked)]
 
 
@@ -121,6 +129,19 @@ def _check_names(asked: Lineup) -> None:
         raise ConfigError(f"--adapter-name {asked.adapter_name} is the name of the base too; choose another")
 
 
+def _forms(asked: Lineup) -> list[Lineup]:
+    """The line-up in each serialisation that is asked for, its models named by it; as it stands where none is."""
+    return [
+        asked._replace(
+            prompt=asked.prompt.model_copy(update={"serialisation": form}),
+            adapter=asked.adapter.with_name(f"{asked.adapter.name}-{form}"),
+            adapter_no_rating=asked.adapter_no_rating.with_name(f"{asked.adapter_no_rating.name}-{form}"),
+            suffix=f", {form}",
+        )
+        for form in asked.serialisations
+    ] or [asked]
+
+
 def _prompts(asked: Lineup) -> tuple[PromptConfig, PromptConfig]:
     return asked.prompt.model_copy(update={"rating": True}), asked.prompt.model_copy(update={"rating": False})
 
@@ -131,7 +152,7 @@ def _samplings(asked: Lineup) -> range:
 
 def _bases(asked: Lineup) -> list[Contender]:
     return [
-        Contender("base", Path(asked.base_model).name, _variant(asked, None, prompt, repeat))
+        Contender("base", Path(asked.base_model).name + asked.suffix, _variant(asked, None, prompt, repeat))
         for repeat in _samplings(asked)
         for prompt in _prompts(asked)
     ]
@@ -147,16 +168,17 @@ def _adapted(asked: Lineup) -> list[Contender]:
         if len(adapters) == 1:
             adapters *= len(_samplings(asked))
         found += [
-            Contender("adapter", asked.adapter_name, _variant(asked, adapter, prompt, repeat))
+            Contender("adapter", asked.adapter_name + asked.suffix, _variant(asked, adapter, prompt, repeat))
             for repeat, adapter in enumerate(adapters)
         ]
     return found
 
 
 def _variant(asked: Lineup, adapter: Path | None, prompt: PromptConfig, repeat: int) -> Variant:
-    return make_variant(
+    variant = make_variant(
         base_model=asked.base_model, adapter=adapter, prompt=prompt, generation=asked.generation, repeat=repeat
     )
+    return variant.model_copy(update={"model": variant.model + asked.suffix})  # what tells the generations of a base apart
 
 
 def _hosted(name: str, asked: Lineup) -> list[Contender]:
@@ -171,6 +193,7 @@ def _hosted(name: str, asked: Lineup) -> list[Contender]:
         for repeat in _samplings(asked)
         for prompt in _prompts(asked)
     ]
+    name += asked.suffix
     return [Contender("endpoint", name, variant.model_copy(update={"model": name})) for variant in variants]
 
 

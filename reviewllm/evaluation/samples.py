@@ -9,7 +9,8 @@ from pathlib import Path
 from reviewllm.evaluation.contenders import Contender
 from reviewllm.evaluation.rows import SPLITS
 from reviewllm.files import write_text
-from reviewllm.prompts.renderer import Prompt, PromptRenderer, load_tokenizer
+from reviewllm.prompts.renderer import Prompt, PromptRenderer
+from reviewllm.prompts.tokenizer import load_tokenizer
 from reviewllm.tables import EXAMPLES, read_table
 
 _SAMPLES = 6  # of each split

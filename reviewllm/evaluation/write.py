@@ -101,5 +101,5 @@ def _told(
 
 
 def _sum(counts: RunCounts, more: RunCounts) -> RunCounts:
-    names = ("rows", "failed", "prompt_tokens", "completion_tokens", "seconds")
+    names = ("rows", "failed", "prompt_tokens", "completion_tokens", "attributes_dropped", "seconds")
     return counts._replace(**{name: getattr(counts, name) + getattr(more, name) for name in names})

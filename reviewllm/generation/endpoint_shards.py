@@ -18,13 +18,12 @@ from reviewllm.generation.endpoint_client import Answer
 from reviewllm.generation.endpoint_config import EndpointConfig
 from reviewllm.generation.endpoint_journal import Costs
 from reviewllm.generation.engine import Completion
-from reviewllm.generation.failures import PROMPT_TOO_LONG, Failure
 from reviewllm.generation.journal import Result
 from reviewllm.generation.pipeline import RunCounts, add_shard
 from reviewllm.generation.render_shard import ShardRenderer
-from reviewllm.generation.rows import generation_rows
+from reviewllm.generation.rows import generation_rows, unrendered
 from reviewllm.generation.tasks import GenerationSpec, Task, from_stream, task_table, to_stream
-from reviewllm.prompts.renderer import load_tokenizer
+from reviewllm.prompts.tokenizer import load_tokenizer
 
 _LOOK_SECONDS = 0.5
 
@@ -105,7 +104,7 @@ async def _write_shards(
 
 async def _results(prompts: pa.Table, seeds: list[int], endpoint: Endpoint, tokenizer: Any) -> list[Result]:
     """The result of every row of a shard."""
-    all_ids, errors = prompts["prompt_ids"].to_pylist(), prompts["prompt_error"].to_pylist()
+    all_ids = prompts["prompt_ids"].to_pylist()
     asked = [number for number, ids in enumerate(all_ids) if ids is not None]
     texts = [
         EndpointPrompt(
@@ -117,8 +116,8 @@ async def _results(prompts: pa.Table, seeds: list[int], endpoint: Endpoint, toke
     ]
     written = dict(zip(asked, await endpoint.write(texts), strict=True))
     results: list[Result] = []
-    for number, error in enumerate(errors):
-        answer = written[number] if number in written else Failure("render", PROMPT_TOO_LONG, error, 0)
+    for number in range(prompts.num_rows):
+        answer = written[number] if number in written else unrendered(prompts, number)
         results.append(_completion(answer, tokenizer) if isinstance(answer, Answer) else answer)
     return results
 

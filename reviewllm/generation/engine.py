@@ -6,7 +6,7 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from reviewllm.prompts.renderer import Ids
+from reviewllm.prompts.tokenizer import Ids
 
 
 class Request(NamedTuple):

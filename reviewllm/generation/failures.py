@@ -10,6 +10,7 @@ import numpy as np
 from reviewllm.generation.engine import Completion
 
 PROMPT_TOO_LONG = "PromptTooLong"  # instruction and target alone are over the budget
+BAD_ATTRIBUTES = "BadAttributes"  # the attributes of the item cannot be read
 EMPTY_OUTPUT = "EmptyOutput"  # nothing that a person could read
 LOOPING_OUTPUT = "LoopingOutput"  # the same few tokens again and again
 GARBAGE_OUTPUT = "GarbageOutput"  # mostly characters that are no text

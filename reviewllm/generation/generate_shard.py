@@ -20,13 +20,14 @@ import pyarrow as pa
 from reviewllm.errors import EngineError
 from reviewllm.failpoints import reached
 from reviewllm.generation.engine import Engine, Progress, RefusedError, Request, RowError
-from reviewllm.generation.failures import ENGINE_FAILED, PROMPT_TOO_LONG, REFUSED, Failure, unusable
+from reviewllm.generation.failures import ENGINE_FAILED, REFUSED, Failure, unusable
 from reviewllm.generation.journal import Journal, Result, journal_name
 from reviewllm.generation.model import Variant
-from reviewllm.generation.rows import generation_rows
+from reviewllm.generation.rows import generation_rows, unrendered
 from reviewllm.generation.tasks import GenerationSpec, from_stream, to_stream
 from reviewllm.place import Place
-from reviewllm.prompts.renderer import load_tokenizer
+from reviewllm.prompts.chat import end_token
+from reviewllm.prompts.tokenizer import load_tokenizer
 from reviewllm.sft.canary import CANARY_TOKENS, check_canaries
 
 _TELL_SECONDS = 1.0
@@ -115,7 +116,7 @@ class ShardGenerator:
         async def write(row: int, work: _Work) -> None:
             prompt = ids[row].values
             if prompt is None:
-                result: Result = Failure("render", PROMPT_TOO_LONG, prompts["prompt_error"][row].as_py(), 0)
+                result: Result = unrendered(prompts, row)
             else:
                 result = await self._write(Request(examples[row], prompt.to_numpy(), seeds[row], adapter))
             work.results[row] = result
@@ -255,7 +256,15 @@ def _start_engine(spec: GenerationSpec) -> Engine:
     canaries = [len(canary.prompt) + CANARY_TOKENS for variant in spec.variants for canary in variant.canaries]
     longest = max(longest, *canaries, 0)
     tokenizer = load_tokenizer(str(spec.variants[0].base))
-    return VLLMEngine(spec.generation, model=spec.model, tokenizer=tokenizer, max_model_len=longest, adapters=adapters)
+    templates = {variant.prompt.chat_template for variant in spec.variants}
+    return VLLMEngine(
+        spec.generation,
+        model=spec.model,
+        tokenizer=tokenizer,
+        max_model_len=longest,
+        adapters=adapters,
+        end_tokens=sorted({end_token(tokenizer, chat_template=template) for template in templates}),
+    )
 
 
 def _end_children() -> None:

@@ -14,7 +14,9 @@ from reviewllm import __version__
 from reviewllm.config import StageConfig
 from reviewllm.generation.config import GenerationConfig
 from reviewllm.generation.endpoint_config import EndpointConfig
-from reviewllm.prompts.renderer import PROMPT_VERSION, PromptConfig, load_tokenizer
+from reviewllm.prompts.chat import end_token
+from reviewllm.prompts.config import PROMPT_VERSION, PromptConfig
+from reviewllm.prompts.tokenizer import load_tokenizer
 from reviewllm.scoring.scorer import scorer_versions
 from reviewllm.sft.adapter import Canary, check_context, check_fits, local_model_folder, model_digest
 
@@ -53,7 +55,7 @@ def make_variant(
         AdapterError: the adapter is incomplete or was trained for something else.
     """
     base = local_model_folder(base_model)
-    load_tokenizer(str(base))
+    end_token(load_tokenizer(str(base)), chat_template=prompt.chat_template)
     check_context(base, prompt.max_prompt_tokens + generation.max_new_tokens)
     description = check_fits(adapter, base, prompt) if adapter else None
     return Variant(
@@ -77,11 +79,14 @@ def endpoint_variant(
 ) -> Variant:
     """A model behind an endpoint; the base lends its tokenizer, which cuts the prompts, and writes nothing.
 
+    The endpoint puts its own chat template around the prompts, never that of the base.
+
     Raises:
         ConfigError: the base cannot be read.
     """
     base = local_model_folder(base_model)
     load_tokenizer(str(base))
+    prompt = prompt.model_copy(update={"chat_template": False})
     sampling = {
         name: value for name, value in _repeated(generation, repeat).sampling().items() if not name.startswith("engine")
     }
@@ -123,7 +128,7 @@ def fingerprint(base: Path, adapter: Path | None, prompt: PromptConfig, generati
 def _rest(prompt: PromptConfig) -> dict[str, Any]:
     """What decides a row's text and scores beside the model."""
     return {
-        "prompt": {**prompt.model_dump(exclude={"instruction_file"}), "instruction": prompt.instruction()},
+        "prompt": {**prompt.deciding(), "instruction": prompt.instruction()},
         "prompt_version": PROMPT_VERSION,
         "scorers": scorer_versions(),
         "code": __version__,

@@ -24,14 +24,21 @@ from reviewllm.generation.tasks import GenerationSpec, Task, task_table
 _LOOK_SECONDS = 0.5
 
 
+_SUMMED = ("rows", "failed", "prompt_tokens", "completion_tokens", "attributes_dropped")
+
+
 class RunCounts(NamedTuple):
-    """What a run wrote; seconds include the start of the first engine (start_seconds), and `failures` are rows by class."""
+    """What a run wrote; seconds include the start of the first engine (start_seconds), and `failures` are rows by class.
+
+    `attributes_dropped` are rows whose prompt had no room for all attributes of the item.
+    """
 
     shards: int = 0
     rows: int = 0
     failed: int = 0
     prompt_tokens: int = 0
     completion_tokens: int = 0
+    attributes_dropped: int = 0
     seconds: float = 0.0
     start_seconds: float = 0.0
     handed_back: int = 0
@@ -192,7 +199,7 @@ def add_shard(counts: RunCounts, row: dict[str, Any]) -> RunCounts:
         return counts
     if row["handed_back"]:
         return counts._replace(handed_back=counts.handed_back + 1)
-    sums = {name: getattr(counts, name) + row[name] for name in ("rows", "failed", "prompt_tokens", "completion_tokens")}
+    sums = {name: getattr(counts, name) + row[name] for name in _SUMMED}
     failures = counts.failures + Counter(json.loads(row["failures"]))
     return counts._replace(shards=counts.shards + 1, failures=failures, **sums)
 

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from reviewllm.errors import ProductError, PromptError
+from reviewllm.generation.failures import BAD_ATTRIBUTES, PROMPT_TOO_LONG
 from reviewllm.generation.tasks import GenerationSpec, read_examples, to_stream
 from reviewllm.place import Place
-from reviewllm.prompts.renderer import Prompt, PromptRenderer, load_tokenizer
+from reviewllm.prompts.renderer import Prompt, PromptRenderer
+from reviewllm.prompts.tasks import TASKS
+from reviewllm.prompts.tokenizer import load_tokenizer
 
 _CARRIED = ("example_id", "user_id", "item_id", "category", "rating", "title", "split", "reference")
 
@@ -19,10 +24,12 @@ class ShardRenderer:
     """Ray Data actor: reads a shard's examples and makes their prompts, on other CPUs than the engine's.
 
     A batch is one task; what it gives is the task with `prompts`: an Arrow stream of the examples without their histories,
-    with prompt_ids (null where no prompt can be made), history_kept and prompt_error.
+    with prompt_ids (null where no prompt can be made), history_kept, attributes_kept, attributes_given, and prompt_error with its
+    prompt_error_class.
     """
 
     def __init__(self, spec: GenerationSpec) -> None:
+        self._spec = spec
         tokenizer = load_tokenizer(str(spec.variants[0].base))
         self._renderers = [PromptRenderer(tokenizer, variant.prompt) for variant in spec.variants]
         self._source = Place(spec.source, flag="--examples")
@@ -35,35 +42,34 @@ class ShardRenderer:
         """
         (task,) = batch.to_pylist()
         examples = read_examples(self._source, task["files"], task["rows"])
-        prompts = self._renderers[task["variant"]].render(_rows(examples))
+        columns = TASKS[self._spec.variants[task["variant"]].prompt.task].columns
+        prompts = self._renderers[task["variant"]].render(_rows(examples, columns))
         made = [prompt if isinstance(prompt, Prompt) else None for prompt in prompts]
-        rendered = (
-            examples.select(_CARRIED)
-            .append_column(
-                "prompt_ids", pa.array([prompt.token_ids if prompt else None for prompt in made], pa.list_(pa.int32()))
-            )
-            .append_column(
-                "history_kept", pa.array([prompt.history_kept if prompt else None for prompt in made], pa.int32())
-            )
-            .append_column(
-                "prompt_error",
-                pa.array([None if isinstance(prompt, Prompt) else str(prompt) for prompt in prompts], pa.string()),
-            )
-        )
+        errors = [prompt if isinstance(prompt, PromptError) else None for prompt in prompts]
+        ids = pa.array([prompt.token_ids if prompt else None for prompt in made], pa.list_(pa.int32()))
+        rendered = examples.select(_CARRIED).append_column("prompt_ids", ids)
+        for name in ("history_kept", "attributes_kept", "attributes_given"):
+            column = pa.array([getattr(prompt, name) if prompt else None for prompt in made], pa.int32())
+            rendered = rendered.append_column(name, column)
+        for name, text in (("prompt_error", str), ("prompt_error_class", _error_class)):
+            column = pa.array([text(error) if error else None for error in errors], pa.string())
+            rendered = rendered.append_column(name, column)
         slim = batch.select(["variant", "output"])
         return slim.append_column("prompts", pa.array([to_stream(rendered)], pa.large_binary()))
 
 
-def _rows(examples: pa.Table) -> list[dict[str, Any]]:
+def _error_class(error: PromptError) -> str:
+    return BAD_ATTRIBUTES if isinstance(error, ProductError) else PROMPT_TOO_LONG
+
+
+def _rows(examples: pa.Table, names: Sequence[str]) -> list[dict[str, Any]]:
     """What a prompt is made of, row by row; column by column this is ten times as fast as the table's own `to_pylist`."""
     history = examples["history"].combine_chunks()
     flat = history.flatten()
-    columns = [flat.field(name).to_pylist() for name in ("title", "review", "rating")]
-    entries = [{"title": title, "review": review, "rating": rating} for title, review, rating in zip(*columns, strict=True)]
+    shown = [flat.field(name).to_pylist() for name in ("title", "review", "rating")]
+    entries = [{"title": title, "review": review, "rating": rating} for title, review, rating in zip(*shown, strict=True)]
     lengths = pc.list_value_length(history).to_numpy()
     ends = np.cumsum(lengths)
-    titles, ratings = examples["title"].to_pylist(), examples["rating"].to_pylist()
-    return [
-        {"title": title, "rating": rating, "history": entries[start:end]}
-        for title, rating, start, end in zip(titles, ratings, ends - lengths, ends, strict=True)
-    ]
+    columns = [examples[name].to_pylist() for name in names]
+    histories = [entries[start:end] for start, end in zip(ends - lengths, ends, strict=True)]
+    return [dict(zip((*names, "history"), values, strict=True)) for values in zip(*columns, histories, strict=True)]

@@ -18,7 +18,7 @@ from reviewllm.generation.tasks import UNSCORED
 
 
 def generation_rows(prompts: pa.Table, seeds: Sequence[int], results: Sequence[Result], variant: Variant) -> pa.Table:
-    """The generations of a shard, without scores, and their references; every row has every column.
+    """The generations of a shard, without scores, their references and attributes_given; every row has every column.
 
     Args:
         prompts: what `ShardRenderer` made of the shard's examples; results and seeds are in its order.
@@ -43,6 +43,7 @@ def generation_rows(prompts: pa.Table, seeds: Sequence[int], results: Sequence[R
         "prompt_sha256": [_sha256(prompt) for prompt in ids],
         "prompt_tokens": pc.list_value_length(ids),
         "history_kept": prompts["history_kept"],
+        "attributes_kept": prompts["attributes_kept"],
         "completion_tokens": [_tokens(result) if result else None for result in done],
         "finish_reason": [result.finish_reason if result else None for result in done],
         "seed": list(seeds),
@@ -53,7 +54,13 @@ def generation_rows(prompts: pa.Table, seeds: Sequence[int], results: Sequence[R
         pa.array(columns[field.name], field.type) if isinstance(columns[field.name], list) else columns[field.name]
         for field in UNSCORED
     ]
-    return pa.Table.from_arrays(arrays, schema=UNSCORED).append_column("reference", prompts["reference"])
+    rows_made = pa.Table.from_arrays(arrays, schema=UNSCORED).append_column("reference", prompts["reference"])
+    return rows_made.append_column("attributes_given", prompts["attributes_given"])
+
+
+def unrendered(prompts: pa.Table, row: int) -> Failure:
+    """Why a row of what `ShardRenderer` made has no prompt."""
+    return Failure("render", prompts["prompt_error_class"][row].as_py(), prompts["prompt_error"][row].as_py(), 0)
 
 
 def _tokens(completion: Completion) -> int:

@@ -25,12 +25,12 @@ class ShardScorer:
     def __call__(self, batch: pa.Table) -> pa.Table:
         """Score and write one shard; a second writer replaces it by an equally valid one.
 
-        Returns one row: output, handed_back (the shard was not begun), rows, failed, prompt_tokens, completion_tokens, and
-        failures (JSON: class of failure to its rows).
+        Returns one row: output, handed_back (the shard was not begun), rows, failed, prompt_tokens, completion_tokens,
+        attributes_dropped (rows whose prompt does not show all attributes), and failures (JSON: class of failure to its rows).
         """
         (task,) = batch.to_pylist()
         if task["generations"] is None:
-            return _counted(task["output"], None)
+            return _counted(task["output"], None, 0)
         generations = from_stream(task["generations"])
         reached("score")
         references = generations["reference"].combine_chunks()
@@ -38,10 +38,11 @@ class ShardScorer:
         reached("stage")
         self._target.write_table(task["output"], scored, GENERATIONS)
         self._target.delete(journal_name(task["output"]))
-        return _counted(task["output"], scored)
+        dropped = pc.sum(pc.less(generations["attributes_kept"], generations["attributes_given"])).as_py() or 0
+        return _counted(task["output"], scored, dropped)
 
 
-def _counted(output: str, scored: pa.Table | None) -> pa.Table:
+def _counted(output: str, scored: pa.Table | None, attributes_dropped: int) -> pa.Table:
     classes = Counter(name for name in scored["error_class"].to_pylist() if name) if scored else Counter[str]()
     row = {
         "output": output,
@@ -50,6 +51,7 @@ def _counted(output: str, scored: pa.Table | None) -> pa.Table:
         "failed": classes.total(),
         "prompt_tokens": (pc.sum(scored["prompt_tokens"]).as_py() or 0) if scored else 0,
         "completion_tokens": (pc.sum(scored["completion_tokens"]).as_py() or 0) if scored else 0,
+        "attributes_dropped": attributes_dropped,
         "failures": json.dumps(classes),
     }
     return pa.Table.from_pylist([row])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,14 @@ class VLLMEngine:
     """One `AsyncLLM`; adapters, where given, are served live beside the base."""
 
     def __init__(
-        self, config: GenerationConfig, *, model: Path, tokenizer: Any, max_model_len: int, adapters: list[str]
+        self,
+        config: GenerationConfig,
+        *,
+        model: Path,
+        tokenizer: Any,
+        max_model_len: int,
+        adapters: list[str],
+        end_tokens: Sequence[int],
     ) -> None:
         """Start the engine: about half a minute on two cores.
 
@@ -29,6 +37,7 @@ class VLLMEngine:
             tokenizer: decodes what was written.
             max_model_len: tokens of prompt and response at most.
             adapters: folders of the LoRA adapters to serve live.
+            end_tokens: ids that end a response.
 
         Raises:
             EngineError: vLLM cannot start.
@@ -58,6 +67,7 @@ class VLLMEngine:
             raise EngineError(f"vLLM cannot start on {model}: {error}; its log is in Ray's session folder") from error
         self._config = config
         self._tokenizer = tokenizer
+        self._end_tokens = list(end_tokens)
         self._loras = {path: LoRARequest(Path(path).name, place, path) for place, path in enumerate(adapters, start=1)}
         self._numbers = itertools.count()
 
@@ -80,7 +90,7 @@ class VLLMEngine:
             seed=request.seed,
             detokenize=False,
             output_kind=RequestOutputKind.FINAL_ONLY,
-            stop_token_ids=[self._tokenizer.eos_token_id],
+            stop_token_ids=self._end_tokens,
         )
         final: Any = None
         try:
@@ -98,8 +108,10 @@ class VLLMEngine:
         except EngineGenerateError as error:
             raise RowError(f"vLLM failed on the request: {error}") from error
         written = final.outputs[0]
-        text = self._tokenizer.decode(written.token_ids, skip_special_tokens=True).strip()
-        return Completion(text, list(written.token_ids), str(written.finish_reason))
+        ids = list(written.token_ids)
+        ended = bool(ids) and ids[-1] in self._end_tokens  # a template's may be no special token, and would be read as text
+        text = self._tokenizer.decode(ids[:-1] if ended else ids, skip_special_tokens=True).strip()
+        return Completion(text, ids, str(written.finish_reason))
 
     def progress(self) -> Progress:
         """What the engine's steps have told so far."""

@@ -1,6 +1,10 @@
 """Examples to token ids: the one renderer of training, generation and evaluation.
 
-text.py      what users and items wrote -> text that can neither make a special token nor open a section
-budget.py    how much of a history fits
-renderer.py  example -> Prompt (token ids) and, for training, the response's ids
+text.py       what users and items wrote -> text that can neither make a special token nor open a section
+tokenizer.py  text -> token ids
+budget.py     how much of a history fits
+tasks/        what is asked for, and what of the new item is shown
+chat.py       the base's own chat template, around a prompt
+config.py     what decides a prompt
+renderer.py   example -> Prompt (token ids) and, for training, the response's ids
 """

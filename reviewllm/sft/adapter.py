@@ -13,9 +13,13 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 
 from reviewllm import __version__
+from reviewllm.attributes.serialise import Serialisation
 from reviewllm.config import StageConfig
 from reviewllm.errors import AdapterError, ConfigError
-from reviewllm.prompts.renderer import PROMPT_VERSION, PromptConfig
+from reviewllm.prompts.chat import chat_frame
+from reviewllm.prompts.config import PROMPT_VERSION, PromptConfig
+from reviewllm.prompts.tasks import TaskName
+from reviewllm.prompts.tokenizer import load_tokenizer
 from reviewllm.sft.config import SFTConfig, TrainingConfig, samples_per_step
 from reviewllm.tables import replace_folder
 
@@ -39,7 +43,8 @@ class AdapterDescription(StageConfig):
     """What an adapter was trained on and for; generation refuses to use it otherwise.
 
     Losses are means over response tokens, in nats; `validation_loss` and `best_step` are None where none was measured.
-    `identity` is what decides a training's outcome, by name (`fit.identity`).
+    `identity` is what decides a training's outcome, by name (`fit.identity`). `serialisation` is None for a task that shows no
+    attributes; `chat_template` is the template around its prompts (`ChatFrame.text`), None for none.
     """
 
     base_model: str
@@ -47,6 +52,9 @@ class AdapterDescription(StageConfig):
     examples_digest: str
     samples_digest: str
     with_rating: bool
+    task: TaskName = "review"
+    serialisation: Serialisation | None = None
+    chat_template: str | None = None
     instruction: str
     max_prompt_tokens: int
     prompt_version: str = PROMPT_VERSION
@@ -239,9 +247,28 @@ def check_fits(adapter: Path, base: Path, prompt: PromptConfig) -> AdapterDescri
     if description.with_rating != prompt.rating:
         seen, asked = ("with", "without") if description.with_rating else ("without", "with")
         raise AdapterError(f"adapter {adapter} was trained {seen} ratings, but the prompts are rendered {asked} them")
-    if description.instruction != prompt.instruction():
+    if description.task == prompt.task and description.instruction != prompt.instruction():
         raise AdapterError(f"adapter {adapter} was trained with another instruction; pass its --instruction-file")
+    _check_form(adapter, description, base, prompt)
     return description
+
+
+def _check_form(adapter: Path, description: AdapterDescription, base: Path, prompt: PromptConfig) -> None:
+    """Refuse an adapter for another task, another form of the attributes, or another template around the prompt."""
+    if description.task != prompt.task:
+        raise AdapterError(f"adapter {adapter} was trained for --task {description.task}, not for --task {prompt.task}")
+    if prompt.task == "attributes" and description.serialisation != prompt.serialisation:
+        raise AdapterError(
+            f"adapter {adapter} was trained with --serialisation {description.serialisation}, not with {prompt.serialisation}"
+        )
+    if (description.chat_template is None) == prompt.chat_template:
+        seen, advice = ("without", "leave out") if description.chat_template is None else ("with", "set")
+        raise AdapterError(f"adapter {adapter} was trained {seen} a chat template; {advice} --chat-template")
+    if prompt.chat_template and chat_frame(load_tokenizer(str(base))).text != description.chat_template:
+        raise AdapterError(
+            f"adapter {adapter} was trained with another chat template than the one of {base}; train it anew (its own is in "
+            f"{DESCRIPTION_FILE})"
+        )
 
 
 def merged_folder(adapter: Path) -> Path:

@@ -16,7 +16,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from reviewllm import errors
 from reviewllm.cluster import own_error, require_resources
 from reviewllm.errors import ConfigError, TrainingError
-from reviewllm.prompts.renderer import PROMPT_VERSION, PromptConfig, PromptRenderer, load_tokenizer
+from reviewllm.prompts.chat import chat_frame, end_token
+from reviewllm.prompts.config import PROMPT_VERSION, PromptConfig
+from reviewllm.prompts.renderer import PromptRenderer
+from reviewllm.prompts.tokenizer import load_tokenizer
 from reviewllm.sft.adapter import (
     DESCRIPTION_FILE,
     AdapterDescription,
@@ -130,7 +133,7 @@ def run_identity(
         "instruction sha256": hashlib.sha256(prompt.instruction().encode()).hexdigest(),
         "samples of a step": samples_per_step(sft, training),
         "dtype": training.dtype,
-        **prompt.model_dump(exclude={"instruction_file"}),
+        **prompt.deciding(),
         **sft.model_dump(exclude=_NO_PART_OF_IDENTITY),
     }
     return {name: str(value) for name, value in fields.items()}
@@ -174,6 +177,9 @@ def train_adapter(run: Run, out: Path, *, hear: Hear | None = None) -> AdapterDe
         examples_digest=run.examples_digest,
         samples_digest=run.samples_digest,
         with_rating=run.prompt.rating,
+        task=run.prompt.task,
+        serialisation=run.prompt.serialisation if run.prompt.task == "attributes" else None,
+        chat_template=chat_frame(run.tokenizer).text if run.prompt.chat_template else None,
         instruction=run.prompt.instruction(),
         max_prompt_tokens=run.prompt.max_prompt_tokens,
         samples=run.counts.samples,
@@ -226,7 +232,7 @@ def _run_workers(run: Run, hear: Hear | None) -> None:
         base=str(run.base),
         run=run.storage.uri,
         identity=run.identity,
-        end_token=run.tokenizer.eos_token_id,
+        end_token=end_token(run.tokenizer, chat_template=run.prompt.chat_template),
     )
     with _board(hear) as board:
         trainer = TorchTrainer(

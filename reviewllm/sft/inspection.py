@@ -21,7 +21,9 @@ _JOINERS = "\u200c\u200d"  # hold emoji together and shape scripts; they reorder
 _INDENT = "  "  # no line of a text stands where a heading does
 
 
-def show_samples(samples: Sequence[Sample], tokenizer: Any, *, token_ids: bool, color: bool) -> str:
+def show_samples(
+    samples: Sequence[Sample], tokenizer: Any, *, end_token: int | None = None, token_ids: bool, color: bool
+) -> str:
     r"""Show each sample under a heading: its prompt, and its response, which alone is in the loss.
 
     Special tokens are shown. In the text a line of the sample is an indented line; whatever else is not printable is
@@ -29,12 +31,16 @@ def show_samples(samples: Sequence[Sample], tokenizer: Any, *, token_ids: bool, 
 
     Args:
         tokenizer: the Hugging Face tokenizer that the samples were made with.
+        end_token: id that ends a response; None for the tokenizer's end of sequence.
         token_ids: also show every token as `id:piece`: quoted what is text, bare the vocabulary's own name of special
             tokens and of parts of characters.
         color: prompt and response in two colours (ANSI); otherwise the response stands between `⟦` and `⟧`.
     """
     legend = f"{_two_parts('prompt ', 'response', color=color)}: the loss is on the response alone"
-    return "\n\n".join([legend, *(_show(sample, tokenizer, token_ids=token_ids, color=color) for sample in samples)])
+    end_token = tokenizer.eos_token_id if end_token is None else end_token
+    return "\n\n".join(
+        [legend, *(_show(sample, tokenizer, end_token, token_ids=token_ids, color=color) for sample in samples)]
+    )
 
 
 def show_counts(counts: SampleCounts) -> str:
@@ -51,14 +57,16 @@ def show_counts(counts: SampleCounts) -> str:
         ("reviews cut", f"{counts.reviews_cut:,}", "no end token"),
         ("prompts with a shortened history", f"{counts.histories_cut:,}", ""),
     ]
+    if counts.attributes_dropped:
+        lines.append(("prompts without all attributes", f"{counts.attributes_dropped:,}", "over --max-attribute-tokens"))
     names, numbers = (max(len(line[column]) for line in lines) for column in (0, 1))
     return "\n".join(f"{name:<{names}}  {number:>{numbers}}  {note}".rstrip() for name, number, note in lines)
 
 
-def _show(sample: Sample, tokenizer: Any, *, token_ids: bool, color: bool) -> str:
+def _show(sample: Sample, tokenizer: Any, end_token: int, *, token_ids: bool, color: bool) -> str:
     ids = sample.token_ids.tolist()
     response = ids[sample.prompt_tokens :]
-    end = "with the end token" if tokenizer.eos_token_id in response else "without an end token"
+    end = "with the end token" if end_token in response else "without an end token"
     heading = (
         f"example {visible(sample.example_id)}, user {visible(sample.user_id)}: {sample.prompt_tokens} prompt tokens, "
         f"{len(response)} response tokens in the loss, {end}"

@@ -55,6 +55,7 @@ class SampleCounts(NamedTuple):
     response_tokens: int
     reviews_cut: int
     histories_cut: int
+    attributes_dropped: int = 0
 
 
 def write_samples(
@@ -91,7 +92,7 @@ def _tokenise(
     rows: list[dict[str, Any]], renderer: PromptRenderer, max_response_tokens: int, validation_fraction: float
 ) -> tuple[pa.RecordBatch, SampleCounts]:
     columns: dict[str, list[Any]] = {name: [] for name in SAMPLES.names}
-    trained = held_out = refused = tokens = in_loss = cut = histories_cut = 0
+    trained = held_out = refused = tokens = in_loss = cut = histories_cut = dropped = 0
     responses = renderer.render_responses([row["reference"] or "" for row in rows], max_tokens=max_response_tokens)
     for row, prompt, response in zip(rows, renderer.render(rows), responses, strict=True):
         if isinstance(prompt, PromptError) or len(response) < 2:  # the end token alone says nothing
@@ -109,9 +110,10 @@ def _tokenise(
         trained += 1
         tokens += len(ids)
         in_loss += len(response)
-        cut += response[-1] != renderer.eos
+        cut += response[-1] != renderer.end
         histories_cut += prompt.history_kept < prompt.history_given or prompt.reviews_shortened
-    counts = SampleCounts(trained, held_out, refused, tokens, in_loss, cut, histories_cut)
+        dropped += (prompt.attributes_kept or 0) < (prompt.attributes_given or 0)
+    counts = SampleCounts(trained, held_out, refused, tokens, in_loss, cut, histories_cut, dropped)
     return pa.RecordBatch.from_pydict(columns, schema=SAMPLES), counts
 
 

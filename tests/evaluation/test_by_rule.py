@@ -15,7 +15,7 @@ from reviewllm.evaluation.by_rule import read_reviews, write_by_rule
 from reviewllm.evaluation.contenders import Contender
 from reviewllm.generation.model import Variant
 from reviewllm.generation.tasks import Piece, Task
-from reviewllm.prompts.renderer import PromptConfig
+from reviewllm.prompts.config import PromptConfig
 from reviewllm.tables import EXAMPLES, GENERATIONS, INTERACTIONS, read_table, write_table
 
 HISTORY = [entry(1, title="Hose", review="It leaks."), entry(2, title="Lamp", review=" ")]

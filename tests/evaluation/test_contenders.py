@@ -12,7 +12,7 @@ from reviewllm.evaluation.baselines import BASELINES, REAL
 from reviewllm.evaluation.contenders import Lineup, adapters_by_repeat, find_contenders, names_of
 from reviewllm.generation.config import GenerationConfig
 from reviewllm.generation.endpoint_config import EndpointConfig
-from reviewllm.prompts.renderer import PromptConfig
+from reviewllm.prompts.config import PromptConfig
 
 HOSTED = EndpointConfig(url="http://127.0.0.1:9/v1", model="gpt", api_key_variable=None)
 

@@ -17,7 +17,7 @@ from reviewllm.evaluation.contenders import Contender
 from reviewllm.evaluation.results import EVALUATION, describe, read_evaluation, repeat_folders, write_evaluation
 from reviewllm.evaluation.staging import Staging
 from reviewllm.generation.model import Variant
-from reviewllm.prompts.renderer import PromptConfig
+from reviewllm.prompts.config import PromptConfig
 from reviewllm.tables import EXAMPLES, write_table
 
 

@@ -21,7 +21,9 @@ from reviewllm.generation.model import endpoint_variant, row_seed
 from reviewllm.generation.pipeline import RunCounts
 from reviewllm.generation.score_shard import ShardScorer
 from reviewllm.generation.tasks import GenerationSpec, Piece, Task
-from reviewllm.prompts.renderer import Prompt, PromptConfig, PromptRenderer, load_tokenizer
+from reviewllm.prompts.config import PromptConfig
+from reviewllm.prompts.renderer import Prompt, PromptRenderer
+from reviewllm.prompts.tokenizer import load_tokenizer
 from reviewllm.tables import EXAMPLES, GENERATIONS, read_table, write_table
 
 PROMPTS = [PromptConfig(max_prompt_tokens=400, rating=rating) for rating in (True, False)]

@@ -10,7 +10,7 @@ from reviewllm.errors import ConfigError
 from reviewllm.generation.config import GenerationConfig
 from reviewllm.generation.endpoint_config import EndpointConfig
 from reviewllm.generation.model import endpoint_variant, fingerprint, make_variant, row_seed
-from reviewllm.prompts.renderer import PromptConfig
+from reviewllm.prompts.config import PromptConfig
 
 PROMPT, GENERATION = PromptConfig(max_prompt_tokens=512), GenerationConfig()
 

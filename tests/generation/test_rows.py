@@ -14,7 +14,7 @@ from reviewllm.generation.model import make_variant
 from reviewllm.generation.render_shard import ShardRenderer
 from reviewllm.generation.rows import generation_rows
 from reviewllm.generation.tasks import UNSCORED, GenerationSpec, Piece, Task, from_stream, task_table
-from reviewllm.prompts.renderer import PromptConfig
+from reviewllm.prompts.config import PromptConfig
 from reviewllm.tables import EXAMPLES, write_table
 
 
@@ -37,7 +37,7 @@ def test_rows_have_every_column_and_the_tokens_that_were_told(random_base: Path,
     prompts = from_stream(rendered["prompts"][0].as_py())
     results = [Completion("a", [1, 2], "stop"), Completion("b", [1], "length", 7), Failure("generate", "Refused", "no", 1)]
     rows = generation_rows(prompts, [5, 6, 7], results, variant)
-    assert rows.schema.names == [*UNSCORED.names, "reference"]
+    assert rows.schema.names == [*UNSCORED.names, "reference", "attributes_given"]
     assert rows["completion_tokens"].to_pylist() == [2, 7, None]
     assert rows["finish_reason"].to_pylist() == ["stop", "length", None]
     assert rows["error_class"].to_pylist() == [None, None, "Refused"]

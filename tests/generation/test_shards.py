@@ -19,7 +19,9 @@ from reviewllm.generation.model import make_variant
 from reviewllm.generation.render_shard import ShardRenderer
 from reviewllm.generation.score_shard import ShardScorer
 from reviewllm.generation.tasks import GenerationSpec, Piece, Task, task_table
-from reviewllm.prompts.renderer import Prompt, PromptConfig, PromptRenderer, load_tokenizer
+from reviewllm.prompts.config import PromptConfig
+from reviewllm.prompts.renderer import Prompt, PromptRenderer
+from reviewllm.prompts.tokenizer import load_tokenizer
 from reviewllm.tables import EXAMPLES, GENERATIONS, read_table, write_table
 
 ROWS = [

@@ -26,7 +26,9 @@ from reviewllm.evaluation.contenders import find_contenders
 from reviewllm.evaluation.staging import Staging
 from reviewllm.fetch import fetch_folder, put_folder
 from reviewllm.place import Place, below
-from reviewllm.prompts.renderer import Prompt, PromptConfig, PromptRenderer, load_tokenizer
+from reviewllm.prompts.config import PromptConfig
+from reviewllm.prompts.renderer import Prompt, PromptRenderer
+from reviewllm.prompts.tokenizer import load_tokenizer
 from reviewllm.sft.adapter import CURVE_FILE, model_digest, read_description
 from reviewllm.sft.storage import Storage
 from reviewllm.tables import (

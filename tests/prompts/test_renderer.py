@@ -12,7 +12,9 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
 from reviewllm.errors import ConfigError, PromptError
-from reviewllm.prompts.renderer import Prompt, PromptConfig, PromptRenderer, load_tokenizer
+from reviewllm.prompts.config import PromptConfig
+from reviewllm.prompts.renderer import Prompt, PromptRenderer
+from reviewllm.prompts.tokenizer import load_tokenizer
 
 HOSTILE = [
     "### Response:",

@@ -17,7 +17,10 @@ from conftest import WORDS, entry, example
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import PreTrainedTokenizerFast
 
-from reviewllm.prompts.renderer import INSTRUCTION, Prompt, PromptConfig, PromptRenderer, load_tokenizer
+from reviewllm.prompts.config import PromptConfig
+from reviewllm.prompts.renderer import Prompt, PromptRenderer
+from reviewllm.prompts.tasks.review import INSTRUCTION
+from reviewllm.prompts.tokenizer import load_tokenizer
 from reviewllm.sft.samples import Sample, SampleFile, write_samples
 from reviewllm.sft.sequences import pack
 from reviewllm.tables import EXAMPLES, write_table

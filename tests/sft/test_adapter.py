@@ -14,7 +14,7 @@ from peft import LoraConfig, PeftModel, get_peft_model
 from transformers import AutoModelForCausalLM
 
 from reviewllm.errors import AdapterError, ConfigError
-from reviewllm.prompts.renderer import PromptConfig
+from reviewllm.prompts.config import PromptConfig
 from reviewllm.sft.adapter import (
     CURVE_FILE,
     AdapterDescription,

@@ -13,7 +13,7 @@ from transformers import AutoModelForCausalLM
 
 from reviewllm.errors import ConfigError, SchemaError, TrainingError
 from reviewllm.place import below
-from reviewllm.prompts.renderer import PromptConfig
+from reviewllm.prompts.config import PromptConfig
 from reviewllm.sft.adapter import check_base
 from reviewllm.sft.checkpoint import checkpoints
 from reviewllm.sft.config import LoopConfig, SFTConfig, TrainingConfig

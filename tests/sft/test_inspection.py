@@ -10,7 +10,8 @@ from conftest import entry, example, sample
 from tokenizers import Tokenizer, decoders, models, normalizers
 from transformers import PreTrainedTokenizerFast
 
-from reviewllm.prompts.renderer import Prompt, PromptConfig, PromptRenderer
+from reviewllm.prompts.config import PromptConfig
+from reviewllm.prompts.renderer import Prompt, PromptRenderer
 from reviewllm.sft.inspection import show_counts, show_samples
 from reviewllm.sft.samples import Sample, SampleCounts
 

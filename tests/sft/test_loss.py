@@ -11,7 +11,8 @@ import torch
 from conftest import sample
 from transformers import AutoModelForCausalLM
 
-from reviewllm.prompts.renderer import PromptConfig, PromptRenderer
+from reviewllm.prompts.config import PromptConfig
+from reviewllm.prompts.renderer import PromptRenderer
 from reviewllm.sft.config import SFTConfig
 from reviewllm.sft.loss import response_loss
 from reviewllm.sft.model import add_lora, load_base, trainable

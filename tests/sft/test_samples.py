@@ -10,7 +10,8 @@ import pytest
 from conftest import entry, example
 
 from reviewllm.errors import TrainingError
-from reviewllm.prompts.renderer import Prompt, PromptConfig, PromptRenderer
+from reviewllm.prompts.config import PromptConfig
+from reviewllm.prompts.renderer import Prompt, PromptRenderer
 from reviewllm.sft.samples import SampleCounts, SampleFile, write_samples
 from reviewllm.tables import EXAMPLES, write_table
 

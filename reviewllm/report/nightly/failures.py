@@ -16,6 +16,7 @@ from reviewllm.tables import DEAD_LETTERS
 
 MEANINGS = {
     failures.PROMPT_TOO_LONG: "instruction and item alone are over the prompt's budget; raise --max-prompt-tokens",
+    failures.BAD_ATTRIBUTES: "the item's attributes are no flat JSON object; write them with jobs/prepare.py",
     failures.EMPTY_OUTPUT: "the model wrote nothing that a person could read",
     failures.LOOPING_OUTPUT: "the text ends in the same few tokens again and again",
     failures.GARBAGE_OUTPUT: "the text is mostly characters that are no text",

@@ -1,0 +1,90 @@
+"""What decides a prompt, apart from the example and the tokenizer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field
+
+from reviewllm.attributes.serialise import Serialisation
+from reviewllm.config import StageConfig
+from reviewllm.errors import ConfigError
+from reviewllm.prompts.tasks import TASKS, TaskName
+
+PROMPT_VERSION = "3"  # part of every run's fingerprint: raise it with any change of what is rendered
+
+_OF_ATTRIBUTES = ("serialisation", "max_attribute_tokens", "max_value_chars")
+
+
+class PromptConfig(StageConfig):
+    """What decides a prompt, apart from the example and the tokenizer."""
+
+    task: TaskName = Field(
+        "review", description="what of the new item a prompt shows: its title, or its attributes, which the review must fit"
+    )
+    rating: bool = Field(True, description="show ratings; --no-rating leaves every rating out (the paper's ablation)")
+    instruction_file: Path | None = Field(None, description="text file that replaces the instruction")
+    chat_template: bool = Field(
+        False,
+        description="wrap prompts in the base's own chat template, as one turn of the user: for instruction-tuned bases",
+    )
+    max_prompt_tokens: int = Field(1536, ge=64, description="token budget of a prompt")
+    min_history: int = Field(4, ge=1, description="newest history entries that are shortened before one is dropped")
+    history_block: int = Field(
+        4, ge=1, description="oldest history entries that are dropped together: prompts of one user then begin alike"
+    )
+    max_title_chars: int = Field(300, ge=20, description="longer titles are cut here, in history and target alike")
+    serialisation: Serialisation = Field("json", description="form in which --task attributes shows the item")
+    max_attribute_tokens: int = Field(
+        512, ge=16, description="tokens of the shown item; attributes beyond it are left out, the least telling first"
+    )
+    max_value_chars: int = Field(400, ge=20, description="longer values of an attribute are cut here")
+
+    def instruction(self) -> str:
+        """The instruction's text.
+
+        Raises:
+            ConfigError: the file cannot be read or is blank.
+        """
+        if self.instruction_file is None:
+            task = TASKS[self.task]
+            return task.instruction if self.rating else task.instruction_without_rating
+        try:
+            text = self.instruction_file.read_text(encoding="utf-8").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(f"--instruction-file {self.instruction_file}: cannot be read: {error}") from error
+        if not text:
+            raise ConfigError(f"--instruction-file {self.instruction_file}: is blank; expected the instruction's text")
+        return text
+
+    def deciding(self) -> dict[str, Any]:
+        """The options that decide the prompts of the task, by name, for fingerprints; the instruction's text is apart.
+
+        The task and what belongs to it are in it only where it is another than `review`, and the template only where it is
+        on: what was generated and trained before there were others keeps its fingerprint.
+        """
+        left_out = {"instruction_file"}
+        if self.task == "review":
+            left_out |= {"task"}
+        if self.task != "attributes":
+            left_out |= {*_OF_ATTRIBUTES}
+        if not self.chat_template:
+            left_out |= {"chat_template"}
+        return self.model_dump(exclude=left_out)
+
+
+def check_serialisations(serialisations: Sequence[Serialisation], *, task: TaskName) -> None:
+    """Refuse a list of forms for a task that shows no attributes, and a form that stands in it twice.
+
+    Raises:
+        ValueError: for a job's validator, which makes a ConfigError of it.
+    """
+    if serialisations and task != "attributes":
+        raise ValueError(
+            f"--serialisations {','.join(serialisations)}: --task {task} shows no attributes; set --task attributes"
+        )
+    twice = sorted({form for form in serialisations if serialisations.count(form) > 1})
+    if twice:
+        raise ValueError(f"--serialisations: {', '.join(twice)} is named more than once")

@@ -1,0 +1,18 @@
+"""The tasks: what is asked for, what of the new item is shown, and whether the user's history is.
+
+task.py        what a task is
+review.py      the new item's title -> the review that the user would write
+attributes.py  the new item's attributes, serialised -> a review that they support
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from reviewllm.prompts.tasks.attributes import ATTRIBUTES
+from reviewllm.prompts.tasks.review import REVIEW
+from reviewllm.prompts.tasks.task import Task
+
+TaskName = Literal["review", "attributes"]
+
+TASKS: dict[TaskName, Task] = {"review": REVIEW, "attributes": ATTRIBUTES}
