@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from reviewllm.errors import ConfigError
+from reviewllm.errors import AdapterError, ConfigError
 from reviewllm.evaluation.baselines import BASELINES, REAL
 from reviewllm.evaluation.contenders import Lineup, adapters_by_repeat, find_contenders, names_of
 from reviewllm.generation.config import GenerationConfig
@@ -98,3 +98,21 @@ def test_adapters_by_repeat(tmp_path: Path) -> None:
         adapters_by_repeat(one, 4)
     one.mkdir()
     assert adapters_by_repeat(one, 1) == [one]
+
+
+def test_find_contenders_in_each_serialisation_under_a_name_of_its_own(asked: Lineup) -> None:
+    prompt = PromptConfig(task="attributes", max_prompt_tokens=128)
+    lineup = asked._replace(models=["base", "own-latest", "hosted"], prompt=prompt, serialisations=["json", "tsv"])
+    found = find_contenders(lineup)
+    base = Path(asked.base_model).name
+    rated = [(one.name, one.variant.prompt.serialisation) for one in found if one.variant.prompt.rating]
+    assert rated == [(f"{base}, json", "json"), (f"{base}, tsv", "tsv"), ("hosted, json", "json"), ("hosted, tsv", "tsv")]
+    assert len([one for one in found if one.kind == "baseline"]) == 2  # each once: it reads no prompt
+    assert len(set(names_of(found).values())) == len(names_of(found)) == 6
+    assert len({one.variant.fingerprint for one in found}) == len(found)
+
+
+def test_find_contenders_adapters_of_a_serialisation_are_named_by_it(asked: Lineup) -> None:
+    lineup = asked._replace(models=["adapter"], prompt=PromptConfig(task="attributes"), serialisations=["html"])
+    with pytest.raises(AdapterError, match="adapter-html: not a complete adapter folder"):
+        find_contenders(lineup._replace(prompt=PromptConfig(task="attributes", max_prompt_tokens=128)))

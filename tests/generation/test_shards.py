@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import json
 from pathlib import Path
 from typing import Any
 
@@ -31,9 +32,11 @@ ROWS = [
 ]
 
 
-def spec_of(base: Path, tmp_path: Path, **config: Any) -> GenerationSpec:
+PROMPT = PromptConfig(max_prompt_tokens=400)
+
+
+def spec_of(base: Path, tmp_path: Path, prompt: PromptConfig = PROMPT, **config: Any) -> GenerationSpec:
     generation = GenerationConfig(engine="rule", **config)
-    prompt = PromptConfig(max_prompt_tokens=400)
     variant = make_variant(base_model=str(base), adapter=None, prompt=prompt, generation=generation)
     return GenerationSpec(
         generation=generation,
@@ -66,7 +69,7 @@ def test_shard_failing_rows_become_rows_with_an_error(random_base: Path, tmp_pat
     good, failed, long = generate(random_base, tmp_path, ROWS, WHOLE, rule_faults={"told to fail": "error"})
     assert (good["review"], good["error"], good["finish_reason"]) == ("Excellent: Garden hose.", None, "stop")
     assert good["rouge1"] == pytest.approx(100)
-    assert (good["history_kept"], good["attempts"]) == (1, 1)
+    assert (good["history_kept"], good["attributes_kept"], good["attempts"]) == (1, None, 1)
     assert (failed["review"], failed["error"]) == (None, "the rule engine was told to fail on this row")
     assert (failed["error_stage"], failed["error_class"], failed["attempts"]) == ("generate", "EngineFailed", 3)
     assert failed["prompt_tokens"] > 0
@@ -119,6 +122,29 @@ def test_shard_prompts_are_those_of_the_renderer(random_base: Path, tmp_path: Pa
         assert isinstance(prompt, Prompt)
         assert (row["prompt_tokens"], row["history_kept"]) == (len(prompt.token_ids), prompt.history_kept)
         assert row["prompt_sha256"] == hashlib.sha256(np.array(prompt.token_ids, np.int32).tobytes()).hexdigest()
+
+
+def test_shard_of_the_task_attributes(random_base: Path, tmp_path: Path) -> None:
+    rows = [
+        example(example_id="whole", attributes='{"color": "red", "lid": "glass"}'),
+        example(example_id="dropped", attributes=json.dumps({"color": "red", "lid": "glass " * 60})),
+        example(example_id="none"),
+        example(example_id="unreadable", attributes="{"),
+    ]
+    prompt = PromptConfig(task="attributes", max_prompt_tokens=700, max_attribute_tokens=100)
+    write_table(pa.Table.from_pylist(rows, schema=EXAMPLES.schema), tmp_path / "shard.parquet", EXAMPLES)
+    spec = spec_of(random_base, tmp_path, prompt)
+    generated = asyncio.run(ShardGenerator(spec)(ShardRenderer(spec)(task_table([Task(WHOLE, 0, "shard.parquet")]))))
+    (counts,) = ShardScorer(spec)(generated).to_pylist()
+    assert (counts["rows"], counts["failed"], counts["attributes_dropped"]) == (4, 1, 1)
+    written = read_table([tmp_path / "out" / "shard.parquet"], GENERATIONS).to_pylist()
+    assert [row["attributes_kept"] for row in written] == [2, 1, 0, None]
+    assert [row["review"] is None for row in written] == [False, False, False, True]
+    assert (written[3]["error_stage"], written[3]["error_class"]) == ("render", "BadAttributes")
+    renderer = PromptRenderer(load_tokenizer(str(random_base)), prompt)
+    for row, made in zip(written[:3], renderer.render(rows[:3]), strict=True):
+        assert isinstance(made, Prompt)
+        assert row["prompt_sha256"] == hashlib.sha256(np.array(made.token_ids, np.int32).tobytes()).hexdigest()
 
 
 def test_shard_that_is_no_examples_table_is_named(random_base: Path, tmp_path: Path) -> None:

@@ -69,9 +69,8 @@ def prepared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def job(out: Path, base: Path, server: EndpointServer, **changed: Any) -> evaluate.EvaluateJob:
     hosted = EndpointConfig(url=server.url, model="gpt-test", price_per_million_completion_tokens=1e6, max_attempts=1)
     options: dict[str, Any] = {"models": ["gpt", "own-latest", "nearest-user", "majority"], "endpoints": {"gpt": hosted}}
-    return evaluate.EvaluateJob(
-        base_model=str(base), out=out, max_prompt_tokens=400, max_new_tokens=16, track=False, **(options | changed)
-    )
+    options |= {"max_prompt_tokens": 400, "max_new_tokens": 16, "track": False}
+    return evaluate.EvaluateJob(base_model=str(base), out=out, **(options | changed))
 
 
 def written(out: Path, model: str) -> pl.DataFrame:
@@ -96,6 +95,25 @@ def test_evaluate_an_endpoint_beside_baselines(prepared: Path, random_base: Path
     assert not any(KEY.encode() in content for content in kept)
     page = report.main(report.ReportJob(out=prepared))
     assert "Costs of endpoints" in page.read_text()
+
+
+def test_evaluate_in_several_serialisations_names_each(prepared: Path, random_base: Path, server: EndpointServer) -> None:
+    server.rule = lambda call: text("A good hose for my garden.")
+    forms: dict[str, Any] = {"task": "attributes", "serialisations": ["json", "text"], "max_prompt_tokens": 500}
+    tables = evaluate.evaluate(job(prepared, random_base, server, models=["gpt", "own-latest"], **forms))
+    assert "gpt, json (w/ rating)" in tables
+    assert "gpt, text (w/ rating)" in tables
+    prompts = [call.prompt for call in server.calls if call.prompt]
+    starts = [
+        sum(start in prompt for prompt in prompts)
+        for start in ('item:\n{"title": "Garden hose"', "item:\ntitle: Garden hose")
+    ]
+    assert starts == [50, 50]
+    for name in ("gpt, json", "gpt, text"):
+        assert written(prepared, name)["attributes_kept"].to_list() == [0] * 50
+        assert read_evaluation(prepared / "metrics").costs[name].requests == 50
+    assert written(prepared, "own latest review")["attributes_kept"].null_count() == 25
+    assert report.main(report.ReportJob(out=prepared)).is_file()
 
 
 def test_evaluate_empty_texts_are_rows_that_count_as_zero(prepared: Path, random_base: Path, server: EndpointServer) -> None:

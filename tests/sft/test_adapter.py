@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import shutil
 from pathlib import Path
@@ -119,6 +120,42 @@ def test_check_fits_other_ratings_or_instruction_is_refused(adapter: Path, rando
     file.write_text("Another one.")
     with pytest.raises(AdapterError, match="another instruction"):
         check_fits(adapter, random_base, PromptConfig(instruction_file=file))
+
+
+def test_check_fits_other_task_serialisation_or_template_is_refused(
+    adapter: Path, random_base: Path, tokenizer: Any, tmp_path: Path
+) -> None:
+    base = shutil.copytree(random_base, tmp_path / "base")
+    chat = copy.deepcopy(tokenizer)
+    chat.chat_template = "{% for one in messages %}{{ one.role }}: {{ one.content }}{{ eos_token }}{% endfor %}bot: "
+    chat.save_pretrained(base)
+    template = "user: {prompt}</s>bot: {response}</s>"
+
+    def described(**changed: Any) -> Path:
+        folder = shutil.copytree(adapter, tmp_path / "adapter", dirs_exist_ok=True)
+        description = read_description(adapter).model_copy(update={"base_digest": model_digest(base), **changed})
+        (folder / "reviewllm.json").write_text(description.model_dump_json())
+        return folder
+
+    html = PromptConfig(task="attributes", serialisation="html")
+    texts = {"task": "attributes", "serialisation": "html", "instruction": html.instruction()}
+    assert check_fits(described(**texts), base, html).serialisation == "html"
+    assert check_fits(described(chat_template=template), base, PromptConfig(chat_template=True)).samples == 3
+    refused = [
+        ({}, html, "trained for --task review, not for --task attributes"),
+        (texts, PromptConfig(), "trained for --task attributes, not for --task review"),
+        (texts, PromptConfig(task="attributes"), "trained with --serialisation html, not with json"),
+        ({}, PromptConfig(chat_template=True), "trained without a chat template; leave out --chat-template"),
+        ({"chat_template": template}, PromptConfig(), "trained with a chat template; set --chat-template"),
+        (
+            {"chat_template": "[INST] {prompt}"},
+            PromptConfig(chat_template=True),
+            "with another chat template than the one of",
+        ),
+    ]
+    for changed, prompt, message in refused:
+        with pytest.raises(AdapterError, match=message):
+            check_fits(described(**changed), base, prompt)
 
 
 def test_read_description_incomplete_folder_names_what_is_missing(tmp_path: Path) -> None:

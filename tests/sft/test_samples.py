@@ -56,6 +56,19 @@ def test_write_samples_refuses_and_counts_what_has_nothing_to_learn_from(tokeniz
     assert (len(samples), counts.refused) == (1, 3)
 
 
+def test_write_samples_counts_prompts_without_all_attributes(tokenizer: Any, tmp_path: Path) -> None:
+    rows = [example(attributes=text) for text in ('{"lid": "glass"}', '{"lid": "' + "glass " * 60 + '"}', None, "{")]
+    prompt = PromptConfig(task="attributes", max_attribute_tokens=100)
+    counts = write_samples(
+        written(tmp_path / "a", rows),
+        tmp_path / "samples",
+        PromptRenderer(tokenizer, prompt),
+        max_response_tokens=100,
+        validation_fraction=0.0,
+    )
+    assert (counts.samples, counts.refused, counts.attributes_dropped) == (3, 1, 1)
+
+
 def test_write_samples_long_review_is_cut_without_an_end_token(tokenizer: Any, tmp_path: Path) -> None:
     rows = [example(reference="word " * 50)]
     (sample,), counts = load(written(tmp_path / "a", rows), tokenizer, max_response_tokens=9)

@@ -126,11 +126,9 @@ def _product(key: _Key, config: PromptConfig, encoder: TextEncoder, budget: int)
     Raises:
         AttributesError: the attributes cannot be read.
     """
-    title, category, text = key
-    identity: Attributes = {
-        "title": encoder.clean(title, max_chars=config.max_title_chars),
-        "category": encoder.clean(category, max_chars=config.max_title_chars),
-    }
+    *known, text = key
+    clean = [encoder.clean(one or "", max_chars=config.max_title_chars) for one in known]
+    identity: Attributes = {name: one for name, one in zip(_IDENTITY, clean, strict=True) if one}
     given = {name: value for name, value in read_attributes(text).items() if name not in _IDENTITY}
     attributes: Attributes = {}
     chars = CHARS_PER_TOKEN * max(budget, 0)

@@ -1,0 +1,49 @@
+"""What of the options decides a prompt, and so stands in fingerprints."""
+
+from __future__ import annotations
+
+import pytest
+
+from jobs.train import TrainJob
+from reviewllm.config import parse
+from reviewllm.errors import ConfigError
+from reviewllm.prompts.config import PromptConfig
+
+
+def test_deciding_of_the_task_review_is_what_it_was_before_there_were_others() -> None:
+    before = {"rating": True, "max_prompt_tokens": 1536, "min_history": 4, "history_block": 4, "max_title_chars": 300}
+    assert PromptConfig().deciding() == before
+    assert PromptConfig(serialisation="html", max_attribute_tokens=99, max_value_chars=50).deciding() == before
+
+
+def test_deciding_has_all_that_decides_the_task_attributes() -> None:
+    config = PromptConfig(task="attributes", serialisation="html", chat_template=True)
+    assert set(config.deciding()) == set(PromptConfig.model_fields) - {"instruction_file"}
+
+
+def test_instruction_is_the_tasks() -> None:
+    texts = [
+        PromptConfig(task=task, rating=rating).instruction()  # type: ignore[arg-type]
+        for task in ("review", "attributes")
+        for rating in (True, False)
+    ]
+    assert len(set(texts)) == 4
+    assert [("rating" in text, "attributes" in text) for text in texts] == [
+        (True, False),
+        (False, False),
+        (True, True),
+        (False, True),
+    ]
+
+
+def test_serialisations_are_a_list_of_the_task_attributes() -> None:
+    argv = ["--base-model", "x", "--task", "attributes"]
+    for given in (["--serialisations", "json,markdown"], ["--serialisations", "json", "--serialisations", "markdown"]):
+        assert parse(TrainJob, [*argv, *given]).serialisations == ["json", "markdown"]
+    for bad, message in (
+        (["--base-model", "x", "--serialisations", "json"], "--task review shows no attributes; set --task attributes"),
+        ([*argv, "--serialisations", "json,json"], "json is named more than once"),
+        ([*argv, "--serialisations", "yaml"], "--serialisations.0: .*'json', 'markdown', 'tsv', 'html' or 'text'"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            parse(TrainJob, bad)
