@@ -1,6 +1,7 @@
 """The whole flow on embedded defaults, for real: the page to read first.
 
     python jobs/demo.py                                             # a synthetic shop and a tiny base made on the spot
+    python jobs/demo.py --task attributes --serialisations json,markdown,tsv,html,text  # reviews that fit the items' attributes
     python jobs/demo.py --reviews <files> --items <files> --base-model <folder>
 
 raw files -> interactions, items -> examples -> adapters (with and without ratings) -> evaluation -> the reviews of
@@ -21,10 +22,13 @@ if __package__ in (None, ""):  # run as a file: `python jobs/demo.py`
 
 from jobs import backfill, evaluate, prepare, report, train
 from jobs.entry import run
+from reviewllm.attributes.serialise import Serialisation
 from reviewllm.cluster import ClusterConfig, log_folder, ray_session
 from reviewllm.config import JobConfig, part
 from reviewllm.errors import InputError
 from reviewllm.progress import step
+from reviewllm.prompts.config import check_serialisations
+from reviewllm.prompts.tasks import TaskName
 from reviewllm.summary import record_step
 from reviewllm.tables import EXAMPLES, read_table
 from reviewllm.tiny_base import TinyBaseConfig, make_tiny_base, user_documents
@@ -46,10 +50,16 @@ class DemoJob(JobConfig, ClusterConfig, TinyBaseConfig):
     hide_fraction: float = Field(
         0.0, ge=0, lt=1, description="share of reviews hidden to be backfilled; default 0 for the shop, 0.05 for your files"
     )
+    task: TaskName = Field("review", description="what of the new item a prompt shows: its title, or its attributes")
+    serialisations: list[Serialisation] = Field(
+        [], description="forms of the attributes to train and compare; default json; the first writes the missing reviews"
+    )
     max_steps: int = Field(300, ge=1, description="optimizer steps of each adapter")
     learning_rate: float = Field(4e-3, gt=0, description="fit for a tiny base; the paper's 5e-6 is for 8B parameters")
     max_prompt_tokens: int = Field(
-        384, ge=64, description="token budget of a prompt; default 384 for the shop, 768 for your files"
+        384,
+        ge=64,
+        description="token budget of a prompt; default 384 for the shop, 768 for your files, 256 more for --task attributes",
     )
     max_new_tokens: int = Field(
         64, ge=1, description="tokens of a review at most; default 64 for the shop, 160 for your files"
@@ -59,8 +69,19 @@ class DemoJob(JobConfig, ClusterConfig, TinyBaseConfig):
     @classmethod
     def _fit_defaults_to_the_input(cls, given: dict[str, Any]) -> dict[str, Any]:
         """Real reviews are longer than the shop's, and nearly all purchases in public files have one."""
-        fit = (0.05, 768, 160) if given.get("reviews") else (0.0, 384, 64)
-        return dict(zip(("hide_fraction", "max_prompt_tokens", "max_new_tokens"), fit, strict=True)) | given
+        hidden, prompt, new = (0.05, 768, 160) if given.get("reviews") else (0.0, 384, 64)
+        prompt += 256 * (given.get("task") == "attributes")
+        return {"hide_fraction": hidden, "max_prompt_tokens": prompt, "max_new_tokens": new} | given
+
+    @model_validator(mode="after")
+    def _check_serialisations(self) -> DemoJob:
+        check_serialisations(self.serialisations, task=self.task)
+        return self
+
+    def prompts(self) -> dict[str, Any]:
+        """What every step is told of prompts."""
+        form = self.serialisations[0] if self.serialisations else "json"
+        return {"task": self.task, "serialisation": form, "max_prompt_tokens": self.max_prompt_tokens}
 
 
 def main(config: DemoJob) -> None:
@@ -74,6 +95,7 @@ def main(config: DemoJob) -> None:
             targets="all",
             hide_fraction=config.hide_fraction,
             shop_users=config.shop_users,
+            shop_facts=config.task == "attributes",
             shop_seed=config.seed,
             seed=config.seed,
         )
@@ -84,6 +106,7 @@ def main(config: DemoJob) -> None:
     if not any((out / "examples" / split).is_dir() for split in ("simple", "hard")):
         raise InputError("the files give no evaluation example: no user has more than 10 and fewer than 30 reviews")
     base_model = config.base_model or str(_tiny_base(config))
+    several = config.serialisations if len(config.serialisations) > 1 else []
     with ray_session(part(config, ClusterConfig)):
         print(f"Ray: engines and workers write their logs under {log_folder()}")
         for rating in (True, False):
@@ -98,7 +121,8 @@ def main(config: DemoJob) -> None:
                     num_train_epochs=100,  # max_steps ends it
                     per_device_train_batch_size=4,
                     gradient_accumulation_steps=1,
-                    max_prompt_tokens=config.max_prompt_tokens,
+                    serialisations=several,
+                    **config.prompts(),
                     on_existing_run="restart",
                 )
             )
@@ -106,8 +130,9 @@ def main(config: DemoJob) -> None:
             evaluate.EvaluateJob(
                 base_model=base_model,
                 out=out,
-                max_prompt_tokens=config.max_prompt_tokens,
                 max_new_tokens=config.max_new_tokens,
+                serialisations=several,
+                **config.prompts(),
             )
         )
         for folder in ("generations", "dead_letters", "ledger"):  # of earlier demos: their nights would count as done
@@ -116,8 +141,9 @@ def main(config: DemoJob) -> None:
             backfill.BackfillJob(
                 base_model=base_model,
                 out=out,
-                max_prompt_tokens=config.max_prompt_tokens,
+                adapter=str(out / f"adapter-{several[0]}") if several else None,
                 max_new_tokens=config.max_new_tokens,
+                **config.prompts(),
             )
         )
     assert night is not None  # neither planned nor probed
@@ -132,11 +158,13 @@ def _tiny_base(config: DemoJob) -> Path:
     """Make the base from the reviews of users who are not evaluated; it has never seen the others."""
     with step("tiny base") as running:
         folder = config.out / "tiny-base"
-        documents = user_documents(read_table(config.out / "examples" / "train", EXAMPLES))
+        forms = (config.serialisations or ["json"]) if config.task == "attributes" else []
+        documents = user_documents(read_table(config.out / "examples" / "train", EXAMPLES), forms)
         make_tiny_base(
             documents,
             folder,
             part(config, TinyBaseConfig),
+            task=config.task,
             on_step=lambda done, total, loss: running.show(done, total, f"loss {loss:.3f}"),
         )
         reviews = sum(map(len, documents))

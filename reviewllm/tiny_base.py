@@ -6,6 +6,7 @@ instruction, so that it writes such sentences and knows what a rating means, but
 
 from __future__ import annotations
 
+import itertools
 import math
 import random
 from collections.abc import Callable, Sequence
@@ -16,10 +17,14 @@ import polars as pl
 import pyarrow as pa
 from pydantic import Field
 
+from reviewllm.attributes.salience import by_salience
+from reviewllm.attributes.serialise import Serialisation, serialise
+from reviewllm.attributes.values import read_attributes
 from reviewllm.config import StageConfig
-from reviewllm.prompts.tasks.review import INSTRUCTION, INSTRUCTION_WITHOUT_RATING
+from reviewllm.prompts.tasks import TASKS, TaskName
 from reviewllm.prompts.tasks.task import HISTORY_MARKER, NEW_ITEM_MARKER, RATING_FIELD, RESPONSE_MARKER, REVIEW_FIELD
 
+_ATTRIBUTES, _PRODUCT_CHARS = 8, 600  # of an item in a document: the tiny base sees 256 tokens at once
 BOS, EOS, PAD = "<s>", "</s>", "<pad>"
 
 
@@ -33,15 +38,31 @@ class TinyBaseConfig(StageConfig):
     seed: int = Field(0, ge=0, description="of every random choice")
 
 
-def user_documents(examples: pa.Table) -> list[list[str]]:
+def user_documents(examples: pa.Table, forms: Sequence[Serialisation] = ()) -> list[list[str]]:
     """Each user's reviews in order of time with the items' titles and ratings: what the tiny base is trained on.
 
-    Reads user_id, purchased_at, title, rating, reference of training examples.
+    Reads user_id, purchased_at, title, rating, reference and, with forms, attributes of training examples.
+
+    Args:
+        forms: in which the items' attributes stand beside the titles, in turn: a base has met such texts. None: only titles.
     """
-    columns = ["user_id", "purchased_at", "title", "rating", "reference"]
+    columns = ["user_id", "purchased_at", "title", "attributes", "rating", "reference"]
     ordered = pl.DataFrame(examples.select(columns)).sort("user_id", "purchased_at")
+    if forms:
+        shown = [
+            _product(title, attributes, form)
+            for title, attributes, form in zip(ordered["title"], ordered["attributes"], itertools.cycle(forms), strict=False)
+        ]
+        ordered = ordered.with_columns(title=pl.Series(shown, dtype=pl.String))
     text = pl.format("{}. Rating: {}. {}", "title", "rating", "reference")
     return ordered.group_by("user_id", maintain_order=True).agg(text.alias("texts"))["texts"].to_list()
+
+
+def _product(title: str, attributes: str | None, form: Serialisation) -> str:
+    """An item with its most telling attributes."""
+    found = read_attributes(attributes)
+    names = by_salience(found)[:_ATTRIBUTES]
+    return serialise({"title": title, **{name: found[name] for name in names}}, form)[:_PRODUCT_CHARS]
 
 
 def train_tokenizer(texts: Sequence[str], *, vocabulary: int, context: int) -> Any:
@@ -69,12 +90,14 @@ def make_tiny_base(
     config: TinyBaseConfig,
     *,
     context: int = 2048,
+    task: TaskName = "review",
     on_step: Callable[[int, int, float], None] | None = None,
 ) -> Path:
     """Train tokenizer and weights and save them to `folder` as a Hugging Face model (safetensors).
 
     Args:
         documents: reviews of one user each, oldest first.
+        task: whose instructions the tokenizer has met.
         on_step: called with (steps done, steps in all, loss per token).
     """
     import torch
@@ -85,7 +108,8 @@ def make_tiny_base(
     # The tokenizer has met the prompts' English, as any real one has, so that they leave room for history; the weights
     # have not.
     fields = [f"{REVIEW_FIELD} x{RATING_FIELD.format(stars)} (1)" for stars in range(1, 6)]
-    prompts = [INSTRUCTION, INSTRUCTION_WITHOUT_RATING, HISTORY_MARKER, NEW_ITEM_MARKER, RESPONSE_MARKER, *fields]
+    instructions = [TASKS[task].instruction, TASKS[task].instruction_without_rating]
+    prompts = [*instructions, HISTORY_MARKER, NEW_ITEM_MARKER, RESPONSE_MARKER, *fields]
     texts += prompts * (1 + len(texts) // 50)
     tokenizer = train_tokenizer(texts, vocabulary=config.base_vocabulary, context=context)
     heads = config.base_hidden // 32 or 1

@@ -24,6 +24,20 @@ def test_user_documents_one_user_after_another_in_time() -> None:
     ]
 
 
+def test_user_documents_with_forms_show_the_attributes_in_them_in_turn() -> None:
+    rows = [
+        example(reference="first", purchased_at=day(1), attributes='{"lid": "glass", "color": "red"}'),
+        example(reference="second", purchased_at=day(2), attributes='{"color": "red"}'),
+        example(reference="third", purchased_at=day(3)),
+    ]
+    (texts,) = user_documents(pa.Table.from_pylist(rows, schema=EXAMPLES.schema), ["json", "text"])
+    assert texts == [
+        '{"title": "Garden hose", "color": "red", "lid": "glass"}. Rating: 2.0. first',
+        "title: Garden hose\ncolor: red. Rating: 2.0. second",
+        '{"title": "Garden hose"}. Rating: 2.0. third',
+    ]
+
+
 def test_train_tokenizer_adds_one_bos_and_round_trips() -> None:
     tokenizer = train_tokenizer(["a rake, a rake"], vocabulary=300, context=64)
     ids = tokenizer("a rake \U0001f600")["input_ids"]

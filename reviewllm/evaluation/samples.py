@@ -9,6 +9,7 @@ from pathlib import Path
 from reviewllm.evaluation.contenders import Contender
 from reviewllm.evaluation.rows import SPLITS
 from reviewllm.files import write_text
+from reviewllm.generation.model import Variant
 from reviewllm.prompts.renderer import Prompt, PromptRenderer
 from reviewllm.prompts.tokenizer import load_tokenizer
 from reviewllm.tables import EXAMPLES, read_table
@@ -21,7 +22,10 @@ def sample_prompts(contenders: Sequence[Contender], shards: Sequence[Path], to: 
 
     The file is a list of {"example_id", "with_rating", "prompt"}; empty where no contender is shown a prompt.
     """
-    asked = {one.variant.prompt.rating: one.variant for one in contenders if one.kind != "baseline"}
+    asked: dict[bool, Variant] = {}
+    for one in contenders:
+        if one.kind != "baseline":
+            asked.setdefault(one.variant.prompt.rating, one.variant)  # of several serialisations the first
     samples = []
     for with_rating, variant in asked.items():
         tokenizer = load_tokenizer(str(variant.base))
