@@ -33,6 +33,7 @@ from reviewllm.summary import record_step
 from reviewllm.tables import EXAMPLES, read_table
 from reviewllm.tiny_base import TinyBaseConfig, make_tiny_base, user_documents
 
+_FACTS = 0.5  # of the sentences in the shop's reviews, where prompts show facts
 _REMEDIES = {
     "train": "no user outside the evaluation has two reviews",
     "backfill": "every purchase has a review; hide some with --hide-fraction 0.1",
@@ -95,7 +96,7 @@ def main(config: DemoJob) -> None:
             targets="all",
             hide_fraction=config.hide_fraction,
             shop_users=config.shop_users,
-            shop_facts=config.task == "attributes",
+            shop_facts=_FACTS if config.task == "attributes" else 0.0,
             shop_seed=config.seed,
             seed=config.seed,
         )
