@@ -159,6 +159,10 @@ def complete_adapter(
 def model_card(description: AdapterDescription) -> str:
     """The adapter's model card, with the metadata block that hubs and PEFT read."""
     ratings = "with ratings" if description.with_rating else "without ratings"
+    form = ", ".join(
+        [f"task {description.task}{f' as {description.serialisation}' if description.serialisation else ''}", ratings]
+        + ["in the base's chat template"] * (description.chat_template is not None)
+    )
     sft, training = description.sft, description.training
     validation = (
         f"| validation loss (nats per response token), best at step {description.best_step} "
@@ -176,7 +180,7 @@ tags: [lora, review-generation, reviewllm]
 # Review-writing adapter ({ratings})
 
 Writes the review that a user would write of a purchase, from a prompt of reviewllm's form (version
-{description.prompt_version}, {ratings}, at most {description.max_prompt_tokens} tokens).
+{description.prompt_version}, {form}, at most {description.max_prompt_tokens} tokens).
 
 | | |
 |---|---|

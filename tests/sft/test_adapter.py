@@ -86,6 +86,7 @@ def test_model_card_says_base_data_configuration_losses_and_use(adapter: Path) -
     card = (adapter / "README.md").read_text()
     assert yaml.safe_load(card.split("---")[1])["base_model"] == "tiny"
     for fact in (
+        "3, task review, with ratings, at most 512 tokens)",
         "3 samples (sha256 ffffffffffffffff)",
         "rank 8, alpha 16",
         "seed 7",
