@@ -186,19 +186,25 @@ class _Reader:
         if name in FREE_TEXT:
             texts = [one if isinstance(one, str) else value_text(one) for values in places for one in values]
             return self._first(list(dict.fromkeys(texts)))
-        joined = places[0]
-        if len(joined) > 1:
-            joined = _texts_once(joined)
+        joined = _texts_once(places[0]) if len(places[0]) > 1 else places[0]
         if len(places) > 1:
-            is_conflict = False
-            for values in places[1:]:
-                new = _unlike(_texts_once(values), joined)
-                is_conflict |= bool(new)
-                joined = joined + new
-            if is_conflict:
-                self.counts[CONFLICT] += 1
+            joined = joined + self._unlike(joined, places[1:])
         joined = self._first(joined)
         return joined if len(joined) > 1 else joined[0]
+
+    def _unlike(self, known: list[Simple], places: list[list[Simple]]) -> list[Simple]:
+        """The values of other places that are not among the known ones, in whatever unit or case."""
+        keys = {_key(one) for one in known}
+        measures = [quantity for one in known if (quantity := quantity_of(one))]
+        new: list[Simple] = []
+        for values in places:
+            unlike = [one for one in _texts_once(values) if _key(one) not in keys and not _is_among(one, measures)]
+            keys.update(map(_key, unlike))
+            measures += [quantity for one in unlike if len(measures) < MAX_VALUES and (quantity := quantity_of(one))]
+            new += unlike
+        if new:
+            self.counts[CONFLICT] += 1
+        return new
 
     def _first(self, values: list[Any]) -> list[Any]:
         if len(values) > MAX_VALUES:
@@ -212,19 +218,9 @@ def _texts_once(values: list[Simple]) -> list[Simple]:
     return [one for at, one in enumerate(values) if not isinstance(one, str) or first[one.casefold()] == at]
 
 
-def _unlike(values: list[Simple], known: list[Simple]) -> list[Simple]:
-    """The values that are not among the known ones, in whatever unit or case."""
-    keys = {_key(one) for one in known if not isinstance(one, dict)}
-    measures = [quantity for one in known if (quantity := quantity_of(one))]
-    return [
-        one
-        for one in values
-        if (
-            not any(equal_quantity(quantity, other) for other in measures)
-            if (quantity := quantity_of(one))
-            else _key(one) not in keys
-        )
-    ]
+def _is_among(value: Simple, measures: list[Quantity]) -> bool:
+    quantity = quantity_of(value)
+    return quantity is not None and any(equal_quantity(quantity, other) for other in measures)
 
 
 def _key(value: Simple) -> object:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections import Counter
 from typing import Any
 
@@ -92,6 +93,22 @@ def test_normalise_of_too_many_names_keeps_the_most_salient() -> None:
     assert attributes["weight"] == kg(1)
     assert "description" not in attributes
     assert +counts == Counter({module.TOO_MANY_NAMES: 10_002 - MAX_NAMES})
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        {f"a{'!' * number}": f"v{number}" for number in range(10_000)},  # one name
+        {f"a{'!' * number}": f"{number} cm" for number in range(1_000)},
+        {"a": "5 cm " * 10**6, "b": "[" * 10**6, "c": "{'a': " * 3_000, "d": '["' + "x" * 10**6},
+        {f"{'x' * 10**6}{number}": number for number in range(20)},
+    ],
+    ids=["one name", "quantities of one name", "long texts", "long names"],
+)
+def test_normalise_of_hostile_objects_takes_no_time(raw: object) -> None:
+    begin = time.process_time()
+    normalise(raw)
+    assert time.process_time() - begin < 10  # seconds; a busy machine is no failure
 
 
 texts = st.text(max_size=12) | st.sampled_from(
