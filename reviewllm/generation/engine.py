@@ -13,7 +13,7 @@ class Request(NamedTuple):
     """One row to write: the example, its prompt ids, the row's seed, and the folder of a live adapter (None: none).
 
     Of the example an engine may read example_id, title and rating. `greedy` overrides the run's sampling: a canary is
-    written greedily, and is short.
+    written greedily, and is short. `answer_schema` is the JSON Schema that the text must fit (None: any text).
     """
 
     example: dict[str, Any]
@@ -21,6 +21,7 @@ class Request(NamedTuple):
     seed: int
     adapter: str | None
     greedy: bool = False
+    answer_schema: str | None = None
 
 
 class Completion(NamedTuple):

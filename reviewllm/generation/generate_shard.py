@@ -112,13 +112,15 @@ class ShardGenerator:
         adapter = str(variant.adapter) if variant.adapter and self._spec.live_adapters else None
         ids = prompts["prompt_ids"].combine_chunks()
         examples = prompts.select(["example_id", "title", "rating"]).to_pylist()
+        schemas = [self._spec.answer_schema(category) for category in prompts["category"].to_pylist()]
 
         async def write(row: int, work: _Work) -> None:
             prompt = ids[row].values
             if prompt is None:
                 result: Result = unrendered(prompts, row)
             else:
-                result = await self._write(Request(examples[row], prompt.to_numpy(), seeds[row], adapter))
+                request = Request(examples[row], prompt.to_numpy(), seeds[row], adapter, answer_schema=schemas[row])
+                result = await self._write(request)
             work.results[row] = result
             self._untold["rows"] += 1
             self._untold["failed"] += isinstance(result, Failure)
@@ -264,6 +266,7 @@ def _start_engine(spec: GenerationSpec) -> Engine:
         max_model_len=longest,
         adapters=adapters,
         end_tokens=sorted({end_token(tokenizer, chat_template=template) for template in templates}),
+        constrained=bool(spec.answer_schemas),
     )
 
 

@@ -12,7 +12,7 @@ from reviewllm.failpoints import reached
 from reviewllm.generation.journal import journal_name
 from reviewllm.generation.tasks import GenerationSpec, from_stream
 from reviewllm.place import Place
-from reviewllm.scoring.scorer import add_scores
+from reviewllm.scoring.scorer import add_scores, without_scores
 from reviewllm.tables import GENERATIONS
 
 
@@ -21,6 +21,7 @@ class ShardScorer:
 
     def __init__(self, spec: GenerationSpec) -> None:
         self._target = Place(spec.target)
+        self._scored = spec.scored
 
     def __call__(self, batch: pa.Table) -> pa.Table:
         """Score and write one shard; a second writer replaces it by an equally valid one.
@@ -34,7 +35,8 @@ class ShardScorer:
         generations = from_stream(task["generations"])
         reached("score")
         references = generations["reference"].combine_chunks()
-        scored = add_scores(generations.drop_columns(["reference"]), references)
+        texts = generations.drop_columns(["reference"])
+        scored = add_scores(texts, references) if self._scored else without_scores(generations)
         reached("stage")
         self._target.write_table(task["output"], scored, GENERATIONS)
         self._target.delete(journal_name(task["output"]))

@@ -45,7 +45,15 @@ class GenerationSpec(StageConfig):
     source: str  # path or URI of the examples
     target: str  # path or URI below which outputs are written
     for_publication: bool = True  # whether garbage and loops are failures too
+    answer_schemas: dict[
+        str, str
+    ] = {}  # category (* for all others) to the JSON Schema that its texts must fit; none: any text
+    scored: bool = True  # whether the texts are reviews, and get a review's scores
     run: str = ""  # differs from run to run, also from that of a re-run
+
+    def answer_schema(self, category: str) -> str | None:
+        """The JSON Schema that the texts of a category must fit; None where they may be any text."""
+        return self.answer_schemas.get(category, self.answer_schemas.get("*"))
 
 
 def new_run() -> str:

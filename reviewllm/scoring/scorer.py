@@ -52,6 +52,13 @@ def add_scores(generations: pa.Table, references: pa.Array) -> pa.Table:
     return GENERATIONS.check(generations, where="scored generations")
 
 
+def without_scores(generations: pa.Table) -> pa.Table:
+    """Generations with every score column null, and no other columns: for texts that are no reviews."""
+    for column in SCORES:
+        generations = generations.append_column(column.name, pa.nulls(generations.num_rows, column.type))
+    return GENERATIONS.check(generations, where="generations")
+
+
 def add_history_scores(
     generations: pa.Table, histories: Sequence[Sequence[str]], trained: Iterable[str] | None = None
 ) -> pa.Table:
