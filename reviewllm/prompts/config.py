@@ -22,7 +22,9 @@ class PromptConfig(StageConfig):
     """What decides a prompt, apart from the example and the tokenizer."""
 
     task: TaskName = Field(
-        "review", description="what of the new item a prompt shows: its title, or its attributes, which the review must fit"
+        "review",
+        description="what of the new item a prompt shows: its title, or its attributes, which the review must fit; "
+        "extract (jobs/attributes.py) asks what attributes its title and description state",
     )
     rating: bool = Field(True, description="show ratings; --no-rating leaves every rating out (the paper's ablation)")
     instruction_file: Path | None = Field(None, description="text file that replaces the instruction")

@@ -61,7 +61,7 @@ class PromptRenderer:
         self._max_chars = CHARS_PER_TOKEN * config.max_prompt_tokens
         head = INSTRUCTION_MARKER + config.instruction() + (HISTORY_MARKER if self._task.history else "")
         self._head, self._tail = self._encoder.bos + self._encoder.structure(head), Ids()
-        self.end, self._responses_joined = self._encoder.eos, True
+        self.end, self._responses_joined = self._encoder.eos, self._task.response_joined
         if config.chat_template:
             self._use_template(tokenizer, head)
 
@@ -71,7 +71,8 @@ class PromptRenderer:
         opening = frame.before.rstrip(" ")  # a space there belongs to the word that follows, for tokenizers
         self._head = self._encoder.opening(opening) + self._encoder.structure(frame.before[len(opening) :] + head)
         (self._tail,) = self._encoder.as_they_stand([frame.after], special=True)
-        self.end, self._responses_joined = frame.end, not frame.after[-1:].isspace()
+        self.end = frame.end
+        self._responses_joined &= not frame.after[-1:].isspace()
 
     def render(self, examples: Sequence[Row]) -> list[Prompt | PromptError]:
         """Render rows of the examples table, in order.

@@ -3,6 +3,7 @@
 task.py        what a task is
 review.py      the new item's title -> the review that the user would write
 attributes.py  the new item's attributes, serialised -> a review that they support
+extract.py     a product's title and description -> its attributes
 """
 
 from __future__ import annotations
@@ -10,9 +11,10 @@ from __future__ import annotations
 from typing import Literal
 
 from reviewllm.prompts.tasks.attributes import ATTRIBUTES
+from reviewllm.prompts.tasks.extract import EXTRACT
 from reviewllm.prompts.tasks.review import REVIEW
 from reviewllm.prompts.tasks.task import Task
 
-TaskName = Literal["review", "attributes"]
+TaskName = Literal["review", "attributes", "extract"]
 
-TASKS: dict[TaskName, Task] = {"review": REVIEW, "attributes": ATTRIBUTES}
+TASKS: dict[TaskName, Task] = {"review": REVIEW, "attributes": ATTRIBUTES, "extract": EXTRACT}

@@ -42,6 +42,7 @@ class Task(NamedTuple):
 
     columns: columns of EXAMPLES that its targets are made of.
     history: whether the user's earlier reviews are shown.
+    response_joined: whether a response begins like a word in mid-sentence; JSON begins at the line's start.
     """
 
     instruction: str
@@ -49,3 +50,4 @@ class Task(NamedTuple):
     columns: tuple[str, ...]
     history: bool
     targets: Targets
+    response_joined: bool = True
