@@ -131,13 +131,13 @@ EXAMPLES = Table(
         Column("user_id", pa.string(), "who bought"),
         Column("item_id", pa.string(), "the new item"),
         Column("category", pa.string(), "of the new item"),
-        Column("rating", pa.float64(), "stars that the user gave the new item, 1 to 5"),
+        Column("rating", pa.float64(), "stars that the user gave the new item, 1 to 5; 0 where attributes are extracted"),
         Column("title", pa.string(), "of the new item: its title, else brand, else category, else item id"),
         Column("attributes", pa.string(), "of the new item, as in the items", nullable=True),
         Column("purchased_at", TIMESTAMP, "when the new item was bought, UTC"),
         Column("history", pa.list_(HISTORY_ENTRY), "the user's own reviews, oldest first; empty for a new user"),
         Column("reference", pa.string(), "the real review; null in a backfill", nullable=True),
-        Column("split", pa.string(), "train, simple, hard or backfill"),
+        Column("split", pa.string(), "train, simple, hard or backfill; test or fill where attributes are extracted"),
     ),
 )
 
@@ -313,8 +313,49 @@ JUDGEMENTS = Table(
     ),
 )
 
+PRODUCTS = Table(
+    "products",
+    (
+        Column("product_id", pa.string(), "of the benchmark, or its file and line"),
+        Column("split", pa.string(), "train or test"),
+        Column("category", pa.string(), "of the product"),
+        Column("title", pa.string(), "one line"),
+        Column("description", pa.string(), "one line; null where there is none", nullable=True),
+        Column(
+            "values", pa.string(), "a JSON object in text: attribute to the list of values that people accept; [] for none"
+        ),
+    ),
+)
+
+FILLED = Table(
+    "filled",
+    (
+        Column("item_id", pa.string(), "the item"),
+        Column("attribute", pa.string(), "which of its attributes the source did not have"),
+        Column("value", pa.string(), "as JSON, normalised, as it stands in the item's attributes"),
+        Column("in_text", pa.bool_(), "whether the words of the value stand so in title or description"),
+        Column("model", pa.string(), "the base that found it, or 'rule'"),
+        Column("adapter", pa.string(), "the adapter that found it; null for none", nullable=True),
+        Column("fingerprint", pa.string(), "sha256 of all that decides the value"),
+    ),
+)
+
+UNREADABLE = Table(
+    "unreadable",
+    (
+        Column("example_id", pa.string(), "the item or product"),
+        Column("category", pa.string(), "of it"),
+        Column("model", pa.string(), "who answered"),
+        Column("answer", pa.string(), "the text, cut to 2,000 characters; null where there is none", nullable=True),
+        Column("problem", pa.string(), "why nothing of it is used"),
+    ),
+)
+
 TABLES = (
     ITEMS,
+    PRODUCTS,
+    FILLED,
+    UNREADABLE,
     INTERACTIONS,
     REJECTED,
     EXAMPLES,

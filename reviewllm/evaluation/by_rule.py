@@ -83,7 +83,7 @@ def _rows(asked: pa.Table, contender: Contender, reviews: Reviews) -> pa.Table:
     assert contender.baseline is not None
     written = contender.baseline.write(pl.DataFrame(asked), reviews)
     results = [_result(text, contender.baseline) for text in written]
-    return generation_rows(_without_prompts(asked), [0] * len(results), results, contender.variant)
+    return generation_rows(without_prompts(asked), [0] * len(results), results, contender.variant)
 
 
 def _result(text: str | None, baseline: Baseline) -> Completion | Failure:
@@ -92,7 +92,7 @@ def _result(text: str | None, baseline: Baseline) -> Completion | Failure:
     return Completion(text, [], "stop")
 
 
-def _without_prompts(shard: pa.Table) -> pa.Table:
+def without_prompts(shard: pa.Table) -> pa.Table:
     """Examples as `ShardRenderer` gives them, of a model that is shown no prompt."""
     shard = shard.append_column("prompt_ids", pa.nulls(shard.num_rows, pa.list_(pa.int32())))
     for name in ("history_kept", "attributes_kept", "attributes_given"):
