@@ -26,10 +26,23 @@ from reviewllm.config import read_yaml
 from reviewllm.errors import ConfigError, SubmissionError
 from reviewllm.secrets import refuse_secrets
 
-JOBS = ("prepare", "train", "merge", "evaluate", "annotate", "backfill", "report", "demo")
+JOBS = ("prepare", "train", "merge", "evaluate", "annotate", "attributes", "backfill", "report", "demo")
 LIVE = ("PENDING", "RUNNING")
 _NOT_THE_NIGHT = {"--plan", "--probe"}  # a backfill with these publishes nothing
-_PLACES = ("out", "data", "storage-path", "examples", "interactions", "adapter", "merged", "reviews", "items")
+_PLACES = (
+    "out",
+    "data",
+    "storage-path",
+    "examples",
+    "interactions",
+    "adapter",
+    "merged",
+    "reviews",
+    "items",
+    "train",
+    "test",
+    "learned",
+)
 _NAME = re.compile(r"[A-Za-z0-9][\w.-]{0,99}")
 _SECONDS_TO_ANSWER = 20.0
 _RECONNECTS, _PAUSE_S = 20, 3.0
