@@ -43,7 +43,7 @@ def score_work(work: Work, products: Sequence[Product], *, run: str, only_in_tex
         rows = {row["example_id"]: row for shard in work.shards for row in work.answers(number, shard).to_pylist()}
         read = [(rows[one.product_id], _read(work, rows[one.product_id], one, only_in_text)) for one in products]
         scores[model.name] = score_answers(products, [answer for _, answer in read], work.schemas)
-        found = unreadable_rows(read, model=model.name)
+        found = unreadable_rows(read)
         unreadable[model.name] = len(found)
         bad += found
     write_table(metric_rows(scores, run=run), work.folder / "metrics.parquet", METRICS)

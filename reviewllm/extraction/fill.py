@@ -48,11 +48,11 @@ class Filled(NamedTuple):
 def items_to_ask(items: pa.Table, schemas: Schemas, counts: Counter[str]) -> Iterator[Product]:
     """The items that lack an attribute of their category's schema, as products without values; others are counted.
 
-    Reads item_id, title, category and attributes.
+    Reads item_id, title, brand, category and attributes.
     """
-    for row in items.select(["item_id", "title", "category", "attributes"]).to_pylist():
+    for row in items.select(["item_id", "title", "brand", "category", "attributes"]).to_pylist():
         attributes = attributes_of(schemas, row["category"])
-        known = _known(row["attributes"])
+        known = _known(row)
         if row["title"] is None:
             counts[NO_TITLE] += 1
         elif attributes is None:
@@ -88,10 +88,10 @@ def fill_items(
             added = _added(item, answer, counts, only_in_text=only_in_text)
             filled += [_filled_row(item, name, value, in_text, row) for name, (value, in_text) in added.items()]
             if added:
-                known = _known(item["attributes"]) or {}
-                item["attributes"] = write_attributes({**known, **{name: value for name, (value, _) in added.items()}})
+                values = {name: value for name, (value, _) in added.items()}
+                item["attributes"] = write_attributes({**read_attributes(item["attributes"]), **values})
         rows.append(item)
-    unreadable = [found for one in read for found in unreadable_rows([one], model=str(one[0]["model"]))]
+    unreadable = unreadable_rows(read)
     counts[UNREAD] += len(unreadable)
     return Filled(
         pa.Table.from_pylist(rows, schema=ITEMS.schema),
@@ -104,7 +104,9 @@ def _added(
     item: Mapping[str, Any], answer: Answer, counts: Counter[str], *, only_in_text: bool
 ) -> dict[str, tuple[Value, bool]]:
     """What the answer adds to the item: normalised values, and whether each stands in the text."""
-    known = _known(item["attributes"]) or {}
+    known = _known(item)
+    if known is None:
+        return {}
     text = f"{item['title'] or ''} \n {_description(known) or ''}"
     added = {}
     for name, found in answer.values.items():
@@ -130,10 +132,11 @@ def _filled_row(item: Mapping[str, Any], name: str, value: Value, in_text: bool,
     }
 
 
-def _known(text: str | None) -> Attributes | None:
-    """The attributes of the source; None where they cannot be read."""
+def _known(item: Mapping[str, Any]) -> Attributes | None:
+    """The attributes of the source, its brand among them; None where they cannot be read."""
+    brand: Attributes = {"brand": item["brand"]} if item["brand"] else {}
     try:
-        return read_attributes(text)
+        return brand | read_attributes(item["attributes"])
     except AttributesError:
         return None
 

@@ -78,7 +78,7 @@ def _value(scores: Scores, kind: str, group: str, measure: str) -> tuple[float, 
     return 0.0, 0.0, 0.0
 
 
-def unreadable_rows(answers: Sequence[tuple[dict[str, object], Answer]], *, model: str) -> list[dict[str, object]]:
+def unreadable_rows(answers: Sequence[tuple[dict[str, object], Answer]]) -> list[dict[str, object]]:
     """Rows of the unreadable table.
 
     Args:
@@ -88,7 +88,7 @@ def unreadable_rows(answers: Sequence[tuple[dict[str, object], Answer]], *, mode
         {
             "example_id": row["example_id"],
             "category": row["category"],
-            "model": model,
+            "model": row["model"] if row["adapter"] is None else f"{row['model']} + {row['adapter']}",
             "answer": None if row["review"] is None else str(row["review"])[:_SHOWN_CHARS],
             "problem": row["error"] or answer.problem,
         }

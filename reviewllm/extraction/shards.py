@@ -32,6 +32,7 @@ from reviewllm.scoring.scorer import without_scores
 from reviewllm.tables import EXAMPLES, GENERATIONS, read_table, write_table
 
 RULE = "rule"
+_ANSWER = ("example_id", "category", "review", "error", "model", "adapter", "fingerprint")
 
 
 class Model(NamedTuple):
@@ -57,12 +58,12 @@ class Work(NamedTuple):
         return f"{model}/{shard}"
 
     def answers(self, model: int, shard: str) -> pa.Table:
-        """A model's answers to a shard: rows of generations, whose `review` is the answer.
+        """A model's answers to a shard, of the generations only what is needed: `review` is the answer, null with an `error`.
 
         Raises:
             SchemaError: they are not there.
         """
-        return read_table([self.folder / self.output(model, shard)], GENERATIONS)
+        return read_table([self.folder / self.output(model, shard)], GENERATIONS.only(_ANSWER))
 
 
 def rule_model(products: Sequence[Product]) -> Model:

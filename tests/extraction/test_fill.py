@@ -25,6 +25,7 @@ ITEMS_ = [
     item("bare"),
     item("described", "Sneaker", description=["Weighs 1.2 kg.", "By Diesel"]),
     item("known", color="blue"),
+    {**item("branded"), "brand": "Fila"},
     item("complete", brand="a", color="b", weight={"value": 1, "unit": "kg"}),
     item("untitled", None),
     {**item("other"), "category": "Lamps"},
@@ -52,8 +53,9 @@ def test_items_to_ask_are_those_that_lack_something_and_can_be_asked_of() -> Non
         ("bare", None),
         ("described", "Weighs 1.2 kg., By Diesel"),
         ("known", None),
+        ("branded", None),
     ]
-    assert counts == {fill.ASKED: 3, fill.COMPLETE: 1, fill.NO_TITLE: 1, fill.NO_SCHEMA: 1, fill.WRONG: 1}
+    assert counts == {fill.ASKED: 4, fill.COMPLETE: 1, fill.NO_TITLE: 1, fill.NO_SCHEMA: 1, fill.WRONG: 1}
 
 
 def filled(*answers: dict[str, Any], only_in_text: bool = True) -> tuple[dict[str, Any], fill.Filled, Counter[str]]:
@@ -69,11 +71,13 @@ def test_fill_items_adds_normalised_values_and_keeps_the_source() -> None:
         answer("bare", '{"brand":"Diesel","color":"gold","price":"5"}'),
         answer("described", '{"weight":"1.2 kg"}'),
         answer("known", '{"color":"red","brand":"Diesel"}'),
+        answer("branded", '{"brand":"Diesel"}'),
     )
     assert read["bare"] == {"brand": "Diesel"}  # no word of the text says gold
     assert read["described"]["weight"] == {"value": 1.2, "unit": "kg"}
     assert read["described"]["description"] == ["Weighs 1.2 kg.", "By Diesel"]
     assert read["known"] == {"color": "blue", "brand": "Diesel"}
+    assert read["branded"] is None  # the source has its brand, in the column of that name
     assert read["broken"] == [1]
     rows = [(row["item_id"], row["attribute"], row["value"], row["in_text"]) for row in found.filled.to_pylist()]
     assert rows == [
