@@ -167,6 +167,45 @@ SCORES = (
         "longest run of words shared with a review that was trained on; null without a text, and outside of an evaluation",
         nullable=True,
     ),
+    Column("claims", pa.int32(), "checkable claims that the text makes about the product; null without a text", nullable=True),
+    Column(
+        "hallucination",
+        pa.float64(),
+        "share of the claims that the product's data contradict or do not support, in %; null without a claim",
+        nullable=True,
+    ),
+    Column("repetition", pa.float64(), "share of repeated 3-grams of words, in %; null without three words", nullable=True),
+    Column(
+        "attribute_share",
+        pa.float64(),
+        "share of the product's 5 most salient attributes that the text names, in %; null without a text or such attributes",
+        nullable=True,
+    ),
+    Column(
+        "relevance",
+        pa.float64(),
+        "cosine of sentence embeddings of text and product data times 100; null without a text, and outside of an evaluation",
+        nullable=True,
+    ),
+    Column(
+        "log_likelihood",
+        pa.float64(),
+        "mean natural logarithm of the likelihood of a token of the text by a reference model; null without a text or a model",
+        nullable=True,
+    ),
+    Column(
+        "hallucination_nli",
+        pa.float64(),
+        "share of sentences that an NLI model finds contradicted by the product's data, in %; null without a text or a model",
+        nullable=True,
+    ),
+    Column(
+        "hallucination_judge",
+        pa.float64(),
+        "share of claims about the product that a judging model finds without support, in %; null where it was not asked, "
+        "or found no claim",
+        nullable=True,
+    ),
 )
 
 GENERATIONS = Table(
@@ -180,7 +219,7 @@ GENERATIONS = Table(
         Column("split", pa.string(), "of the example: backfill, simple or hard"),
         Column("review", pa.string(), "the generated text; null where the row failed", nullable=True),
         Column("error", pa.string(), "why the row failed; null where it did not", nullable=True),
-        Column("error_stage", pa.string(), "render or generate; null as error", nullable=True),
+        Column("error_stage", pa.string(), "render, generate or score; null as error", nullable=True),
         Column("error_class", pa.string(), "of `reviewllm.generation.failures`; null as error", nullable=True),
         Column("attempts", pa.int32(), "how often the engine was asked; 0 where no prompt could be made"),
         Column("model", pa.string(), "the base that wrote it"),
@@ -210,7 +249,7 @@ DEAD_LETTERS = Table(
     (
         Column("example_id", pa.string(), "the purchase_id of the purchase whose review could not be written"),
         Column("user_id", pa.string(), "who bought"),
-        Column("stage", pa.string(), "render or generate"),
+        Column("stage", pa.string(), "render, generate or score"),
         Column("error_class", pa.string(), "of `reviewllm.generation.failures`"),
         Column("message", pa.string(), "why"),
         Column("attempts", pa.int32(), "how often the engine was asked, over all replays"),

@@ -27,7 +27,7 @@ GENERATIONS_FOLDER = "generations"
 LOCK = f"{GENERATIONS_FOLDER}/.lock"
 MANIFEST = "_manifest.json"
 SUCCESS = "_SUCCESS"
-SCHEMA_VERSION = 4  # of a night's files; raise it with any change of the generations table or of the digests
+SCHEMA_VERSION = 5  # of a night's files; raise it with any change of the generations table or of the digests
 
 
 class PublishedFile(BaseModel):

@@ -15,9 +15,9 @@ from reviewllm.evaluation.contenders import Contender
 from reviewllm.examples import purchases
 from reviewllm.generation.engine import Completion
 from reviewllm.generation.failures import NO_SOURCE, Failure, is_blank
-from reviewllm.generation.rows import generation_rows
+from reviewllm.generation.render_shard import history_titles
+from reviewllm.generation.rows import generation_rows, score_rows
 from reviewllm.generation.tasks import Task
-from reviewllm.scoring.scorer import add_scores
 from reviewllm.tables import EXAMPLES, GENERATIONS, INTERACTIONS, read_table, table_files, write_table
 
 _COLUMNS = ["user_id", "item_id", "category", "rating", "review", "purchased_at"]
@@ -71,7 +71,7 @@ def write_by_rule(
     asked = pa.concat_tables(shards)
     numbers = list(dict.fromkeys(task.variant for task in tasks))
     rows = pa.concat_tables([_rows(asked, contenders[number], reviews) for number in numbers])
-    scored = add_scores(rows.drop_columns(["reference"]), rows["reference"].combine_chunks())
+    scored = score_rows(rows)
     for task in tasks:
         file = task.pieces[0].file
         start = numbers.index(task.variant) * asked.num_rows + starts[file]
@@ -79,7 +79,7 @@ def write_by_rule(
 
 
 def _rows(asked: pa.Table, contender: Contender, reviews: Reviews) -> pa.Table:
-    """What a baseline gives for the examples, without scores, with the references."""
+    """What a baseline gives for the examples, without scores, with what these need."""
     assert contender.baseline is not None
     written = contender.baseline.write(pl.DataFrame(asked), reviews)
     results = [_result(text, contender.baseline) for text in written]
@@ -94,6 +94,7 @@ def _result(text: str | None, baseline: Baseline) -> Completion | Failure:
 
 def without_prompts(shard: pa.Table) -> pa.Table:
     """Examples as `ShardRenderer` gives them, of a model that is shown no prompt."""
+    shard = shard.append_column("history_titles", history_titles(shard))
     shard = shard.append_column("prompt_ids", pa.nulls(shard.num_rows, pa.list_(pa.int32())))
     for name in ("history_kept", "attributes_kept", "attributes_given"):
         shard = shard.append_column(name, pa.nulls(shard.num_rows, pa.int32()))

@@ -87,6 +87,62 @@ REFERENCE_FREE = (
         "longest run of words taken from one review that was trained on",
         pl.col("memorised_words").cast(pl.Float64),
     ),
+    Figure(
+        "repetition",
+        "repetition",
+        "lower",
+        "share of 3-grams of words that stood in the text before, in %",
+        pl.col("repetition"),
+    ),
+    Figure(
+        "log_likelihood",
+        "log-likelihood",
+        "higher",
+        "mean log-likelihood of a token by the reference model: fluency, as that model knows it",
+        pl.col("log_likelihood"),
+    ),
+)
+# What ties a text to its product. A row without a text does not count, nor one that claims nothing.
+GROUNDED = (
+    Figure(
+        "hallucination",
+        "hallucination",
+        "lower",
+        "share of checkable claims that title and attributes contradict or do not support, in %; compare it with the real "
+        "reviews' own, since customers know more than the shop's data",
+        pl.col("hallucination"),
+    ),
+    Figure(
+        "claims", "claims", "neither", "checkable claims about the product in a text", pl.col("claims").cast(pl.Float64)
+    ),
+    Figure(
+        "hallucination_nli",
+        "contradicted (NLI)",
+        "lower",
+        "share of sentences that an NLI model finds contradicted by the product's data, in %",
+        pl.col("hallucination_nli"),
+    ),
+    Figure(
+        "hallucination_judge",
+        "unsupported (judge)",
+        "lower",
+        "share of claims that a judging model finds without support in the product's data, in %, of a sample",
+        pl.col("hallucination_judge"),
+    ),
+    Figure(
+        "relevance",
+        "relevance",
+        "higher",
+        "cosine of sentence embeddings of the text and of the product's title and attributes",
+        pl.col("relevance"),
+    ),
+    Figure(
+        "attribute_share",
+        "attributes named",
+        "higher",
+        "share of the product's 5 most salient attributes that a text names, in %",
+        pl.col("attribute_share"),
+    ),
 )
 # Figures of all texts together, which no single row has.
 CORPUS = (
@@ -95,6 +151,6 @@ CORPUS = (
     Figure("failed", "failed", "lower", "share of rows without a text, in %", pl.lit(None)),
 )
 
-FIGURES = {figure.name: figure for figure in (*TABLE, *REFERENCE_FREE, *CORPUS)}
-BY_ROW = (*TABLE, *REFERENCE_FREE)
-COMPARED = ("rouge1", "rougeL", "sbert_cosine", "sentiment_agreement")  # what two models are tested on
+FIGURES = {figure.name: figure for figure in (*TABLE, *REFERENCE_FREE, *GROUNDED, *CORPUS)}
+BY_ROW = (*TABLE, *REFERENCE_FREE, *GROUNDED)
+COMPARED = ("rouge1", "rougeL", "sbert_cosine", "sentiment_agreement", "hallucination")  # what two models are tested on

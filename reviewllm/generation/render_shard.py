@@ -17,15 +17,15 @@ from reviewllm.prompts.renderer import Prompt, PromptRenderer
 from reviewllm.prompts.tasks import TASKS
 from reviewllm.prompts.tokenizer import load_tokenizer
 
-_CARRIED = ("example_id", "user_id", "item_id", "category", "rating", "title", "split", "reference")
+_CARRIED = ("example_id", "user_id", "item_id", "category", "rating", "title", "attributes", "split", "reference")
 
 
 class ShardRenderer:
     """Ray Data actor: reads a shard's examples and makes their prompts, on other CPUs than the engine's.
 
-    A batch is one task; what it gives is the task with `prompts`: an Arrow stream of the examples without their histories,
-    with prompt_ids (null where no prompt can be made), history_kept, attributes_kept, attributes_given, and prompt_error with its
-    prompt_error_class.
+    A batch is one task; what it gives is the task with `prompts`: an Arrow stream of the examples with the titles alone of
+    their histories, with prompt_ids (null where no prompt can be made), history_kept, attributes_kept, attributes_given, and
+    prompt_error with its prompt_error_class.
     """
 
     def __init__(self, spec: GenerationSpec) -> None:
@@ -47,7 +47,8 @@ class ShardRenderer:
         made = [prompt if isinstance(prompt, Prompt) else None for prompt in prompts]
         errors = [prompt if isinstance(prompt, PromptError) else None for prompt in prompts]
         ids = pa.array([prompt.token_ids if prompt else None for prompt in made], pa.list_(pa.int32()))
-        rendered = examples.select(_CARRIED).append_column("prompt_ids", ids)
+        rendered = examples.select(_CARRIED).append_column("history_titles", history_titles(examples))
+        rendered = rendered.append_column("prompt_ids", ids)
         for name in ("history_kept", "attributes_kept", "attributes_given"):
             column = pa.array([getattr(prompt, name) if prompt else None for prompt in made], pa.int32())
             rendered = rendered.append_column(name, column)
@@ -56,6 +57,14 @@ class ShardRenderer:
             rendered = rendered.append_column(name, column)
         slim = batch.select(["variant", "output"])
         return slim.append_column("prompts", pa.array([to_stream(rendered)], pa.large_binary()))
+
+
+def history_titles(examples: pa.Table) -> pa.Array:
+    """The titles of each example's history, as a list of strings: what scores need of it, a hundredth of the whole."""
+    history = examples["history"].combine_chunks()
+    lengths = pc.list_value_length(history).to_numpy()
+    ends = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
+    return pa.ListArray.from_arrays(pa.array(ends), history.flatten().field("title"))
 
 
 def _error_class(error: PromptError) -> str:

@@ -15,10 +15,14 @@ from reviewllm.generation.failures import Failure
 from reviewllm.generation.journal import Result
 from reviewllm.generation.model import Variant
 from reviewllm.generation.tasks import UNSCORED
+from reviewllm.scoring.scorer import Product, add_scores
+
+TO_SCORE = ("reference", "title", "attributes", "history_titles")
+"""Columns of an example that its scores need: the real review, and what is known of the product."""
 
 
 def generation_rows(prompts: pa.Table, seeds: Sequence[int], results: Sequence[Result], variant: Variant) -> pa.Table:
-    """The generations of a shard, without scores, their references and attributes_given; every row has every column.
+    """The generations of a shard without scores, every row with every column, and behind them `TO_SCORE` and attributes_given.
 
     Args:
         prompts: what `ShardRenderer` made of the shard's examples; results and seeds are in its order.
@@ -54,13 +58,26 @@ def generation_rows(prompts: pa.Table, seeds: Sequence[int], results: Sequence[R
         pa.array(columns[field.name], field.type) if isinstance(columns[field.name], list) else columns[field.name]
         for field in UNSCORED
     ]
-    rows_made = pa.Table.from_arrays(arrays, schema=UNSCORED).append_column("reference", prompts["reference"])
-    return rows_made.append_column("attributes_given", prompts["attributes_given"])
+    made = pa.Table.from_arrays(arrays, schema=UNSCORED)
+    for name in (*TO_SCORE, "attributes_given"):
+        made = made.append_column(name, prompts[name])
+    return made
 
 
 def unrendered(prompts: pa.Table, row: int) -> Failure:
     """Why a row of what `ShardRenderer` made has no prompt."""
     return Failure("render", prompts["prompt_error_class"][row].as_py(), prompts["prompt_error"][row].as_py(), 0)
+
+
+def score_rows(rows: pa.Table) -> pa.Table:
+    """Score what `generation_rows` gave.
+
+    Raises:
+        SchemaError: a column is missing.
+    """
+    columns = (rows[name].to_pylist() for name in ("title", "attributes", "history_titles"))
+    products = [Product(*row) for row in zip(*columns, strict=True)]
+    return add_scores(rows.drop_columns(list(TO_SCORE)), rows["reference"].combine_chunks(), products)
 
 
 def _tokens(completion: Completion) -> int:

@@ -10,9 +10,10 @@ import pyarrow.compute as pc
 
 from reviewllm.failpoints import reached
 from reviewllm.generation.journal import journal_name
+from reviewllm.generation.rows import score_rows
 from reviewllm.generation.tasks import GenerationSpec, from_stream
 from reviewllm.place import Place
-from reviewllm.scoring.scorer import add_scores, without_scores
+from reviewllm.scoring.scorer import without_scores
 from reviewllm.tables import GENERATIONS
 
 
@@ -34,9 +35,7 @@ class ShardScorer:
             return _counted(task["output"], None, 0)
         generations = from_stream(task["generations"])
         reached("score")
-        references = generations["reference"].combine_chunks()
-        texts = generations.drop_columns(["reference"])
-        scored = add_scores(texts, references) if self._scored else without_scores(generations)
+        scored = score_rows(generations) if self._scored else without_scores(generations)
         reached("stage")
         self._target.write_table(task["output"], scored, GENERATIONS)
         self._target.delete(journal_name(task["output"]))

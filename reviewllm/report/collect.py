@@ -35,7 +35,7 @@ from reviewllm.files import read_json
 from reviewllm.generation.failures import EMPTY_OUTPUT
 from reviewllm.report.cases import case_studies
 from reviewllm.report.content import Compared, Example, Report, ScoreTable, Step
-from reviewllm.report.figure_tables import figure_tables, slice_tables
+from reviewllm.report.figure_tables import figure_tables, grounded_tables, slice_tables
 from reviewllm.report.findings import findings
 from reviewllm.report.night import newest_night
 from reviewllm.report.score_tables import row_label, score_tables
@@ -85,6 +85,7 @@ def collect(out: Path, *, created_at: datetime | None = None) -> Report:
     kinds = {model.name: model.kind for model in found.head.models}
     candidate = Side(found.head.candidate, found.head.candidate_with_rating)
     tables, figures = score_tables(found.metrics, kinds), figure_tables(found.metrics, kinds)
+    grounded = grounded_tables(found.metrics, kinds)
     examples = evaluated_examples(out, found.generations, found.names)
     base = next((model.name for model in found.head.models if model.kind == "base"), None)
     summary_file = out / "summary.json"
@@ -94,9 +95,10 @@ def collect(out: Path, *, created_at: datetime | None = None) -> Report:
         title=f"Generated reviews: {found.head.run}",
         created_at=created_at or datetime.now(UTC),
         run=found.head.run,
-        findings=findings(tables, figures, found.comparisons, candidate),
+        findings=findings(tables, [*figures, *grounded], found.comparisons, candidate),
         tables=tables,
         figures=figures,
+        grounded=grounded,
         comparisons=found.comparisons,
         slices=slice_tables(found.metrics),
         **_counts(found),

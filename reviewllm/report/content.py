@@ -87,7 +87,7 @@ class ScoreTable(Part):
 
 
 class FigureTable(Part):
-    """The figures that need no reference, of one split; a cell is missing where no row counts."""
+    """Figures beside the scores, of one split; a cell is missing where no row counts."""
 
     split: Split
     figures: tuple[str, ...]
@@ -242,6 +242,7 @@ class Report(Part):
     findings: tuple[Finding, ...] = ()
     tables: tuple[ScoreTable, ...] = ()
     figures: tuple[FigureTable, ...] = ()
+    grounded: tuple[FigureTable, ...] = ()
     comparisons: tuple[Compared, ...] = ()
     slices: tuple[SliceTable, ...] = ()
     generations: int | None = None

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import polars as pl
 import pyarrow as pa
 
 from reviewllm.evaluation.baselines import REAL
 from reviewllm.evaluation.contenders import Kind
-from reviewllm.evaluation.figures import CORPUS, REFERENCE_FREE
+from reviewllm.evaluation.figures import CORPUS, GROUNDED, REFERENCE_FREE, Figure
 from reviewllm.evaluation.metrics import ALL
 from reviewllm.report.content import FigureTable, ScoreRow, SliceRow, SliceTable, Split
 from reviewllm.report.score_tables import cells
@@ -22,21 +22,29 @@ SLICES = {  # name in METRICS -> in words
     "reference": "by words of the real review",
 }
 SLICED = ("sbert_cosine", "rougeL")  # nearness in meaning first; the other scores are in metrics.json
-_FIGURES = tuple(figure.name for figure in (*REFERENCE_FREE, *CORPUS))
 _SPLITS: tuple[Split, ...] = ("simple", "hard")
 
 
 def figure_tables(metrics: pa.Table, kinds: Mapping[str, Kind]) -> tuple[FigureTable, ...]:
     """Build the table of figures without a reference for each split that has rows, the real reviews last."""
-    frame = pl.DataFrame(METRICS.check(metrics, where="metrics")).filter(
-        (pl.col("slice") == ALL) & pl.col("metric").is_in(_FIGURES)
-    )
+    return _tables(metrics, kinds, (*REFERENCE_FREE, *CORPUS))
+
+
+def grounded_tables(metrics: pa.Table, kinds: Mapping[str, Kind]) -> tuple[FigureTable, ...]:
+    """Build the table of the figures that tie texts to their products, likewise."""
+    return _tables(metrics, kinds, GROUNDED)
+
+
+def _tables(metrics: pa.Table, kinds: Mapping[str, Kind], figures: Sequence[Figure]) -> tuple[FigureTable, ...]:
+    names = tuple(figure.name for figure in figures)
+    wanted = pl.col("metric").is_in([*names, "failed"])  # of which every row has one: it tells how many texts there are
+    frame = pl.DataFrame(METRICS.check(metrics, where="metrics")).filter((pl.col("slice") == ALL) & wanted)
     tables = []
     for split in _SPLITS:
         parts = frame.filter(pl.col("split") == split).partition_by("model", "with_rating", maintain_order=True)
         rows = tuple(_row(part, kinds.get(part["model"][0], "baseline")) for part in parts)
         if rows:
-            tables.append(FigureTable(split=split, figures=_FIGURES, rows=rows))
+            tables.append(FigureTable(split=split, figures=names, rows=rows))
     return tuple(tables)
 
 

@@ -27,7 +27,7 @@ def findings(
 
     Args:
         tables: both tables, of one run.
-        figures: those without a reference, for the polite texts.
+        figures: those without a reference, for the polite texts, and those of the products, for the unsupported claims.
         comparisons: of the candidate with the others, and of models with themselves without ratings.
         candidate: the model whose adoption is to be decided.
     """
@@ -42,6 +42,7 @@ def findings(
         found += _against_baselines(table, mine, candidate)
         found += _ratings(table, mine, candidate) if table.split == "hard" else []
     found += [finding for table in figures if table.split == "hard" for finding in _polite(table, candidate)]
+    found += [finding for table in figures for finding in _claims(table, candidate)]
     return tuple(found)
 
 
@@ -156,6 +157,28 @@ def _polite(table: FigureTable, candidate: Side) -> list[Finding]:
             f"sounds positive; of the real reviews {people.value:.0f} % sound so.",
             verdict="none",
             evidence=(f"{FIGURES['polite'].label}: {others}",) if others else (),
+        )
+    ]
+
+
+def _claims(table: FigureTable, candidate: Side) -> list[Finding]:
+    """How much of what the candidate claims about products is not in their data, beside the customers' own reviews."""
+    of = {(row.model, row.with_rating): row.cells["hallucination"] for row in table.rows if "hallucination" in row.cells}
+    mine, people = of.get((candidate.model, candidate.with_rating)), of.get((REAL.name, False))
+    if mine is None:
+        return []
+    own = f"; of the real reviews' own claims {people.value:.0f} % are not" if people else ""
+    others = ", ".join(
+        f"{row_label(row)} {row.cells['hallucination'].value:.0f} %"
+        for row in table.rows
+        if row.kind in ("base", "endpoint") and "hallucination" in row.cells
+    )
+    return [
+        Finding(
+            claim=f"On the {table.split} set, {mine.n} texts of {_side_label(candidate)} make checkable claims about the product; "
+            f"{mine.value:.0f} % of a text's claims are not in the product's data{own}.",
+            verdict="none",
+            evidence=(f"{FIGURES['hallucination'].label}: {others}",) if others else (),
         )
     ]
 

@@ -5,11 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from importlib.metadata import version
 from statistics import median
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 
+from reviewllm.scoring import vocabulary
+from reviewllm.scoring.claims import Claim, find_claims
 from reviewllm.scoring.copying import longest_runs_in, longest_shared_runs
+from reviewllm.scoring.facts import product_facts
+from reviewllm.scoring.hallucination import attribute_share, hallucination
+from reviewllm.scoring.repetition import repetition
 from reviewllm.scoring.rouge import rouge, rouge_version
 from reviewllm.scoring.sbert import SBERT_MODEL, sbert_cosine
 from reviewllm.scoring.sentiment import sentiment
@@ -28,17 +33,27 @@ def scorer_versions() -> dict[str, str]:
         "sbert": SBERT_MODEL,
         "sentiment": f"vaderSentiment {version('vaderSentiment')}",
         "style": f"scikit-learn {version('scikit-learn')}",
+        "claims": f"reviewllm {vocabulary.VERSION}, pint {version('pint')}",
     }
 
 
-def add_scores(generations: pa.Table, references: pa.Array) -> pa.Table:
+class Product(NamedTuple):
+    """What a row is about: title and attributes of the item, and the titles of what the user bought before."""
+
+    title: str
+    attributes: str | None
+    history: Sequence[str]
+
+
+def add_scores(generations: pa.Table, references: pa.Array, products: Sequence[Product]) -> pa.Table:
     """Add every score column to generations that lack them; a row that failed has null scores.
 
-    Those that need a user's history or the training reviews stay null: `add_history_scores` fills them in an evaluation.
+    Those that need a model, a user's reviews or the training reviews stay null: an evaluation fills them.
 
     Args:
         references: aligned with the rows; null for none, and then the scores that need one are null. Where no row has a
             reference no model is loaded.
+        products: aligned with the rows.
 
     Raises:
         SchemaError: the generations lack another column.
@@ -47,6 +62,7 @@ def add_scores(generations: pa.Table, references: pa.Array) -> pa.Table:
     scores: dict[str, Column] = {column.name: [None] * len(texts) for column in SCORES}
     _put(scores, _with_reference, texts, references.to_pylist())
     _put(scores, _alone, texts, texts)
+    _put(scores, _with_product, texts, list(products))
     for column in SCORES:
         generations = generations.append_column(column.name, pa.array(scores[column.name], column.type))
     return GENERATIONS.check(generations, where="scored generations")
@@ -102,7 +118,27 @@ def _with_reference(texts: Sequence[str], references: Sequence[str]) -> dict[str
 
 
 def _alone(texts: Sequence[str], _: Sequence[str]) -> dict[str, Column]:
-    return {"words": [len(words(text)) for text in texts], "sentiment": [sentiment(text) for text in texts]}
+    return {
+        "words": [len(words(text)) for text in texts],
+        "sentiment": [sentiment(text) for text in texts],
+        "repetition": [repetition(text) for text in texts],
+    }
+
+
+def claims_of(text: str, product: Product) -> list[Claim]:
+    """The claims of a review of a product, with their verdicts."""
+    return find_claims(text, product_facts(product.title, product.attributes), product.history)
+
+
+def _with_product(texts: Sequence[str], products: Sequence[Product]) -> dict[str, Column]:
+    claims = [claims_of(text, product) for text, product in zip(texts, products, strict=True)]
+    return {
+        "claims": [len(found) for found in claims],
+        "hallucination": [hallucination(found) for found in claims],
+        "attribute_share": [
+            attribute_share(text, product.attributes) for text, product in zip(texts, products, strict=True)
+        ],
+    }
 
 
 def _with_history(texts: Sequence[str], histories: Sequence[Sequence[str]]) -> dict[str, Column]:
