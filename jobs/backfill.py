@@ -122,7 +122,11 @@ def main(config: BackfillJob, *, replay: bool = False) -> Manifest | None:
     """Generate what is missing and publish the night; returns its manifest, None after --plan and --probe."""
     generation, price = part(config, GenerationConfig), part(config, PriceConfig)
     variant = make_variant(
-        base_model=config.base_model, adapter=_adapter(config), prompt=part(config, PromptConfig), generation=generation
+        base_model=config.base_model,
+        adapter=_adapter(config),
+        prompt=part(config, PromptConfig),
+        generation=generation,
+        max_hallucination=config.max_hallucination,
     )
     if variant.adapter and not variant.canaries:
         print(

@@ -167,7 +167,9 @@ SCORES = (
         "longest run of words shared with a review that was trained on; null without a text, and outside of an evaluation",
         nullable=True,
     ),
-    Column("claims", pa.int32(), "checkable claims that the text makes about the product; null without a text", nullable=True),
+    Column(
+        "claims", pa.int32(), "checkable claims that the text makes about the product; null without a text", nullable=True
+    ),
     Column(
         "hallucination",
         pa.float64(),

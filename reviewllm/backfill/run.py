@@ -36,6 +36,13 @@ class NightConfig(StageConfig):
     """How a night meets what is there already, and when it stops."""
 
     max_failed_fraction: float = Field(0.1, ge=0, le=1, description="share of failed rows with which a night is published")
+    max_hallucination: float | None = Field(
+        None,
+        ge=0,
+        le=100,
+        description="percent: a text of whose claims about the product a larger share has no support in the product's data is a "
+        "dead letter; default: whatever it claims, it is published",
+    )
     on_existing: Literal["fail", "resume", "replace"] = Field(
         "resume",
         description="a night that is there or begun: refuse it, go on with it and add what is pending, or replace it",
@@ -259,6 +266,7 @@ def _spec(run: NightRun, model: Path, live_adapter: bool) -> GenerationSpec:
         variants=[run.variant],
         source=run.examples.uri,
         target=run.night.data.uri,
+        max_hallucination=run.config.max_hallucination,
         run=new_run(),
     )
 

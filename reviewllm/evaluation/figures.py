@@ -112,9 +112,7 @@ GROUNDED = (
         "reviews' own, since customers know more than the shop's data",
         pl.col("hallucination"),
     ),
-    Figure(
-        "claims", "claims", "neither", "checkable claims about the product in a text", pl.col("claims").cast(pl.Float64)
-    ),
+    Figure("claims", "claims", "neither", "checkable claims about the product in a text", pl.col("claims").cast(pl.Float64)),
     Figure(
         "hallucination_nli",
         "contradicted (NLI)",

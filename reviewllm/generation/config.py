@@ -8,7 +8,7 @@ from pydantic import Field
 
 from reviewllm.config import StageConfig
 
-RuleFault = Literal["error", "flaky", "refuse", "death", "hang", "stall", "garbage", "empty", "loop", "slow"]
+RuleFault = Literal["error", "flaky", "refuse", "death", "hang", "stall", "garbage", "empty", "loop", "slow", "invent"]
 
 
 class GenerationConfig(StageConfig):

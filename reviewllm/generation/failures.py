@@ -18,6 +18,7 @@ REFUSED = "Refused"  # the engine does not take the request
 ENGINE_FAILED = "EngineFailed"  # the engine took it and failed on it, as often as it was asked
 KILLED_ENGINE = "KilledEngine"  # an engine that had nothing else to do died on it, twice
 HUNG_ENGINE = "HungEngine"  # an engine that had nothing else to do gave no token for it, twice
+UNSUPPORTED_CLAIMS = "UnsupportedClaims"  # says too much that the product's data do not (`--max-hallucination`)
 NO_SOURCE = "NoSource"  # a baseline of an evaluation found no text to copy
 
 TRANSIENT = frozenset({ENGINE_FAILED, HUNG_ENGINE})  # worth another try in another run; the others end alike
@@ -28,7 +29,7 @@ _LOOP_PERIODS = 4
 
 
 class Failure(NamedTuple):
-    """A row without a review: where it failed (render or generate), its class, why, and after how many tries."""
+    """A row without a review: where it failed (render, generate or score), its class, why, and after how many tries."""
 
     stage: str
     error_class: str

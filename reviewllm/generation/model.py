@@ -43,12 +43,19 @@ def row_seed(example_id: str, run_seed: int) -> int:
 
 
 def make_variant(
-    *, base_model: str, adapter: Path | None, prompt: PromptConfig, generation: GenerationConfig, repeat: int = 0
+    *,
+    base_model: str,
+    adapter: Path | None,
+    prompt: PromptConfig,
+    generation: GenerationConfig,
+    repeat: int = 0,
+    max_hallucination: float | None = None,
 ) -> Variant:
     """Check that base, adapter and prompt belong together, and compute their fingerprint.
 
     Args:
         repeat: number of the repetition, from 0.
+        max_hallucination: bound above which a row fails, in %; None for none.
 
     Raises:
         ConfigError: the base cannot be read, or its context is too short for prompt and response.
@@ -64,7 +71,7 @@ def make_variant(
         adapter=adapter.resolve() if adapter else None,
         prompt=prompt,
         canaries=description.canaries if description else [],
-        fingerprint=fingerprint(base, adapter, prompt, _repeated(generation, repeat)),
+        fingerprint=fingerprint(base, adapter, prompt, _repeated(generation, repeat), max_hallucination=max_hallucination),
         repeat=repeat,
     )
 
@@ -112,14 +119,22 @@ def engine_version(generation: GenerationConfig) -> str:
     return "vllm"
 
 
-def fingerprint(base: Path, adapter: Path | None, prompt: PromptConfig, generation: GenerationConfig) -> str:
-    """sha256 over all that decides a row's text and scores: equal fingerprints may share rows, others never."""
+def fingerprint(
+    base: Path,
+    adapter: Path | None,
+    prompt: PromptConfig,
+    generation: GenerationConfig,
+    *,
+    max_hallucination: float | None = None,
+) -> str:
+    """sha256 over all that decides a row's text, scores and failure: equal fingerprints may share rows, others never."""
     return _sha256(
         {
             "base": model_digest(base),
             "adapter": model_digest(adapter) if adapter else None,
             "sampling": generation.sampling(),
             "engine": engine_version(generation),
+            "max_hallucination": max_hallucination,
             **_rest(prompt),
         }
     )

@@ -14,6 +14,7 @@ from reviewllm.generation.engine import Completion
 from reviewllm.generation.failures import Failure
 from reviewllm.generation.journal import Result
 from reviewllm.generation.model import Variant
+from reviewllm.generation.refuse import refuse_unsupported
 from reviewllm.generation.tasks import UNSCORED
 from reviewllm.scoring.scorer import Product, add_scores
 
@@ -69,15 +70,19 @@ def unrendered(prompts: pa.Table, row: int) -> Failure:
     return Failure("render", prompts["prompt_error_class"][row].as_py(), prompts["prompt_error"][row].as_py(), 0)
 
 
-def score_rows(rows: pa.Table) -> pa.Table:
+def score_rows(rows: pa.Table, *, max_hallucination: float | None = None) -> pa.Table:
     """Score what `generation_rows` gave.
+
+    Args:
+        max_hallucination: rows above it fail, see `refuse_unsupported`; None: whatever a text claims.
 
     Raises:
         SchemaError: a column is missing.
     """
     columns = (rows[name].to_pylist() for name in ("title", "attributes", "history_titles"))
     products = [Product(*row) for row in zip(*columns, strict=True)]
-    return add_scores(rows.drop_columns(list(TO_SCORE)), rows["reference"].combine_chunks(), products)
+    scored = add_scores(rows.drop_columns(list(TO_SCORE)), rows["reference"].combine_chunks(), products)
+    return scored if max_hallucination is None else refuse_unsupported(scored, products, max_hallucination)
 
 
 def _tokens(completion: Completion) -> int:

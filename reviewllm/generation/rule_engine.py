@@ -60,6 +60,8 @@ class RuleEngine:
             await asyncio.sleep(3600)
         if fault == "stall":  # nothing else in this process goes on either
             time.sleep(3600)
+        if fault == "invent":  # what no product's data say
+            return [*words, *["It", "weighs", "977", "lbs", "and", "is", "decaffeinated."]]
         return {"empty": [], "garbage": ["\ufffd\x00\ue000"], "loop": ["so"] * 64}.get(fault, words)
 
     def progress(self) -> Progress:

@@ -18,11 +18,12 @@ from reviewllm.tables import GENERATIONS
 
 
 class ShardScorer:
-    """Ray Data actor: adds the scores to a shard's generations and writes it under the task's output name."""
+    """Ray Data actor: adds the scores to a shard's generations, fails rows over the bound, and writes the task's output."""
 
     def __init__(self, spec: GenerationSpec) -> None:
         self._target = Place(spec.target)
         self._scored = spec.scored
+        self._max_hallucination = spec.max_hallucination
 
     def __call__(self, batch: pa.Table) -> pa.Table:
         """Score and write one shard; a second writer replaces it by an equally valid one.
@@ -35,7 +36,8 @@ class ShardScorer:
             return _counted(task["output"], None, 0)
         generations = from_stream(task["generations"])
         reached("score")
-        scored = score_rows(generations) if self._scored else without_scores(generations)
+        bound = self._max_hallucination
+        scored = score_rows(generations, max_hallucination=bound) if self._scored else without_scores(generations)
         reached("stage")
         self._target.write_table(task["output"], scored, GENERATIONS)
         self._target.delete(journal_name(task["output"]))

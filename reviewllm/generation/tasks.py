@@ -49,6 +49,7 @@ class GenerationSpec(StageConfig):
         str, str
     ] = {}  # category (* for all others) to the JSON Schema that its texts must fit; none: any text
     scored: bool = True  # whether the texts are reviews, and get a review's scores
+    max_hallucination: float | None = None  # in %; a row above it fails; None: none does
     run: str = ""  # differs from run to run, also from that of a re-run
 
     def answer_schema(self, category: str) -> str | None:

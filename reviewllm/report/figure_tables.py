@@ -43,7 +43,7 @@ def _tables(metrics: pa.Table, kinds: Mapping[str, Kind], figures: Sequence[Figu
     for split in _SPLITS:
         parts = frame.filter(pl.col("split") == split).partition_by("model", "with_rating", maintain_order=True)
         rows = tuple(_row(part, kinds.get(part["model"][0], "baseline")) for part in parts)
-        if rows:
+        if any(name in row.cells for row in rows for name in names):
             tables.append(FigureTable(split=split, figures=names, rows=rows))
     return tuple(tables)
 

@@ -16,7 +16,7 @@ from reviewllm.attributes.units import same_quantity
 from reviewllm.attributes.values import Quantity
 from reviewllm.scoring.facts import Facts, product_facts
 from reviewllm.scoring.mentions import Mention, Words, find_mentions, matches_at, without_overlaps, words_of
-from reviewllm.scoring.vocabulary import IMPLIED, NOT_BEHIND_COLOUR, Kind
+from reviewllm.scoring.vocabulary import IMPLIED, NOT_BEHIND_COLOUR, Kind, listed
 
 Verdict = Literal["supported", "contradicted", "unsupported"]
 
@@ -31,50 +31,52 @@ class Claim(NamedTuple):
     verdict: Verdict
 
 
-_NOT = frozenset("not isn't wasn't aren't weren't ain't never isn’t wasn’t aren’t weren’t nor".split())
-_NO_FEATURE = frozenset("no without non un doesn't don't didn't doesn’t don’t isnt lacks".split()) | _NOT
+_NOT = listed("not isn't wasn't aren't weren't ain't never isn’t wasn’t aren’t weren’t nor")
+_NO_FEATURE = listed("no without non un doesn't don't didn't doesn’t don’t isnt lacks") | _NOT
 MOST_CLAIMS = 100  # of a review; the rest of a catalogue or an attack are not read
 _AROUND = 300  # characters of a sentence on each side of a claim that are looked at
 _NEAR = 3  # words before a claim in which a "not" is its own
 _CLAUSE = re.compile(r"[,;:.!?()\n]|\b(?:but|and|however|only|just)\b", re.IGNORECASE)
-_OWN = frozenset("my our his her their your".split())
-_USED_ON = _OWN | frozenset("on onto for some any through into against off over like than".split())
-_PACKAGING = frozenset("free bag bags baggie wrap wrapper wrapping packaging package box boxes envelope sleeve".split())
-_OTHERS = frozenset("for my with on to than like other unlike vs versus your fit fits from of another different our".split())
+_OWN = listed("my our his her their your")
+_USED_ON = _OWN | listed("on onto for some any through into against off over like than")
+_PACKAGING = listed("free bag bags baggie wrap wrapper wrapping packaging package box boxes envelope sleeve")
+_OTHERS = listed("for my with on to than like other unlike vs versus your fit fits from of another different our")
 _SENTENCE_END = re.compile(r"[.!?](?=\s)|\n")
 _WISH = re.compile(
-    r"\b(?:wish|hop(?:e|ed|ing)|would|should|could|if|want(?:ed)?|expect(?:ed|ing)?|prefer(?:red)?|looking for|need(?:ed)?|instead of|"
-    r"rather than|thought|except|assum(?:e|ed))\b",
+    r"\b(?:wish|hop(?:e|ed|ing)|would|should|could|if|want(?:ed)?|expect(?:ed|ing)?|prefer(?:red)?|looking for|need(?:ed)?|"
+    r"instead of|rather than|thought|except|assum(?:e|ed))\b",
     re.IGNORECASE,
 )
 _COMPARES = re.compile(
-    r"\b(?:than|like|unlike|compared?|comparison|previous(?:ly)?|earlier|last|old(?:er)?|other|another|also (?:have|own|bought)|before|same|"
-    r"already|first one|second)\b",
+    r"\b(?:than|like|unlike|compared?|comparison|previous(?:ly)?|earlier|last|old(?:er)?|other|another|"
+    r"also (?:have|own|bought)|before|same|already|first one|second)\b",
     re.IGNORECASE,
 )
 _BODY = re.compile(
-    r"\b(?:i['’]?m|i am|i weigh|my (?:height|weight|waist|hips?|bust|size|chest|feet|foot|wrist)|(?:he|she|son|daughter|husband|wife)(?: is|['’]s)|"
-    r"tall|years? old|lost|walk(?:ed)?|drove|drive|ran|hik(?:e|ed)|usually wear|normally wear|i wear|weighs? me)\b",
+    r"\b(?:i['’]?m|i am|i weigh|my (?:height|weight|waist|hips?|bust|size|chest|feet|foot|wrist)|"
+    r"(?:he|she|son|daughter|husband|wife)(?: is|['’]s)|years? old|lost|walk(?:ed)?|drove|drive|ran|hik(?:e|ed)|"
+    r"usually wear|normally wear|i wear|weighs? me)\b",
     re.IGNORECASE,
 )
 _CUES: dict[Kind, re.Pattern[str]] = {
     "colour": re.compile(r"\b(?:colou?r(?:ed|s)?|shade|hue|tone)\b", re.IGNORECASE),
     "material": re.compile(r"\b(?:made (?:out )?(?:of|from|with)|real|genuine|solid|pure|material|fabric)\b", re.IGNORECASE),
-    "flavour": re.compile(r"\b(?:flavou?r(?:ed|s)?|scent(?:ed|s)?|smell(?:s|ed)?|tast(?:e|es|ed)|fragrance|aroma|odou?r)\b", re.IGNORECASE),
+    "flavour": re.compile(
+        r"\b(?:flavou?r(?:ed|s)?|scent(?:ed|s)?|smell(?:s|ed)?|tast(?:e|es|ed)|fragrance|aroma|odou?r)\b", re.IGNORECASE
+    ),
 }
 _DIFFERENCE = re.compile(
-    r"\s*(?:too|short(?:er)?|long(?:er)?|big(?:ger)?|small(?:er)?|wide(?:r)|tall(?:er)?|thick(?:er)|thin(?:ner)|more|less|off|above|below|"
-    r"away|apart|from|of (?:space|room|water|flour|sugar|coffee|milk|clearance)|dog|cat|puppy|baby|pup|waist|inseam|tv|monitor|trip|drop)\b",
+    r"\s*(?:too|short(?:er)?|long(?:er)?|big(?:ger)?|small(?:er)?|wide(?:r)|tall(?:er)?|thick(?:er)|thin(?:ner)|more|less|off|above|"
+    r"below|away|apart|from|of (?:space|room|water|flour|sugar|coffee|milk|clearance)|dog|"
+    r"cat|puppy|baby|pup|waist|inseam|tv|monitor|trip|drop)\b",
     re.IGNORECASE,
 )
 _MONEY_OR_STARS = re.compile(r"\s*(?:stars?|bucks|dollars?|cents?|usd|%|percent)\b", re.IGNORECASE)
 # Words before a number that make a distance of it.
-_DISTANCE = _OWN | frozenset("within from about every after".split())
+_DISTANCE = _OWN | frozenset(["within", "from", "about", "every", "after"])
 # Units that a review says of its use as often as of the product: a claim only where the product states the like.
 _LASTS = re.compile(r"\b(?:battery|lasts?|runtime|timer|rated|holds? (?:a )?charge|warranty|guarantee)\b", re.IGNORECASE)
-_OF_USE = frozenset(
-    "s min h d day week month year ms degC degF °C °F mi km mph % percent cup tsp tbsp drop".split()
-)
+_OF_USE = listed("s min h d day week month year ms degC degF °C °F mi km mph % percent cup tsp tbsp drop")
 
 
 def find_claims(text: str, facts: Facts, history: Sequence[str] = ()) -> list[Claim]:
@@ -185,7 +187,11 @@ class _Reader:
             return "supported"
         plain = {word for word in words if not any(letter.isdigit() for letter in word)}
         other_model = bool(plain) and plain <= self._facts.words
-        return "contradicted" if other_model and any(any(c.isdigit() for c in word) for word in self._facts.words) else "unsupported"
+        return (
+            "contradicted"
+            if other_model and any(any(c.isdigit() for c in word) for word in self._facts.words)
+            else "unsupported"
+        )
 
     def _quantity(self, mention: Mention, claimed: Quantity) -> Verdict | None:
         alike = [same_quantity(claimed, stated) for stated in self._facts.quantities]
@@ -199,7 +205,12 @@ class _Reader:
             return None
         after = self._words.text[mention.end : mention.end + 40]
         before = self._before(mention, 1)
-        if _DIFFERENCE.match(after) or _MONEY_OR_STARS.match(after) or before in _DISTANCE or _BODY.search(self._sentence(mention)):
+        if (
+            _DIFFERENCE.match(after)
+            or _MONEY_OR_STARS.match(after)
+            or before in _DISTANCE
+            or _BODY.search(self._sentence(mention))
+        ):
             return None
         return self._unless_excused(mention, verdict)
 

@@ -23,10 +23,14 @@ _KINDS: dict[str, Kind] = {
     **dict.fromkeys(("brand", "manufacturer"), "brand"),
     "size": "size",
 }
-_COUNTS = frozenset({"count", "pieces", "number_of_pieces", "number_of_items", "unit_count", "pack_size", "quantity", "package_quantity"})
+_COUNTS = frozenset(
+    {"count", "pieces", "number_of_pieces", "number_of_items", "unit_count", "pack_size", "quantity", "package_quantity"}
+)
 _YEARS = re.compile(r"\b((?:19|20)\d\d)\s*[-–]\s*((?:19|20)\d\d)\b")
 _TITLE_SIZE = re.compile(r"[,(]\s*((?:x[- ]|extra )?(?:small|large)|medium)\b(?! \w)", re.IGNORECASE)
-_NOTHING = frozenset({"yes", "no", "none", "other", "new", "n", "a", "na", "the", "and", "of", "for", "1", "it", "good", "great", "one"})
+_NOTHING = frozenset(
+    {"yes", "no", "none", "other", "new", "n", "a", "na", "the", "and", "of", "for", "1", "it", "good", "great", "one"}
+)
 
 
 class Facts(NamedTuple):
@@ -135,7 +139,9 @@ def phrases_of(name: str, value: Value) -> list[tuple[str, ...]]:
     return [
         phrase
         for phrase in phrases
-        if 0 < len(phrase) <= _MOST_WORDS and phrase[0] not in _NOTHING and any(len(word) > 2 and word.isalpha() for word in phrase)
+        if 0 < len(phrase) <= _MOST_WORDS
+        and phrase[0] not in _NOTHING
+        and any(len(word) > 2 and word.isalpha() for word in phrase)
     ]
 
 

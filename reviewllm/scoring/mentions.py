@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from reviewllm.attributes.units import find_quantities
 from reviewllm.attributes.values import Quantity
-from reviewllm.scoring.vocabulary import NUMBERS, SIZES, TERMS, Kind
+from reviewllm.scoring.vocabulary import NUMBERS, SIZES, TERMS, Kind, listed
 
 MOST_CHARACTERS = 10_000  # of a text that are read; no review needs more, and a hostile one may have megabytes
 
@@ -37,9 +37,9 @@ _DEVICE = re.compile(
 )
 _COUNTED = frozenset({"count", "pack"})
 _MODEL = re.compile(r"\bi[A-Z]|\d")  # an iPhone, a PS4, a 2015 Honda
-_DEVICES = frozenset(
-    "kindle galaxy xbox playstation switch wii macbook chromebook alexa roku honda toyota ford jeep chevy chevrolet nissan bmw subaru "
-    "keurig windows android mac gopro samsung lg motorola pixel echo nespresso".split()
+_DEVICES = listed(
+    "kindle galaxy xbox playstation switch wii macbook chromebook alexa roku honda toyota ford jeep chevy chevrolet "
+    "nissan bmw subaru keurig windows android mac gopro samsung lg motorola pixel echo nespresso"
 )
 
 

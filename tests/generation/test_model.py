@@ -27,6 +27,7 @@ def test_fingerprint_changes_with_whatever_decides_the_text(random_base: Path, t
         fingerprint(random_base, None, PROMPT.model_copy(update={"rating": False}), GENERATION),
         fingerprint(random_base, None, PROMPT.model_copy(update={"instruction_file": file}), GENERATION),
         fingerprint(random_base, random_base, PROMPT, GENERATION),
+        fingerprint(random_base, None, PROMPT, GENERATION, max_hallucination=20),
     ]
     assert len(set(made)) == len(made)
 

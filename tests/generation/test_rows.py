@@ -5,22 +5,24 @@ from __future__ import annotations
 from pathlib import Path
 
 import pyarrow as pa
-from conftest import example
+from conftest import entry, example
 
 from reviewllm.generation.config import GenerationConfig
 from reviewllm.generation.engine import Completion
 from reviewllm.generation.failures import Failure
 from reviewllm.generation.model import make_variant
 from reviewllm.generation.render_shard import ShardRenderer
-from reviewllm.generation.rows import generation_rows
+from reviewllm.generation.rows import TO_SCORE, generation_rows, score_rows
 from reviewllm.generation.tasks import UNSCORED, GenerationSpec, Piece, Task, from_stream, task_table
 from reviewllm.prompts.config import PromptConfig
-from reviewllm.tables import EXAMPLES, write_table
+from reviewllm.tables import EXAMPLES, GENERATIONS, write_table
 
 
 def test_rows_have_every_column_and_the_tokens_that_were_told(random_base: Path, tmp_path: Path) -> None:
     names = ["by ids", "by number", "failed"]
-    examples = pa.Table.from_pylist([example(example_id=name) for name in names], schema=EXAMPLES.schema)
+    histories = [[entry(1, title="Red hose"), entry(2)], [], []]
+    rows_of = [example(example_id=name, history=history) for name, history in zip(names, histories, strict=True)]
+    examples = pa.Table.from_pylist(rows_of, schema=EXAMPLES.schema)
     write_table(examples, tmp_path / "shard.parquet", EXAMPLES)
     variant = make_variant(
         base_model=str(random_base), adapter=None, prompt=PromptConfig(max_prompt_tokens=400), generation=GenerationConfig()
@@ -37,9 +39,13 @@ def test_rows_have_every_column_and_the_tokens_that_were_told(random_base: Path,
     prompts = from_stream(rendered["prompts"][0].as_py())
     results = [Completion("a", [1, 2], "stop"), Completion("b", [1], "length", 7), Failure("generate", "Refused", "no", 1)]
     rows = generation_rows(prompts, [5, 6, 7], results, variant)
-    assert rows.schema.names == [*UNSCORED.names, "reference", "attributes_given"]
+    assert rows.schema.names == [*UNSCORED.names, *TO_SCORE, "attributes_given"]
     assert rows["completion_tokens"].to_pylist() == [2, 7, None]
     assert rows["finish_reason"].to_pylist() == ["stop", "length", None]
     assert rows["error_class"].to_pylist() == [None, None, "Refused"]
     assert rows["seed"].to_pylist() == [5, 6, 7]
     assert rows["reference"].to_pylist() == ["Fine."] * 3
+    assert rows["history_titles"].to_pylist() == [["Red hose", "Rake"], [], []]
+    scored = score_rows(rows)
+    assert scored.schema == GENERATIONS.schema
+    assert scored["claims"].to_pylist() == [0, 0, None]

@@ -427,6 +427,36 @@ def test_backfill_failing_rows_are_dead_letters_and_can_be_replayed(
         backfill.replay(job.model_copy(update={"date": None}))
 
 
+def test_backfill_texts_that_claim_too_much_are_dead_letters(prepared: Flow, ray_cluster: None, tmp_path: Path) -> None:
+    night = dt.date(2026, 1, 5)
+    examples = read_table(prepared.out / "examples" / "backfill", EXAMPLES)
+    names = examples["example_id"].to_pylist()[:2]
+    faults = dict.fromkeys(names, "invent")
+    job = backfill_job(
+        prepared, data=tmp_path, date=night, rule_faults=faults, limit=30, shard_rows=10, max_hallucination=20
+    )
+    manifest = backfill.main(job)
+    assert manifest is not None
+    assert (manifest.written, manifest.failed) == (28, 2)
+    letters = read_table(tmp_path / "dead_letters", DEAD_LETTERS).to_pylist()
+    assert sorted(letter["example_id"] for letter in letters) == sorted(names)
+    assert {(letter["stage"], letter["error_class"]) for letter in letters} == {("score", "UnsupportedClaims")}
+    assert "'977 lbs' (quantity, unsupported), 'decaffeinated' (feature, unsupported)" in letters[0]["message"]
+    assert generations_of(tmp_path, night)["hallucination"].max() == 0  # the rule repeats the title
+    assert backfill.verify(backfill.VerifyJob(data=tmp_path, date=night)) == manifest
+    assert backfill.main(job) == manifest
+    again = backfill.replay(job)  # the same text, and so the same end
+    assert again is not None
+    assert (again.written, again.failed) == (28, 2)
+    with pytest.raises(PublishError, match="was written by another run"):
+        backfill.replay(job.model_copy(update={"max_hallucination": None}))
+    mended = backfill.replay(job.model_copy(update={"max_hallucination": 90, "allow_mixed": True}))
+    assert mended is not None
+    assert (mended.written, mended.failed, len(mended.fingerprints)) == (30, 0, 2)
+    assert generations_of(tmp_path, night)["hallucination"].max() > 20
+    assert backfill.verify(backfill.VerifyJob(data=tmp_path, date=night)) == mended
+
+
 def test_backfill_every_row_failing_stops_early_and_publishes_nothing(
     prepared: Flow, ray_cluster: None, tmp_path: Path
 ) -> None:

@@ -106,7 +106,14 @@ def test_find_claims_without_attributes_the_title_is_what_is_known() -> None:
 def test_find_claims_of_a_hostile_text_take_no_time() -> None:
     facts = product_facts(TITLE, ATTRIBUTES)
     started = time.perf_counter()
-    for text in ("red " * 300_000, "1" * 1_000_000, "fits my " * 200_000, "5'" * 300_000, "not " * 300_000, "set of " * 100_000):
+    for text in (
+        "red " * 300_000,
+        "1" * 1_000_000,
+        "fits my " * 200_000,
+        "5'" * 300_000,
+        "not " * 300_000,
+        "set of " * 100_000,
+    ):
         find_claims(text, facts)
     assert time.perf_counter() - started < 5
 

@@ -10,7 +10,7 @@ import pytest
 
 from reviewllm.generation.tasks import UNSCORED
 from reviewllm.scoring.sbert import sbert_cosine
-from reviewllm.scoring.scorer import add_history_scores, add_scores
+from reviewllm.scoring.scorer import Product, add_history_scores, add_scores
 
 
 def generations(reviews: list[str | None]) -> pa.Table:
@@ -27,10 +27,14 @@ def generations(reviews: list[str | None]) -> pa.Table:
     return pa.Table.from_pylist(rows, schema=UNSCORED)
 
 
+KETTLE = Product("Red kettle", '{"color": "red", "weight": {"value": 1, "unit": "kg"}}', [])
+
+
 def test_add_scores_row_by_row_with_gaps() -> None:
     table = add_scores(
         generations(["a fine rake", None, "a fine rake", "an awful kettle"]),
         pa.array(["a fine rake", "text", None, "a fine rake"], pa.string()),
+        [KETTLE] * 4,
     )
     rouge1 = table["rouge1"].to_pylist()
     assert rouge1 == [pytest.approx(100), None, None, 0.0]
@@ -42,7 +46,7 @@ def test_add_scores_row_by_row_with_gaps() -> None:
 
 
 def test_add_scores_without_references_need_none() -> None:
-    table = add_scores(generations(["I love it", None]), pa.array([None, None], pa.string()))
+    table = add_scores(generations(["I love it", None]), pa.array([None, None], pa.string()), [KETTLE] * 2)
     assert table["sbert_cosine"].null_count == table["rouge1"].null_count == 2
     assert table["words"].to_pylist() == [3, None]
     assert table["sentiment"][0].as_py() > 50
@@ -50,8 +54,17 @@ def test_add_scores_without_references_need_none() -> None:
     assert table["copied_words"].null_count == table["style_cosine"].null_count == table["length_ratio"].null_count == 2
 
 
+def test_add_scores_of_the_product() -> None:
+    texts = ["A red kettle of 35 oz.", "Blue and red, blue and red.", None, "Fine."]
+    table = add_scores(generations(texts), pa.nulls(4, pa.string()), [KETTLE] * 4)
+    assert table["claims"].to_pylist() == [2, 4, None, 0]
+    assert table["hallucination"].to_pylist() == [0.0, 100 * 2 / 4, None, None]
+    assert table["attribute_share"].to_pylist() == [100.0, 50.0, None, 0.0]
+    assert table["repetition"].to_pylist() == [0.0, 100 * (1 - 3 / 4), None, None]
+
+
 def test_add_history_scores() -> None:
-    scored = add_scores(generations(["it works well", "new user", None, " "]), pa.nulls(4, pa.string()))
+    scored = add_scores(generations(["it works well", "new user", None, " "]), pa.nulls(4, pa.string()), [KETTLE] * 4)
     histories = [["it works", "a b c d e f"], [], ["x"], ["x"]]
     table = add_history_scores(scored, histories, trained=["this works well too", "a new user"])
     assert table.schema == scored.schema

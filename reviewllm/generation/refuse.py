@@ -1,0 +1,52 @@
+"""Rows whose text claims too much about its product become failed rows: a night's bound on what it publishes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import polars as pl
+import pyarrow as pa
+
+from reviewllm.generation.failures import UNSUPPORTED_CLAIMS
+from reviewllm.scoring.hallucination import doubtful, doubtful_text
+from reviewllm.scoring.scorer import Product, claims_of
+from reviewllm.tables import GENERATIONS, SCORES
+
+
+def refuse_unsupported(scored: pa.Table, products: Sequence[Product], max_hallucination: float) -> pa.Table:
+    """Make failed rows of those whose `hallucination` is above the bound; a row without claims is within every bound.
+
+    A failed row has no text and no scores; its error names the claims. As the text follows from the prompt and the row's own
+    seed, another run of the same configuration fails alike.
+
+    Args:
+        scored: GENERATIONS with scores.
+        products: aligned with the rows.
+        max_hallucination: share of unsupported or contradicted claims that a text may have, in %.
+    """
+    frame = pl.DataFrame(scored)
+    above = (frame["hallucination"] > max_hallucination).fill_null(False).to_list()
+    if not any(above):
+        return scored
+    texts = frame["review"].to_list()
+    errors = [
+        _message(text, product, max_hallucination) if refused else None
+        for text, product, refused in zip(texts, products, above, strict=True)
+    ]
+    refused = pl.Series(above)
+    emptied = ("review", "completion_tokens", "finish_reason", *(column.name for column in SCORES))
+    failed = frame.with_columns(
+        *(pl.when(~refused).then(pl.col(name)).alias(name) for name in emptied),
+        error=pl.when(refused).then(pl.Series(errors, dtype=pl.String)).otherwise("error"),
+        error_stage=pl.when(refused).then(pl.lit("score")).otherwise("error_stage"),
+        error_class=pl.when(refused).then(pl.lit(UNSUPPORTED_CLAIMS)).otherwise("error_class"),
+    )
+    return GENERATIONS.check(failed.to_arrow(), where="generations within the bound")
+
+
+def _message(text: str, product: Product, bound: float) -> str:
+    claims = claims_of(text, product)
+    return (
+        f"{len(doubtful(claims))} of {len(claims)} claims are not in the product's data, more than --max-hallucination "
+        f"{bound:g} %: {doubtful_text(claims)}"
+    )
