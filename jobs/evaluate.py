@@ -15,13 +15,13 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
 import polars as pl
 import pyarrow as pa
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import ConfigDict, Field, SecretStr, model_validator
 
 if __package__ in (None, ""):  # run as a file: `python jobs/evaluate.py`
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -36,6 +36,8 @@ from reviewllm.evaluation.by_rule import read_reviews, trained_reviews
 from reviewllm.evaluation.comparisons import Side
 from reviewllm.evaluation.conclude import Conclusion, conclude
 from reviewllm.evaluation.contenders import Contender, Lineup, find_contenders, names_of
+from reviewllm.evaluation.judge import Judge, endpoint_judge
+from reviewllm.evaluation.measures import MeasureConfig, open_measures
 from reviewllm.evaluation.results import Evaluation, describe, write_evaluation
 from reviewllm.evaluation.rows import SPLITS
 from reviewllm.evaluation.samples import sample_prompts
@@ -43,6 +45,7 @@ from reviewllm.evaluation.staging import Staging, alone
 from reviewllm.evaluation.write import write_all
 from reviewllm.files import write_text
 from reviewllm.generation.config import GenerationConfig
+from reviewllm.generation.endpoint_check import check_endpoint
 from reviewllm.generation.endpoint_config import EndpointConfig, keys_apart
 from reviewllm.generation.pipeline import RunCounts
 from reviewllm.generation.tasks import new_run
@@ -57,7 +60,7 @@ from reviewllm.tables import EXAMPLES, read_table, replace_folder, table_files
 _PROTOCOL_REPEATS = 5  # Review-LLM, section 3.1
 
 
-class EvaluateJob(JobConfig, ClusterConfig, GenerationConfig, PromptConfig, TrackingConfig):
+class EvaluateJob(JobConfig, ClusterConfig, GenerationConfig, PromptConfig, TrackingConfig, MeasureConfig):
     """Measure models on reviews that were held back."""
 
     model_config = ConfigDict(hide_input_in_errors=True)  # somebody may write a key into an endpoint's options
@@ -100,7 +103,8 @@ class EvaluateJob(JobConfig, ClusterConfig, GenerationConfig, PromptConfig, Trac
 
     def lineup(self) -> Lineup:
         """The models that are asked for."""
-        everything = ["base", "adapter", *self.endpoints, *(BASELINES if self.protocol else ())]
+        hosted = [name for name in self.endpoints if name != self.judge]  # a judge that writes too has to be named
+        everything = ["base", "adapter", *hosted, *(BASELINES if self.protocol else ())]
         return Lineup(
             models=self.models or everything,
             base_model=self.base_model,
@@ -143,8 +147,9 @@ def _evaluate(config: EvaluateJob, shards: Sequence[Path]) -> str:
     staging = Staging(config.out, shards, contenders)
     names = dict.fromkeys(one.name for one in contenders if one.kind == "endpoint")
     asked = {name: config.endpoints[name.partition(",")[0]] for name in names}  # "gpt, json" is gpt, in one of the forms
+    judge = _judge(config)
     # Keys are read, and looked for among the options, before these are saved and before Ray takes over the environment.
-    with keys_apart(asked) as keys, step("evaluate") as running:
+    with keys_apart(asked | judge) as keys, step("evaluate") as running:
         save(config, config.out / "config" / "evaluate.yaml")
         counts, costs = write_all(
             contenders,
@@ -157,9 +162,22 @@ def _evaluate(config: EvaluateJob, shards: Sequence[Path]) -> str:
             cluster=lambda: ray_session(part(config, ClusterConfig)),
             on_progress=lambda name, now, rows: running.show(now.rows_seen, rows, f"{name}, {now.engines.failed} failed"),
         )
-        found = conclude(
-            staging.folder, examples, reviews, names=names_of(contenders), run=config.run_name, candidate=candidate
+        measuring = open_measures(
+            part(config, MeasureConfig),
+            part(config, GenerationConfig),
+            cluster=lambda: ray_session(part(config, ClusterConfig)),
+            judge=_asking(config, judge, keys),
         )
+        with measuring as measures:
+            found = conclude(
+                staging.folder,
+                examples,
+                reviews,
+                names=names_of(contenders),
+                run=config.run_name,
+                candidate=candidate,
+                measures=measures,
+            )
         sample_prompts(contenders, shards, staging.folder / "samples.json")
         tables = _tables(config, contenders, found)
         write_text(f"{tables}\n", staging.folder / "tables.txt")
@@ -169,6 +187,25 @@ def _evaluate(config: EvaluateJob, shards: Sequence[Path]) -> str:
         _record(config, counts, examples, running.seconds, found)
         running.result = f"{_sum(found, head, counts)} -> {config.out / 'metrics'}"
     return tables
+
+
+def _judge(config: EvaluateJob) -> dict[str, EndpointConfig]:
+    """The endpoint that judges, by its name; none where none is asked for."""
+    if config.judge is None:
+        return {}
+    if config.judge not in config.endpoints:
+        raise ConfigError(
+            f"--judge {config.judge}: is none of --endpoints ({', '.join(config.endpoints) or 'there are none'})"
+        )
+    return {config.judge: config.endpoints[config.judge]}
+
+
+def _asking(config: EvaluateJob, judge: dict[str, EndpointConfig], keys: Mapping[str, SecretStr | None]) -> Judge | None:
+    """The judge, looked at before it is asked; None where there is none."""
+    for name, endpoint in judge.items():
+        check_endpoint(name, endpoint, keys[name])
+        return endpoint_judge(name, endpoint, key=keys[name], journal=config.out / "endpoints" / f"{name}.judge.jsonl")
+    return None
 
 
 def _sum(found: Conclusion, head: Evaluation, counts: RunCounts) -> str:

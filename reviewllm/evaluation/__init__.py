@@ -6,6 +6,11 @@ by_rule.py      baselines as models: their texts -> generations
 write.py        every contender writes what is not there yet, into the folder of staging.py
 names.py        what a model is called, wherever it is shown
 figures.py      every figure: its meaning, and how a row gets it
+measures.py     models that measure, as they are asked for
+likelihood.py   how likely texts are by a reference model
+nli.py          sentences that an NLI model finds contradicted by the product's data
+judge.py        a model behind an endpoint that judges a sample
+complete.py     scores that need more than a row
 rows.py         generations + examples -> checked rows with their figures
 bootstrap.py    intervals by users
 metrics.py      rows -> figures with intervals, for each model, split and slice

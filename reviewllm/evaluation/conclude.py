@@ -11,13 +11,14 @@ import pyarrow as pa
 
 from reviewllm.evaluation.baselines import REAL, Reviews
 from reviewllm.evaluation.comparisons import Side, compare
+from reviewllm.evaluation.complete import complete_scores
+from reviewllm.evaluation.measures import Measures
 from reviewllm.evaluation.metrics import summarise
 from reviewllm.evaluation.names import Pair, write_names
 from reviewllm.evaluation.results import repeat_folders
 from reviewllm.evaluation.rows import evaluated_rows
 from reviewllm.evaluation.validation import Validation, validate
 from reviewllm.files import write_text
-from reviewllm.scoring.scorer import add_history_scores
 from reviewllm.tables import COMPARISONS, GENERATIONS, METRICS, read_table, table_files, write_table
 
 
@@ -30,7 +31,14 @@ class Conclusion(NamedTuple):
 
 
 def conclude(
-    folder: Path, examples: pa.Table, reviews: Reviews, *, names: Mapping[Pair, str], run: str, candidate: Side
+    folder: Path,
+    examples: pa.Table,
+    reviews: Reviews,
+    *,
+    names: Mapping[Pair, str],
+    run: str,
+    candidate: Side,
+    measures: Measures | None = None,
 ) -> Conclusion:
     """Complete the scores of the generations in an evaluation's folder, and average and compare them; all of it is written.
 
@@ -39,13 +47,16 @@ def conclude(
         examples: EXAMPLES that were evaluated.
         reviews: `trained` tells what may have been memorised.
         candidate: the model whose adoption is to be decided.
+        measures: models that measure; None for none.
 
     Raises:
         SchemaError: generations and examples do not belong together.
+        ReviewLLMError: a model that measures fails.
     """
+    measures = measures or Measures()
     repeats = []
     for number, part in enumerate(repeat_folders(folder)):
-        _complete_scores(table_files(part, GENERATIONS), examples, reviews)
+        complete_scores(table_files(part, GENERATIONS), examples, reviews, measures)
         repeats.append(evaluated_rows(read_table(part, GENERATIONS), examples, names=names))
         assert part.name == str(number)
     metrics = pa.concat_tables([summarise(rows, run=run, repeat=number) for number, rows in enumerate(repeats)])
@@ -57,20 +68,3 @@ def conclude(
     write_text(validation.model_dump_json(indent=1), folder / "validation.json")
     write_names(names, folder / "models.json")
     return Conclusion(metrics, comparisons, validation)
-
-
-def _complete_scores(files: list[Path], examples: pa.Table, reviews: Reviews) -> None:
-    """Add the scores that need histories and the training reviews; all files at once, so that these are read once."""
-    parts = [read_table([file], GENERATIONS) for file in files]
-    texts = pl.DataFrame(examples.select(["example_id", "history"])).with_columns(
-        pl.col("history").list.eval(pl.element().struct.field("review"))
-    )
-    history_of = dict(texts.rows())
-    together = pa.concat_tables(parts)
-    histories = [history_of.get(name) or [] for name in together["example_id"].to_pylist()]
-    trained = reviews.trained["review"].to_list() if len(reviews.trained) else None
-    scored = add_history_scores(together, histories, trained)
-    start = 0
-    for file, part in zip(files, parts, strict=True):
-        write_table(scored.slice(start, part.num_rows), file, GENERATIONS)
-        start += part.num_rows

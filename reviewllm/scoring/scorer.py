@@ -92,10 +92,14 @@ def add_history_scores(
         corpus = list(dict.fromkeys(trained))
         _put(scores, lambda found, _: {"memorised_words": longest_runs_in(found, corpus)}, texts, texts)
     for name, values in scores.items():
-        place = generations.schema.get_field_index(name)
-        field = generations.schema.field(name)
-        generations = generations.set_column(place, field, pa.array(values, field.type))
+        generations = with_column(generations, name, values)
     return generations
+
+
+def with_column(generations: pa.Table, name: str, values: Column) -> pa.Table:
+    """Scored generations with other values in one column, of its type."""
+    field = generations.schema.field(name)
+    return generations.set_column(generations.schema.get_field_index(name), field, pa.array(values, field.type))
 
 
 def _put(scores: dict[str, Column], score: Any, texts: Column, others: Column) -> None:

@@ -1,0 +1,101 @@
+"""The scores that need more than a row: histories, training reviews, embeddings, and the models that measure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import polars as pl
+import pyarrow as pa
+
+from reviewllm.attributes.serialise import value_text
+from reviewllm.attributes.values import read_attributes
+from reviewllm.errors import AttributesError
+from reviewllm.evaluation.baselines import Reviews
+from reviewllm.evaluation.judge import stratified
+from reviewllm.evaluation.measures import Measures
+from reviewllm.scoring.sbert import sbert_cosine
+from reviewllm.scoring.scorer import Product, add_history_scores, with_column
+from reviewllm.tables import GENERATIONS, read_table, write_table
+
+
+def complete_scores(files: Sequence[Path], examples: pa.Table, reviews: Reviews, measures: Measures) -> None:
+    """Add to files of generations the scores that are still missing; all files at once, so that models look at a text once.
+
+    Args:
+        files: GENERATIONS of one repetition.
+        examples: EXAMPLES that they are for.
+        reviews: `trained` tells what may have been memorised.
+        measures: models that are at hand.
+
+    Raises:
+        ReviewLLMError: a model that measures fails.
+    """
+    parts = [read_table([file], GENERATIONS) for file in files]
+    known = pl.DataFrame(examples.select(["example_id", "title", "attributes", "history"]))
+    entries = pl.element().struct
+    texts = dict(known.select("example_id", pl.col("history").list.eval(entries.field("review"))).rows())
+    products = {row["example_id"]: _product(row) for row in known.iter_rows(named=True)}
+    together = pa.concat_tables(parts)
+    names = together["example_id"].to_pylist()
+    trained = reviews.trained["review"].to_list() if len(reviews.trained) else None
+    scored = add_history_scores(together, [texts.get(name) or [] for name in names], trained)
+    nothing = Product("", None, [])
+    scored = _add_measures(scored, [products.get(name, nothing) for name in names], measures)
+    start = 0
+    for file, part in zip(files, parts, strict=True):
+        write_table(scored.slice(start, part.num_rows), file, GENERATIONS)
+        start += part.num_rows
+
+
+def relevance(texts: Sequence[str], products: Sequence[Product]) -> list[float]:
+    """Cosine of the sentence embeddings of each text and of its product's title and attributes, times 100."""
+    return sbert_cosine([product_text(product) for product in products], texts)
+
+
+def product_text(product: Product) -> str:
+    """A product as text for an embedding, of which the first 256 tokens count.
+
+    >>> product_text(Product("Kettle", '{"color": "red", "lid": true}', []))
+    'Kettle. color: red. lid: yes'
+    """
+    try:
+        known = read_attributes(product.attributes)
+    except AttributesError:
+        known = {}
+    return ". ".join([product.title, *(f"{name.replace('_', ' ')}: {value_text(value)}" for name, value in known.items())])
+
+
+def _product(row: dict[str, object]) -> Product:
+    history = row["history"]
+    assert isinstance(history, list)
+    attributes = row["attributes"]
+    return Product(str(row["title"]), attributes if isinstance(attributes, str) else None, [one["title"] for one in history])
+
+
+def _add_measures(scored: pa.Table, products: Sequence[Product], measures: Measures) -> pa.Table:
+    texts = scored["review"].to_pylist()
+    there = [number for number, text in enumerate(texts) if text is not None]
+    written = [texts[number] for number in there]
+    pairs = [(texts[number], products[number]) for number in there]
+    found = {"relevance": relevance(written, [product for _, product in pairs])}
+    columns: dict[str, list[float | None]] = {name: _spread(values, there, len(texts)) for name, values in found.items()}
+    if measures.log_likelihood:
+        columns["log_likelihood"] = _spread(measures.log_likelihood(written), there, len(texts))
+    if measures.nli:
+        columns["hallucination_nli"] = _spread(measures.nli(pairs), there, len(texts))
+    if measures.judge:
+        chosen = [number for number, wanted in enumerate(stratified(pl.DataFrame(scored), measures.judge_rows)) if wanted]
+        judged = measures.judge([(texts[number], products[number]) for number in chosen])
+        columns["hallucination_judge"] = _spread(judged, chosen, len(texts))
+    for name, values in columns.items():
+        scored = with_column(scored, name, values)
+    return scored
+
+
+def _spread(values: Sequence[float | None], places: Sequence[int], rows: int) -> list[float | None]:
+    """Values at their places among the rows, null elsewhere."""
+    found: list[float | None] = [None] * rows
+    for place, value in zip(places, values, strict=True):
+        found[place] = value
+    return found
