@@ -10,7 +10,7 @@ from typing import Any
 from reviewllm.cluster import own_error, require_resources
 from reviewllm.errors import EngineError
 from reviewllm.generation.config import GenerationConfig
-from reviewllm.prompts.renderer import load_tokenizer
+from reviewllm.prompts.tokenizer import load_tokenizer
 from reviewllm.sft.adapter import local_model_folder
 
 _MOST_TOKENS = 1024  # of a text; what a longer one goes on with tells nothing more
