@@ -16,6 +16,7 @@ bootstrap.py    intervals by users
 metrics.py      rows -> figures with intervals, for each model, split and slice
 comparisons.py  rows of two models -> difference, effect size, p-value, verdict
 validation.py   real reviews -> what the figures are worth
+corruption.py   mistakes in real reviews -> which figures notice
 conclude.py     everything that was written -> metrics, comparisons and validation
 samples.py      a few prompts as text
 results.py      what an evaluation leaves in <out>/metrics, and how it is read back

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pyarrow as pa
@@ -35,7 +36,7 @@ def complete_scores(files: Sequence[Path], examples: pa.Table, reviews: Reviews,
     known = pl.DataFrame(examples.select(["example_id", "title", "attributes", "history"]))
     entries = pl.element().struct
     texts = dict(known.select("example_id", pl.col("history").list.eval(entries.field("review"))).rows())
-    products = {row["example_id"]: _product(row) for row in known.iter_rows(named=True)}
+    products = {row["example_id"]: product_of(row) for row in known.iter_rows(named=True)}
     together = pa.concat_tables(parts)
     names = together["example_id"].to_pylist()
     trained = reviews.trained["review"].to_list() if len(reviews.trained) else None
@@ -66,11 +67,9 @@ def product_text(product: Product) -> str:
     return ". ".join([product.title, *(f"{name.replace('_', ' ')}: {value_text(value)}" for name, value in known.items())])
 
 
-def _product(row: dict[str, object]) -> Product:
-    history = row["history"]
-    assert isinstance(history, list)
-    attributes = row["attributes"]
-    return Product(str(row["title"]), attributes if isinstance(attributes, str) else None, [one["title"] for one in history])
+def product_of(row: Mapping[str, Any]) -> Product:
+    """The product of a row of the examples table; reads title, attributes and history."""
+    return Product(row["title"], row["attributes"], [one["title"] for one in row["history"]])
 
 
 def _add_measures(scored: pa.Table, products: Sequence[Product], measures: Measures) -> pa.Table:

@@ -62,7 +62,7 @@ def conclude(
     metrics = pa.concat_tables([summarise(rows, run=run, repeat=number) for number, rows in enumerate(repeats)])
     contenders = [rows.filter(pl.col("model") != REAL.name) for rows in repeats]
     comparisons = compare(contenders, run=run, candidate=candidate)
-    validation = validate(pl.DataFrame(examples), reviews, reviews.trained)
+    validation = validate(pl.DataFrame(examples), reviews, reviews.trained, log_likelihood=measures.log_likelihood)
     write_table(metrics, folder / "metrics.parquet", METRICS)
     write_table(comparisons, folder / "comparisons.parquet", COMPARISONS)
     write_text(validation.model_dump_json(indent=1), folder / "validation.json")

@@ -9,7 +9,9 @@ import polars as pl
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, FiniteFloat
 
+from reviewllm.evaluation.auc import auc
 from reviewllm.evaluation.baselines import Reviews
+from reviewllm.evaluation.corruption import Detection, Likelihood, detect
 from reviewllm.scoring.rouge import rouge
 from reviewllm.scoring.sbert import sbert_cosine
 from reviewllm.scoring.sentiment import NEGATIVE_RATING, POSITIVE, POSITIVE_RATING, sentiment
@@ -49,34 +51,36 @@ class Validation(BaseModel):
     rouge1_auc: FiniteFloat | None
     rougeL_auc: FiniteFloat | None
     sbert_cosine_auc: FiniteFloat | None
+    detections: list[Detection] = []
+    """How well the figures of products notice mistakes that are put into real reviews."""
 
 
-def validate(examples: pl.DataFrame, reviews: Reviews, stars: pl.DataFrame, *, seed: int = 0) -> Validation:
+def validate(
+    examples: pl.DataFrame,
+    reviews: Reviews,
+    stars: pl.DataFrame,
+    *,
+    log_likelihood: Likelihood | None = None,
+    seed: int = 0,
+) -> Validation:
     """Measure the figures on real reviews.
 
     Args:
         examples: EXAMPLES that are evaluated: reference, history, item_id, user_id.
         reviews: reviews by others, for pairs of the same and of different items.
         stars: any real reviews with `review` and `rating`; of more than 5,000 a sample is taken.
+        log_likelihood: of a reference model; None leaves it out.
         seed: of the samples.
     """
     draw = np.random.default_rng(seed)
     return Validation.model_validate(
-        {**_sentiment(stars, draw), **_style(examples), **_items(examples, reviews.items, draw)}
+        {
+            **_sentiment(stars, draw),
+            **_style(examples),
+            **_items(examples, reviews.items, draw),
+            "detections": detect(examples, log_likelihood=log_likelihood, seed=seed),
+        }
     )
-
-
-def auc(higher: Floats, lower: Floats) -> float | None:
-    """Chance that one of `higher` is above one of `lower`, ties half (the area under the ROC curve); None without both.
-
-    >>> auc(np.array([3.0, 1.0]), np.array([1.0]))
-    0.75
-    """
-    if not len(higher) or not len(lower):
-        return None
-    from scipy.stats import mannwhitneyu
-
-    return float(mannwhitneyu(higher, lower).statistic) / (len(higher) * len(lower))
 
 
 def _sentiment(stars: pl.DataFrame, draw: np.random.Generator) -> dict[str, object]:

@@ -153,15 +153,25 @@ class _Reader:
         self._place_of = dict(zip(words.starts, range(len(words.starts)), strict=True))
 
     def verdict(self, mention: Mention) -> Verdict | None:
-        """The verdict on a mention; None where it is no claim about the product."""
+        """The verdict on a mention; None where it is no claim about the product, whether the data have it or not."""
         if mention.kind == "attribute":
             return "supported"
+        if not self._is_claim(mention):
+            return None
         if isinstance(mention.value, Quantity):
-            return self._quantity(mention, mention.value)
-        verdict = self._by_value(mention, mention.value)
-        if verdict in ("contradicted", "unsupported"):
-            return self._unless_excused(mention, verdict)
+            verdict = self._quantity(mention, mention.value)
+        else:
+            verdict = self._by_value(mention, mention.value)
+        if verdict in ("contradicted", "unsupported") and self._is_of_an_earlier_purchase(mention):
+            return "supported"
         return verdict
+
+    def _is_claim(self, mention: Mention) -> bool:
+        if _WISH.search(self._sentence(mention)) or self._is_of_another_thing(mention):
+            return False
+        if isinstance(mention.value, Quantity):
+            return self._is_of_the_product(mention, mention.value)
+        return not mention.unsure or self._has_cue(mention)
 
     def _by_value(self, mention: Mention, value: str) -> Verdict | None:
         kind, stated = mention.kind, self._facts.stated.get(mention.kind, frozenset())
@@ -170,16 +180,12 @@ class _Reader:
         has = value in stated or (kind == "brand" and self._facts.words.issuperset(value.split()))
         has = has or not stated.isdisjoint(IMPLIED.get(value, ()))
         if kind == "feature":
-            if self._denied(mention, _NO_FEATURE):
+            if self._is_denied(mention, _NO_FEATURE):
                 return "supported" if value in self._facts.absent else "contradicted" if has else "unsupported"
             return "supported" if has else "contradicted" if value in self._facts.absent else "unsupported"
-        if mention.unsure and not (has and not self._denied(mention, _NOT)) and not self._cue(mention):
-            return None
-        if self._denied(mention, _NOT):
+        if self._is_denied(mention, _NOT):
             return "contradicted" if has else "supported" if stated else None
-        if has:
-            return "supported"
-        return "contradicted" if stated else "unsupported"
+        return "supported" if has else "contradicted" if stated else "unsupported"
 
     def _device(self, name: str) -> Verdict:
         words = set(words_of(name).words)
@@ -195,37 +201,27 @@ class _Reader:
 
     def _quantity(self, mention: Mention, claimed: Quantity) -> Verdict | None:
         alike = [same_quantity(claimed, stated) for stated in self._facts.quantities]
-        denied = self._denied(mention, _NOT)
-        if True in alike:
-            return "contradicted" if denied else "supported"
-        verdict: Verdict = "contradicted" if False in alike else "unsupported"
-        if denied:
-            return "supported" if False in alike else None
-        if claimed.unit in _OF_USE and not (verdict == "contradicted" and _LASTS.search(self._sentence(mention))):
-            return None
-        after = self._words.text[mention.end : mention.end + 40]
-        before = self._before(mention, 1)
-        if (
-            _DIFFERENCE.match(after)
-            or _MONEY_OR_STARS.match(after)
-            or before in _DISTANCE
-            or _BODY.search(self._sentence(mention))
-        ):
-            return None
-        return self._unless_excused(mention, verdict)
+        if self._is_denied(mention, _NOT):
+            return "contradicted" if True in alike else "supported" if False in alike else None
+        return "supported" if True in alike else "contradicted" if False in alike else "unsupported"
 
-    def _unless_excused(self, mention: Mention, verdict: Verdict) -> Verdict | None:
-        """None where the words are not about this product as it is; supported where they are about an earlier purchase."""
+    def _is_of_the_product(self, mention: Mention, claimed: Quantity) -> bool:
+        """Whether a quantity is one of the product, and not of its use, its user, or a difference."""
         sentence = self._sentence(mention)
-        if _WISH.search(sentence) or self._other_thing(mention):
-            return None
-        if self._history and _COMPARES.search(sentence) and self._in_history(mention):
-            return "supported"
-        return verdict
+        if claimed.unit in _OF_USE and not _LASTS.search(sentence):
+            return False
+        after = self._words.text[mention.end : mention.end + 40]
+        if _DIFFERENCE.match(after) or _MONEY_OR_STARS.match(after):
+            return False
+        return self._before(mention) not in _DISTANCE and not _BODY.search(sentence)
 
-    def _other_thing(self, mention: Mention) -> bool:
+    def _is_of_an_earlier_purchase(self, mention: Mention) -> bool:
+        """Whether a comparison speaks of what the user bought before."""
+        return bool(self._history) and bool(_COMPARES.search(self._sentence(mention))) and self._in_history(mention)
+
+    def _is_of_another_thing(self, mention: Mention) -> bool:
         """Whether the words describe something else than the product."""
-        before, after = self._before(mention, 1), self._after(mention)
+        before, after = self._before(mention), self._after(mention)
         if mention.kind == "brand":
             return before in _OTHERS or bool(_COMPARES.search(self._sentence(mention)))
         if mention.kind == "colour" and after in NOT_BEHIND_COLOUR:
@@ -246,7 +242,7 @@ class _Reader:
                 return True
         return False
 
-    def _denied(self, mention: Mention, deniers: frozenset[str]) -> bool:
+    def _is_denied(self, mention: Mention, deniers: frozenset[str]) -> bool:
         """Whether a "not" stands within three words before, in the same clause."""
         place = self._place(mention)
         near = range(max(0, place - _NEAR), place)
@@ -262,8 +258,9 @@ class _Reader:
             start += 1
         return self._place_of.get(start, 0)
 
-    def _before(self, mention: Mention, words: int) -> str:
-        place = self._place(mention) - words
+    def _before(self, mention: Mention) -> str:
+        """The word before a mention; empty where there is none."""
+        place = self._place(mention) - 1
         return self._words.words[place] if place >= 0 else ""
 
     def _after(self, mention: Mention) -> str:
@@ -272,9 +269,10 @@ class _Reader:
         place = self._place_of.get(end + 1)
         return self._words.words[place] if place is not None and self._words.text[end] in " -" else ""
 
-    def _cue(self, mention: Mention) -> bool:
+    def _has_cue(self, mention: Mention) -> bool:
+        """Whether something tells what a doubtful word means: a cue of its kind, or the product itself behind it."""
         cue = _CUES.get(mention.kind)
-        return cue is not None and bool(cue.search(self._sentence(mention)))
+        return self._after(mention) in self._facts.words or (cue is not None and bool(cue.search(self._sentence(mention))))
 
     def _sentence(self, mention: Mention) -> str:
         """The sentence around a mention, as far as 300 characters of it."""

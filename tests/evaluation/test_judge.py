@@ -58,7 +58,14 @@ def test_judge_prompt_keeps_hostile_text_within_its_string() -> None:
 
 @pytest.mark.parametrize(
     "answer",
-    ["", "[]", "{}", '{"claims": [{"claim": "x", "supported": "yes"}]}', '{"claims": [], "more": 1}', '{"claims": [{"claim": 1}]}'],
+    [
+        "",
+        "[]",
+        "{}",
+        '{"claims": [{"claim": "x", "supported": "yes"}]}',
+        '{"claims": [], "more": 1}',
+        '{"claims": [{"claim": 1}]}',
+    ],
 )
 def test_read_judgement_refuses_what_does_not_follow_the_schema(answer: str) -> None:
     assert read_judgement(answer) is None
@@ -67,7 +74,14 @@ def test_read_judgement_refuses_what_does_not_follow_the_schema(answer: str) -> 
 def test_stratified_the_same_examples_of_all_models_spread_over_stars() -> None:
     rows = pl.DataFrame(
         [
-            {"model": model, "adapter": None, "with_rating": True, "rating": float(stars), "example_id": f"{stars}-{n}", "review": "x"}
+            {
+                "model": model,
+                "adapter": None,
+                "with_rating": True,
+                "rating": float(stars),
+                "example_id": f"{stars}-{n}",
+                "review": "x",
+            }
             for model in ("a", "b")
             for stars in (1, 5)
             for n in range(20 if stars == 5 else 4)

@@ -8,7 +8,8 @@ from conftest import entry, example
 from evaluated import baseline_reviews as reviews
 from evaluated import examples_frame as examples
 
-from reviewllm.evaluation.validation import auc, validate
+from reviewllm.evaluation.auc import auc
+from reviewllm.evaluation.validation import validate
 
 
 def test_validate_sentiment_and_style_by_construction() -> None:
