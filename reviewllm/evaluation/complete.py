@@ -10,11 +10,10 @@ import polars as pl
 import pyarrow as pa
 
 from reviewllm.attributes.serialise import value_text
-from reviewllm.attributes.values import read_attributes
-from reviewllm.errors import AttributesError
 from reviewllm.evaluation.baselines import Reviews
 from reviewllm.evaluation.judge import stratified
 from reviewllm.evaluation.measures import Measures
+from reviewllm.scoring.facts import read_known
 from reviewllm.scoring.sbert import sbert_cosine
 from reviewllm.scoring.scorer import Product, add_history_scores, with_column
 from reviewllm.tables import GENERATIONS, read_table, write_table
@@ -60,10 +59,7 @@ def product_text(product: Product) -> str:
     >>> product_text(Product("Kettle", '{"color": "red", "lid": true}', []))
     'Kettle. color: red. lid: yes'
     """
-    try:
-        known = read_attributes(product.attributes)
-    except AttributesError:
-        known = {}
+    known = read_known(product.attributes)
     return ". ".join([product.title, *(f"{name.replace('_', ' ')}: {value_text(value)}" for name, value in known.items())])
 
 

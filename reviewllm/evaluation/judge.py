@@ -12,12 +12,12 @@ from pathlib import Path
 import polars as pl
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 
-from reviewllm.attributes.values import read_attributes
-from reviewllm.errors import AttributesError, ConfigError, EngineError
+from reviewllm.errors import ConfigError, EngineError
 from reviewllm.generation.config import GenerationConfig
 from reviewllm.generation.endpoint import Endpoint, EndpointPrompt
 from reviewllm.generation.endpoint_client import Answer
 from reviewllm.generation.endpoint_config import EndpointConfig
+from reviewllm.scoring.facts import read_known
 from reviewllm.scoring.scorer import Product
 
 _MOST_TOKENS = 1024  # of an answer
@@ -99,10 +99,7 @@ def judge_prompt(text: str, product: Product) -> str:
     """The question about one review. Product and review stand in JSON strings without a '<', so neither can close its own
     quotation nor become a control token or a tag.
     """
-    try:
-        attributes: object = read_attributes(product.attributes)
-    except AttributesError:
-        attributes = {}
+    attributes: object = read_known(product.attributes)
     if len(json.dumps(attributes)) > _MOST_CHARACTERS:
         attributes = json.dumps(attributes, ensure_ascii=False)[:_MOST_CHARACTERS]
     data = {

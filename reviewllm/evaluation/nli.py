@@ -6,8 +6,8 @@ import re
 from collections.abc import Callable, Sequence
 
 from reviewllm.attributes.serialise import value_text
-from reviewllm.attributes.values import read_attributes
-from reviewllm.errors import AttributesError, ConfigError
+from reviewllm.errors import ConfigError
+from reviewllm.scoring.facts import read_known
 from reviewllm.scoring.scorer import Product
 
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+|\n+")
@@ -74,9 +74,6 @@ def facts_text(product: Product) -> str:
     >>> facts_text(Product("Kettle", '{"color": "red", "weight": {"value": 1, "unit": "kg"}}', []))
     'The product is Kettle. Its color is red. Its weight is 1 kg.'
     """
-    try:
-        known = read_attributes(product.attributes)
-    except AttributesError:
-        known = {}
+    known = read_known(product.attributes)
     facts = [f"Its {name.replace('_', ' ')} is {value_text(value)}." for name, value in known.items()]
     return " ".join([f"The product is {product.title}.", *facts])[:_MOST_CHARACTERS]

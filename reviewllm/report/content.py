@@ -139,6 +139,15 @@ class Finding(Part):
     evidence: tuple[str, ...] = ()
 
 
+class Doubt(Part):
+    """A claim of a text, its characters `start` to `end`, that the product's data contradict or do not support."""
+
+    start: int
+    end: int
+    kind: str
+    verdict: Literal["contradicted", "unsupported"]
+
+
 class Output(Part):
     """What one model wrote for an example: a review (null where it failed), else an error; `scores` may be null."""
 
@@ -147,6 +156,7 @@ class Output(Part):
     review: str | None
     error: str | None
     scores: dict[str, FiniteFloat | None]
+    doubts: tuple[Doubt, ...] = ()
 
 
 class Prompt(Part):
@@ -167,7 +177,8 @@ class Entry(Part):
 class Example(Part):
     """One evaluated purchase with the real review and what each model wrote.
 
-    `history` holds the newest of the user's `reviews_of_user` reviews, `prompts` is empty where they were not kept.
+    `history` holds the newest of the user's `reviews_of_user` reviews, `prompts` is empty where they were not kept. `attributes`
+    are the product's, name to text, and `doubts` the real review's.
     """
 
     example_id: str
@@ -176,6 +187,8 @@ class Example(Part):
     title: str
     rating: float
     reference: str
+    doubts: tuple[Doubt, ...] = ()
+    attributes: dict[str, str] = {}
     reviews_of_user: int = 0
     history: tuple[Entry, ...] = ()
     prompts: tuple[Prompt, ...] = ()

@@ -4,19 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 from pydantic import BaseModel, TypeAdapter
 
+from reviewllm.attributes.salience import by_salience
+from reviewllm.attributes.serialise import value_text
 from reviewllm.errors import SchemaError
 from reviewllm.evaluation.baselines import REAL
+from reviewllm.evaluation.complete import product_of
 from reviewllm.evaluation.names import Pair
 from reviewllm.evaluation.rows import SPLITS
 from reviewllm.files import read_json
-from reviewllm.report.content import Entry, Example, Output, Prompt
+from reviewllm.report.content import Doubt, Entry, Example, Output, Prompt
+from reviewllm.scoring.facts import read_known
+from reviewllm.scoring.scorer import Product, claims_of
 from reviewllm.tables import EXAMPLES, SCORES, read_table
 
 MOST_BROWSED = 300  # examples in the page: with a dozen models a page of a few megabytes, which a phone still opens
+_ATTRIBUTES = 12  # most salient attributes that are shown
 _ENTRIES = 5  # newest of the history that are shown
 _SCORE_NAMES = [column.name for column in SCORES]
 
@@ -76,16 +83,34 @@ def _evenly(examples: Sequence[Example], count: int) -> list[Example]:
     return [*first, *(rest[number * len(rest) // left] for number in range(left))]
 
 
-def _example(row: dict[str, object], prompts: tuple[Prompt, ...], outputs: tuple[Output, ...]) -> Example:
+def _example(row: dict[str, Any], prompts: tuple[Prompt, ...], outputs: tuple[Output, ...]) -> Example:
+    product = product_of(row)
     history = row.pop("history")
-    assert isinstance(history, list)
     newest = tuple(Entry(**{name: entry[name] for name in Entry.model_fields}) for entry in history[-_ENTRIES:])
-    return Example(**row, reviews_of_user=len(history), history=newest, prompts=prompts, outputs=outputs)
+    known = read_known(row.pop("attributes"))
+    return Example(
+        **row,
+        doubts=_doubts(row["reference"], product),
+        attributes={name: value_text(known[name]) for name in by_salience(known)[:_ATTRIBUTES]},
+        reviews_of_user=len(history),
+        history=newest,
+        prompts=prompts,
+        outputs=tuple(one.model_copy(update={"doubts": _doubts(one.review, product)}) for one in outputs),
+    )
+
+
+def _doubts(text: str | None, product: Product) -> tuple[Doubt, ...]:
+    """The claims of a text to be marked."""
+    return tuple(
+        Doubt(start=claim.start, end=claim.end, kind=claim.kind, verdict=claim.verdict)
+        for claim in (claims_of(text, product) if text else [])
+        if claim.verdict != "supported"
+    )
 
 
 def _examples(folder: Path, generations: pl.DataFrame) -> pl.DataFrame:
     """Read the fields to show of the evaluated examples in those splits that were kept."""
-    fields = ["example_id", "split", "category", "title", "rating", "reference", "history"]
+    fields = ["example_id", "split", "category", "title", "attributes", "rating", "reference", "history"]
     frames = [pl.DataFrame(EXAMPLES.schema.empty_table().select(fields))]
     for split in SPLITS:
         if any((folder / split).glob("*.parquet")):

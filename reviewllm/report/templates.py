@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
+
+if TYPE_CHECKING:
+    from reviewllm.report.content import Doubt
 
 # What HTML forbids or shows as nothing: control characters other than tab and line ends.
 _CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
@@ -23,12 +28,25 @@ def page_environment(*folders: Path) -> Environment:
         lstrip_blocks=True,
     )
     environment.filters["count"] = _count
+    environment.filters["pieces"] = pieces
     return environment
 
 
 def visible(text: str) -> str:
     """Replace control characters by U+FFFD."""
     return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", text)
+
+
+def pieces(text: str, doubts: Sequence[Doubt]) -> Iterator[tuple[str, Doubt | None]]:
+    """Yield a text in pieces, those that are a doubted claim with their doubt: whole, in order, nothing added."""
+    end = 0
+    for doubt in doubts:
+        if doubt.start > end:
+            yield text[end : doubt.start], None
+        yield text[doubt.start : doubt.end], doubt
+        end = doubt.end
+    if end < len(text):
+        yield text[end:], None
 
 
 def _finalized(value: object) -> object:

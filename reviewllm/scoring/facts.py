@@ -8,7 +8,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from reviewllm.attributes.serialise import value_text
-from reviewllm.attributes.values import Quantity, Value, as_list, quantity_of, read_attributes
+from reviewllm.attributes.values import Attributes, Quantity, Value, as_list, quantity_of, read_attributes
 from reviewllm.errors import AttributesError
 from reviewllm.scoring.mentions import Mention, find_mentions, words_of
 from reviewllm.scoring.vocabulary import IMPLIED, SIZES, Kind
@@ -57,10 +57,7 @@ def product_facts(title: str, attributes: str | None = None) -> Facts:
         title: of the item.
         attributes: as in the examples table; what cannot be read is left out, as a scorer must not stop at one product.
     """
-    try:
-        known = read_attributes(attributes)
-    except AttributesError:
-        known = {}
+    known = read_known(attributes)
     texts = [title, *(value_text(value) for value in known.values() if not isinstance(value, bool))]
     read = [words_of(text) for text in texts]
     mentions = [mention for text in read for mention in find_mentions(text)]
@@ -78,6 +75,14 @@ def product_facts(title: str, attributes: str | None = None) -> Facts:
         _phrases(known),
         frozenset(words),
     )
+
+
+def read_known(attributes: str | None) -> Attributes:
+    """The attributes of a product for a score, which must not stop at one product: {} for what cannot be read."""
+    try:
+        return read_attributes(attributes)
+    except AttributesError:
+        return {}
 
 
 def _by_kind(mentions: list[Mention]) -> tuple[dict[Kind, set[str]], set[str]]:

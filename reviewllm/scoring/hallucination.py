@@ -8,10 +8,9 @@ from typing import NamedTuple
 
 from reviewllm.attributes.salience import FREE_TEXT, by_salience
 from reviewllm.attributes.units import same_quantity
-from reviewllm.attributes.values import Quantity, as_list, quantity_of, read_attributes
-from reviewllm.errors import AttributesError
+from reviewllm.attributes.values import Quantity, as_list, quantity_of
 from reviewllm.scoring.claims import Claim
-from reviewllm.scoring.facts import phrases_of
+from reviewllm.scoring.facts import phrases_of, read_known
 from reviewllm.scoring.mentions import Mention, Words, find_mentions, matches_at, words_of
 from reviewllm.scoring.vocabulary import SIZES
 
@@ -68,10 +67,7 @@ class _Nameable(NamedTuple):
 @lru_cache(maxsize=4096)
 def _nameable(attributes: str | None) -> list[_Nameable]:
     """The salient attributes of a product that a review could name."""
-    try:
-        known = read_attributes(attributes)
-    except AttributesError:
-        return []
+    known = read_known(attributes)
     found = []
     for name in by_salience(known):
         phrases = [] if name in FREE_TEXT else phrases_of(name, known[name])

@@ -18,6 +18,7 @@ from reviewllm.report.content import (
     Backfill,
     Case,
     Compared,
+    Doubt,
     Entry,
     Example,
     FigureTable,
@@ -362,3 +363,21 @@ def test_write_report_writes_both_files_and_nothing_else(report, page, tmp_path)
     assert written.read_text(encoding="utf-8") == page
     assert Report.model_validate_json(data.read_text(encoding="utf-8")) == report
     assert sorted(path.name for path in written.parent.iterdir()) == ["index.html", "metrics.json"]
+
+
+def test_render_page_marks_doubted_claims_and_nothing_else(report):
+    text = "It is <b>red</b> & weighs 9 lb, really."
+    at = [text.index("red"), text.index("9 lb")]
+    doubts = (
+        Doubt(start=at[0], end=at[0] + 3, kind="colour", verdict="contradicted"),
+        Doubt(start=at[1], end=at[1] + 4, kind="quantity", verdict="unsupported"),
+    )
+    answer = output("tiny", 50.0, review=text).model_copy(update={"doubts": doubts})
+    example = shown("marked", answer).model_copy(update={"attributes": {"color": "<i>blue</i>"}})
+    page = render_page(report.model_copy(update={"examples": (example,), "cases": ()}))
+    assert (
+        'It is &lt;b&gt;<mark class="contradicted" title="colour: contradicted">red<sup aria-hidden="true">≠</sup>' in page
+    )
+    assert '<span class="unseen"> (contradicted)</span></mark>&lt;/b&gt; &amp; weighs <mark class="unsupported"' in page
+    assert "</mark>, really.</p>" in page
+    assert "&lt;i&gt;blue&lt;/i&gt;" in page
