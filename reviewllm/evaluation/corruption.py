@@ -147,7 +147,7 @@ def _another_product(pairs: Sequence[tuple[str, Product]], draw: np.random.Gener
     ]
     some = apart[:_MOST_EMBEDDED]
     texts = [text for text, _, _ in some]
-    near, far = (relevance(texts, [row[place] for row in some]) for place in (1, 2))
+    near, far = relevance(texts, [own for _, own, _ in some]), relevance(texts, [other for _, _, other in some])
     name = "another product"
     return [
         _detection(
