@@ -27,7 +27,7 @@ from reviewllm.files import read_json, write_text
 from reviewllm.sft.adapter import examples_digest
 from reviewllm.tables import GENERATIONS, read_table, table_files
 
-SCHEMA_VERSION = 2  # raise it with any change of what a reader of this folder relies on
+SCHEMA_VERSION = 3  # raise it with any change of what a reader of this folder relies on
 EVALUATION = "evaluation.json"
 
 

@@ -52,7 +52,7 @@ def test_detect_by_construction() -> None:
 
 
 def test_detect_on_real_reviews(shared_data: Callable[[str], Path]) -> None:
-    folder = shared_data("amazon_2023")
+    folder = shared_data("data/amazon_2023")
     titles = {row["parent_asin"]: row["title"] for row in _lines(folder, "meta_*.gz")}
     rows = [
         example(
@@ -61,8 +61,12 @@ def test_detect_on_real_reviews(shared_data: Callable[[str], Path]) -> None:
         for number, row in enumerate(_lines(folder, "[A-Z]*.gz"))
         if titles.get(row["parent_asin"]) and row["text"]
     ]
-    # a swap can be made in one review of thirty, so these are all of them
-    wanted = [row for row in rows if negated(row["reference"], Product(row["title"], None, []))]
+    # A swap can be made in one review of thirty: all of these, whatever else they claim.
+    draw = np.random.default_rng(0)
+    products = [(row, Product(row["title"], None, [])) for row in rows]
+    wanted = [
+        row for row, product in products if negated(row["reference"], product) or swapped(row["reference"], product, draw)
+    ]
     found = {(one.mistake, one.figure): one for one in detect(examples_frame(*wanted))}
     assert found["swapped value", "hallucination"].reviews > 50
     for mistake in ("swapped value", "negated"):
