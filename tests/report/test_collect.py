@@ -342,7 +342,7 @@ def test_collect_refuses_a_sample_that_was_not_generated_for(out_folder):
         ("summary.json", "{", "summary.json: cannot be read as JSON"),
         ("summary.json", '{"steps": [{"step": "x"}]}', r"summary.json: steps.0.rows_in: Field required"),
         ("metrics/evaluation.json", "[]", "evaluation.json: the whole file: Input should be a valid dictionary"),
-        ("metrics/evaluation.json", '{"schema_version": 2}', "evaluation.json: run: Field required"),
+        ("metrics/evaluation.json", '{"schema_version": 3}', "evaluation.json: run: Field required"),
         ("metrics/models.json", '[{"model": "m"}]', "models.json: 0.adapter: Field required"),
         ("metrics/samples.json", '{"a": 1}', "samples.json: the whole file: Input should be a valid list"),
         ("metrics/validation.json", "{}", "validation.json: reviews: Field required"),
