@@ -14,6 +14,7 @@ from reviewllm.prompts.tokenizer import load_tokenizer
 from reviewllm.sft.adapter import local_model_folder
 
 _MOST_TOKENS = 1024  # of a text; what a longer one goes on with tells nothing more
+_MOST_CHARACTERS = 16 * _MOST_TOKENS  # no text has longer tokens on average
 
 
 class ReferenceModel:
@@ -62,7 +63,7 @@ class ReferenceModel:
         start = self._tokenizer.bos_token_id
         if start is None:
             start = self._tokenizer.eos_token_id
-        ids = self._tokenizer(text, add_special_tokens=False, split_special_tokens=True)["input_ids"]
+        ids = self._tokenizer(text[:_MOST_CHARACTERS], add_special_tokens=False, split_special_tokens=True)["input_ids"]
         return [*([] if start is None else [start]), *ids][:_MOST_TOKENS]
 
 
