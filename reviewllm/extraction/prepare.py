@@ -17,7 +17,7 @@ from reviewllm.extraction.schemas import Schemas, attributes_of, learn_schemas, 
 from reviewllm.tables import EXAMPLES, PRODUCTS, REJECTED, write_table
 
 SCHEMAS_FILE = "schemas.json"
-SHARD_ROWS = 250  # some seconds of an engine's time
+SHARD_ROWS = 100  # what an interruption loses at most, for each shard that an engine has under way
 
 
 class Prepared(NamedTuple):

@@ -113,7 +113,7 @@ def test_attributes_fill_goes_on_after_the_last_finished_shard(prepared: Path, t
     items, schemas = write_items(tmp_path / "items"), read_schemas(prepared / "schemas.json")
     model = rule_model(attributes.read_products(prepared / "products" / "train"))
     plan = plan_fill(items, model, schemas, tmp_path, constrained=True)
-    assert len(plan.work.shards) == 3  # 250 and 50 of one file, 3 of the other
+    assert len(plan.work.shards) == 4  # 3 times 100 of one file, 3 rows of the other
     answer_all(plan.work, GenerationConfig(engine="rule"), cluster=pytest.fail)
     written = {shard: plan.work.folder / plan.work.output(0, shard) for shard in plan.work.shards}
     lost, *kept = written.values()
@@ -135,7 +135,7 @@ def test_attributes_fill_too_many_unreadable_answers_put_nothing_in_place(prepar
     first = plan.work.folder / plan.work.output(0, plan.work.shards[0])
     cut = pl.read_parquet(first).with_columns(review=pl.lit('{"brand":"Cro'))
     write_table(cut.to_arrow(), first, GENERATIONS)
-    with pytest.raises(BudgetError, match=r"250 of 303 answers cannot be read, more than --max-unreadable-fraction 0.1"):
+    with pytest.raises(BudgetError, match=r"100 of 303 answers cannot be read, more than --max-unreadable-fraction 0.1"):
         write_filled(plan, tmp_path / "items-filled", only_in_text=True, max_unreadable_fraction=0.1)
     assert not (tmp_path / "items-filled").exists()
     kept = read_table([plan.work.folder / "filled" / UNREADABLE_FILE], UNREADABLE)
