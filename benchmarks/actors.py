@@ -31,7 +31,8 @@ from ray_nodes import kill_tree, node_environment, start_node
 from benchmarks.scale import make_examples, make_reviews
 from jobs.entry import run
 from reviewllm.config import JobConfig
-from reviewllm.tables import EXAMPLES, GENERATIONS, read_table, write_table
+from reviewllm.table_files import read_table, write_table
+from reviewllm.tables import EXAMPLES, GENERATIONS
 from reviewllm.tiny_base import TinyBaseConfig, make_tiny_base
 
 ROOT = Path(__file__).resolve().parents[1]

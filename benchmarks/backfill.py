@@ -42,7 +42,8 @@ from jobs.entry import run
 from reviewllm.config import JobConfig
 from reviewllm.prompts.config import PromptConfig
 from reviewllm.prompts.renderer import Prompt, PromptRenderer
-from reviewllm.tables import EXAMPLES, write_table
+from reviewllm.table_files import write_table
+from reviewllm.tables import EXAMPLES
 from reviewllm.tiny_base import train_tokenizer
 
 ROOT = Path(__file__).resolve().parents[1]

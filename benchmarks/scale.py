@@ -38,7 +38,8 @@ from reviewllm.backfill.night import SCHEMA_VERSION, Manifest, PublishedFile, pu
 from reviewllm.backfill.work import WorkConfig, find_work
 from reviewllm.config import JobConfig
 from reviewllm.place import Place
-from reviewllm.tables import EXAMPLES, GENERATIONS, HISTORY_ENTRY, TIMESTAMP, write_table
+from reviewllm.table_files import write_table
+from reviewllm.tables import EXAMPLES, GENERATIONS, HISTORY_ENTRY, TIMESTAMP
 from reviewllm.tiny_base import TinyBaseConfig, make_tiny_base
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -44,7 +44,8 @@ from reviewllm.progress import Step, step
 from reviewllm.prompts.config import PromptConfig
 from reviewllm.sft.adapter import examples_digest, read_description
 from reviewllm.summary import record_step
-from reviewllm.tables import EXAMPLES, replace_folder, table_files
+from reviewllm.table_files import replace_folder, table_files
+from reviewllm.tables import EXAMPLES
 
 ModelName = Literal["rule", "base", "adapter"]
 

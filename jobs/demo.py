@@ -13,7 +13,7 @@ from __future__ import annotations
 import shutil
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -28,9 +28,9 @@ from reviewllm.config import JobConfig, part
 from reviewllm.errors import InputError
 from reviewllm.progress import step
 from reviewllm.prompts.config import check_serialisations
-from reviewllm.prompts.tasks import TaskName
 from reviewllm.summary import record_step
-from reviewllm.tables import EXAMPLES, read_table
+from reviewllm.table_files import read_table
+from reviewllm.tables import EXAMPLES
 from reviewllm.tiny_base import TinyBaseConfig, make_tiny_base, user_documents
 
 _FACTS = 0.5  # of the sentences in the shop's reviews, where prompts show facts
@@ -51,7 +51,9 @@ class DemoJob(JobConfig, ClusterConfig, TinyBaseConfig):
     hide_fraction: float = Field(
         0.0, ge=0, lt=1, description="share of reviews hidden to be backfilled; default 0 for the shop, 0.05 for your files"
     )
-    task: TaskName = Field("review", description="what of the new item a prompt shows: its title, or its attributes")
+    task: Literal["review", "attributes"] = Field(
+        "review", description="what of the new item a prompt shows: its title, or its attributes"
+    )
     serialisations: list[Serialisation] = Field(
         [], description="forms of the attributes to train and compare; default json; the first writes the missing reviews"
     )

@@ -55,7 +55,8 @@ from reviewllm.report.score_tables import plain_text, score_tables
 from reviewllm.sft.adapter import examples_digest, read_description
 from reviewllm.sft.tracking import TrackingConfig, tracking
 from reviewllm.summary import record_step
-from reviewllm.tables import EXAMPLES, read_table, replace_folder, table_files
+from reviewllm.table_files import read_table, replace_folder, table_files
+from reviewllm.tables import EXAMPLES
 
 _PROTOCOL_REPEATS = 5  # Review-LLM, section 3.1
 

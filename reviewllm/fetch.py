@@ -13,7 +13,7 @@ from pathlib import Path
 from reviewllm.errors import InputError, StorageError
 from reviewllm.place import Place, is_uri
 from reviewllm.sft.storage import CONTENTS, Storage
-from reviewllm.tables import replace_folder
+from reviewllm.table_files import replace_folder
 
 
 @contextmanager

@@ -11,7 +11,8 @@ from conftest import day, example
 
 from reviewllm.annotation.answers import COLUMNS
 from reviewllm.evaluation.names import write_names
-from reviewllm.tables import EXAMPLES, GENERATIONS, write_table
+from reviewllm.table_files import write_table
+from reviewllm.tables import EXAMPLES, GENERATIONS
 
 NAMES = {("org/tiny", None): "tiny", ("org/tiny", "out/adapter"): "Review-LLM", ("org/tiny", "out/other"): "no-rating twin"}
 TINY, ADAPTED, TWIN = NAMES

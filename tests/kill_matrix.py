@@ -28,7 +28,8 @@ from reviewllm.backfill.night import published_files, read_dead_letters, read_ma
 from reviewllm.backfill.verify import verify_night
 from reviewllm.failpoints import VARIABLE
 from reviewllm.place import Place
-from reviewllm.tables import EXAMPLES, GENERATIONS, write_table
+from reviewllm.table_files import write_table
+from reviewllm.tables import EXAMPLES, GENERATIONS
 from reviewllm.tiny_base import TinyBaseConfig, make_tiny_base
 
 PROJECT = Path(__file__).resolve().parents[1]

@@ -9,7 +9,8 @@ import pyarrow as pa
 import pytest
 
 from reviewllm import errors
-from reviewllm.tables import ITEMS, REJECTED, TABLES, read_table, table_files, write_table
+from reviewllm.table_files import read_table, table_files, write_table
+from reviewllm.tables import ITEMS, REJECTED, TABLES
 
 ROW = {"file": "a.jsonl", "line": 3, "reason": "not JSON"}
 

@@ -11,7 +11,7 @@ from reviewllm.annotation.page import render_page
 from reviewllm.annotation.pairs import Draw
 from reviewllm.errors import InputError
 from reviewllm.files import write_text
-from reviewllm.tables import replace_folder
+from reviewllm.table_files import replace_folder
 
 
 def refuse_existing(out: Path) -> None:

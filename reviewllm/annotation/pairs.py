@@ -19,7 +19,8 @@ from reviewllm.evaluation.baselines import REAL
 from reviewllm.evaluation.names import Pair as ModelPair
 from reviewllm.evaluation.names import read_names
 from reviewllm.evaluation.results import repeat_folders
-from reviewllm.tables import EXAMPLES, GENERATIONS, read_table, table_files
+from reviewllm.table_files import read_table, table_files
+from reviewllm.tables import EXAMPLES, GENERATIONS
 
 _GENERATION_FIELDS = ("example_id", "split", "review", "model", "adapter", "with_rating")
 _EXAMPLE_FIELDS = ("example_id", "title", "rating", "reference")

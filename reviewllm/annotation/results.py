@@ -14,7 +14,8 @@ from reviewllm.annotation.answers import Sheet
 from reviewllm.annotation.judgements import Floats, answer_matrix, judgements
 from reviewllm.annotation.key import Key, Record, Split, annotation_folder
 from reviewllm.files import read_json, write_text
-from reviewllm.tables import JUDGEMENTS, write_table
+from reviewllm.table_files import write_table
+from reviewllm.tables import JUDGEMENTS
 
 RESULTS_FILE = "results.json"
 JUDGEMENTS_FILE = "judgements.parquet"

@@ -37,7 +37,8 @@ from reviewllm.backfill.work import Work, expected_ids
 from reviewllm.errors import BudgetError, PublishError, RaceError, SchemaError, StorageError
 from reviewllm.failpoints import reached
 from reviewllm.place import Place
-from reviewllm.tables import DEAD_LETTERS, GENERATIONS, SUPERSEDED, replace_folder
+from reviewllm.table_files import replace_folder
+from reviewllm.tables import DEAD_LETTERS, GENERATIONS, SUPERSEDED
 
 _COMMIT_TRIES, _COMMIT_PAUSE_S = 10, 5.0
 

@@ -18,7 +18,8 @@ from reviewllm.generation.failures import NO_SOURCE, Failure, is_blank
 from reviewllm.generation.render_shard import history_titles
 from reviewllm.generation.rows import generation_rows, score_rows
 from reviewllm.generation.tasks import Task
-from reviewllm.tables import EXAMPLES, GENERATIONS, INTERACTIONS, read_table, table_files, write_table
+from reviewllm.table_files import read_table, table_files, write_table
+from reviewllm.tables import EXAMPLES, GENERATIONS, INTERACTIONS
 
 _COLUMNS = ["user_id", "item_id", "category", "rating", "review", "purchased_at"]
 

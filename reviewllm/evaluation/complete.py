@@ -16,7 +16,8 @@ from reviewllm.evaluation.measures import Measures
 from reviewllm.scoring.facts import read_known
 from reviewllm.scoring.sbert import sbert_cosine
 from reviewllm.scoring.scorer import Product, add_history_scores, with_column
-from reviewllm.tables import GENERATIONS, read_table, write_table
+from reviewllm.table_files import read_table, write_table
+from reviewllm.tables import GENERATIONS
 
 
 def complete_scores(files: Sequence[Path], examples: pa.Table, reviews: Reviews, measures: Measures) -> None:

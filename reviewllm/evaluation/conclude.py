@@ -19,7 +19,8 @@ from reviewllm.evaluation.results import repeat_folders
 from reviewllm.evaluation.rows import evaluated_rows
 from reviewllm.evaluation.validation import Validation, validate
 from reviewllm.files import write_text
-from reviewllm.tables import COMPARISONS, GENERATIONS, METRICS, read_table, table_files, write_table
+from reviewllm.table_files import read_table, table_files, write_table
+from reviewllm.tables import COMPARISONS, GENERATIONS, METRICS
 
 
 class Conclusion(NamedTuple):

@@ -25,7 +25,8 @@ from reviewllm.evaluation.comparisons import Side
 from reviewllm.evaluation.contenders import Contender, Kind
 from reviewllm.files import read_json, write_text
 from reviewllm.sft.adapter import examples_digest
-from reviewllm.tables import GENERATIONS, read_table, table_files
+from reviewllm.table_files import read_table, table_files
+from reviewllm.tables import GENERATIONS
 
 SCHEMA_VERSION = 3  # raise it with any change of what a reader of this folder relies on
 EVALUATION = "evaluation.json"

@@ -12,7 +12,8 @@ from reviewllm.files import write_text
 from reviewllm.generation.model import Variant
 from reviewllm.prompts.renderer import Prompt, PromptRenderer
 from reviewllm.prompts.tokenizer import load_tokenizer
-from reviewllm.tables import EXAMPLES, read_table
+from reviewllm.table_files import read_table
+from reviewllm.tables import EXAMPLES
 
 _SAMPLES = 6  # of each split
 

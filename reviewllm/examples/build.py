@@ -17,7 +17,8 @@ from reviewllm.errors import InputError
 from reviewllm.examples import purchases
 from reviewllm.examples.leakage import MAX_HISTORY_CHARS, LeakageCheck
 from reviewllm.examples.protocol import ExamplesConfig, Quota, assign_splits, last_reviews, select_targets
-from reviewllm.tables import EXAMPLES, HISTORY_ENTRY, INTERACTIONS, ITEMS, replace_folder, table_files, write_table
+from reviewllm.table_files import replace_folder, table_files, write_table
+from reviewllm.tables import EXAMPLES, HISTORY_ENTRY, INTERACTIONS, ITEMS
 
 # Reviews over `max_history` are left out in blocks, so that the growing histories of a user begin alike for a while.
 _HISTORY_BLOCK = 16

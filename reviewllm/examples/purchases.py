@@ -8,7 +8,8 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
-from reviewllm.tables import INTERACTIONS, read_table
+from reviewllm.table_files import read_table
+from reviewllm.tables import INTERACTIONS
 
 ORDER = ["user_id", "purchased_at", "item_id", "purchase_id"]
 

@@ -17,7 +17,8 @@ from reviewllm.extraction.schemas import Attributes, attributes_of
 from reviewllm.extraction.scores import Scores, score_answers
 from reviewllm.extraction.shards import Model, Work
 from reviewllm.files import write_text
-from reviewllm.tables import METRICS, UNREADABLE, write_table
+from reviewllm.table_files import write_table
+from reviewllm.tables import METRICS, UNREADABLE
 
 
 class Evaluated(NamedTuple):

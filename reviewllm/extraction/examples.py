@@ -20,7 +20,8 @@ import pyarrow as pa
 from reviewllm.extraction.answers import comparable
 from reviewllm.extraction.benchmarks import Product
 from reviewllm.extraction.schemas import Attributes, Schemas, attributes_of
-from reviewllm.tables import EXAMPLES, PRODUCTS, read_table
+from reviewllm.table_files import read_table
+from reviewllm.tables import EXAMPLES, PRODUCTS
 
 WANTED = "wanted"
 DESCRIPTION = "description"

@@ -15,7 +15,8 @@ from reviewllm.extraction.fill import ASKED, UNREAD, fill_items, items_to_ask
 from reviewllm.extraction.prepare import write_shards
 from reviewllm.extraction.schemas import Schemas
 from reviewllm.extraction.shards import Model, Work, plan_work
-from reviewllm.tables import FILLED, ITEMS, UNREADABLE, read_table, replace_folder, table_files, write_table
+from reviewllm.table_files import read_table, replace_folder, table_files, write_table
+from reviewllm.tables import FILLED, ITEMS, UNREADABLE
 
 VALUES_FILE, UNREADABLE_FILE = "_filled.parquet", "_unreadable.parquet"  # no data of the items table: see `table_files`
 

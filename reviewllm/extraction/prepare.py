@@ -14,7 +14,8 @@ from reviewllm.errors import ConfigError
 from reviewllm.extraction.benchmarks import Product, read_benchmark
 from reviewllm.extraction.examples import asked_examples, product_table, training_examples
 from reviewllm.extraction.schemas import Schemas, attributes_of, learn_schemas, write_schemas
-from reviewllm.tables import EXAMPLES, PRODUCTS, REJECTED, write_table
+from reviewllm.table_files import write_table
+from reviewllm.tables import EXAMPLES, PRODUCTS, REJECTED
 
 SCHEMAS_FILE = "schemas.json"
 SHARD_ROWS = 100  # what an interruption loses at most, for each shard that an engine has under way

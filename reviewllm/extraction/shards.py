@@ -29,7 +29,8 @@ from reviewllm.generation.rows import generation_rows
 from reviewllm.generation.tasks import GenerationSpec, Piece, Task, new_run
 from reviewllm.prompts.config import PromptConfig
 from reviewllm.scoring.scorer import without_scores
-from reviewllm.tables import EXAMPLES, GENERATIONS, read_table, write_table
+from reviewllm.table_files import read_table, write_table
+from reviewllm.tables import EXAMPLES, GENERATIONS
 
 RULE = "rule"
 _ANSWER = ("example_id", "category", "review", "error", "model", "adapter", "fingerprint")

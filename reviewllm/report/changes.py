@@ -18,7 +18,8 @@ from reviewllm.evaluation.results import Evaluation, read_evaluation, read_gener
 from reviewllm.evaluation.rows import SPLITS, evaluated_rows
 from reviewllm.report.content import Outcome, Part, Split
 from reviewllm.summary import read_summary
-from reviewllm.tables import EXAMPLES, read_table, table_files
+from reviewllm.table_files import read_table, table_files
+from reviewllm.tables import EXAMPLES
 
 
 class Change(Part):

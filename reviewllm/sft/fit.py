@@ -36,7 +36,8 @@ from reviewllm.sft.loop import SAMPLES_FILE, train_worker
 from reviewllm.sft.model import check_target_modules
 from reviewllm.sft.samples import SampleCounts, write_samples
 from reviewllm.sft.storage import RAY_PREFIX, Storage
-from reviewllm.tables import EXAMPLES, replace_folder, table_files
+from reviewllm.table_files import replace_folder, table_files
+from reviewllm.tables import EXAMPLES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -16,7 +16,8 @@ import pyarrow as pa
 
 from reviewllm.errors import PromptError, TrainingError
 from reviewllm.prompts.renderer import PromptRenderer
-from reviewllm.tables import EXAMPLES, read_table, table_files
+from reviewllm.table_files import read_table, table_files
+from reviewllm.tables import EXAMPLES
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

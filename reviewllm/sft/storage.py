@@ -22,7 +22,7 @@ from pyarrow import fs
 from reviewllm.errors import StorageError
 from reviewllm.failpoints import reached
 from reviewllm.place import Place, upload
-from reviewllm.tables import replace_folder
+from reviewllm.table_files import replace_folder
 
 CONTENTS = "contents.json"  # name -> sha256 of every other file of a folder
 RAY_PREFIX = ".ray-"  # of the folders that Ray Train keeps beside ours

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import polars as pl
 
-from reviewllm.tables import Table, write_table
+from reviewllm.table_files import write_table
+from reviewllm.tables import Table
 
 
 class Parts:

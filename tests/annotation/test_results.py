@@ -10,7 +10,7 @@ from reviewllm.annotation.judgements import JUDGEMENTS
 from reviewllm.annotation.key import annotation_folder
 from reviewllm.annotation.results import plain_text, read_results, summarise, write_results
 from reviewllm.errors import SchemaError
-from reviewllm.tables import read_table
+from reviewllm.table_files import read_table
 
 
 def _sheets(key, write, *answers, allow_partial=False):

@@ -27,7 +27,8 @@ from reviewllm.backfill.night import Manifest, read_manifest
 from reviewllm.metrics import BACKFILL, PREFIX, TRAIN
 from reviewllm.place import Place
 from reviewllm.sft.adapter import CURVE_FILE
-from reviewllm.tables import EXAMPLES, write_table
+from reviewllm.table_files import write_table
+from reviewllm.tables import EXAMPLES
 
 FOLDER = PROJECT / "cluster" / "monitoring"
 DECLARED = {PREFIX + metric.name: metric for metric in (*BACKFILL.values(), *TRAIN.values())}

@@ -21,7 +21,8 @@ from slurm_machines import PROJECT, Slurm, lacking_tools, slurm_machines
 from reviewllm.backfill.night import Manifest, published_files, read_manifest
 from reviewllm.backfill.verify import verify_night
 from reviewllm.place import Place
-from reviewllm.tables import EXAMPLES, GENERATIONS, write_table
+from reviewllm.table_files import write_table
+from reviewllm.tables import EXAMPLES, GENERATIONS
 
 SCRIPTS = Path("cluster/slurm")
 NIGHT = dt.date(2026, 11, 21)

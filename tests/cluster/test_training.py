@@ -19,7 +19,8 @@ from ray_nodes import TIMEOUT_S, kill_tree, wait_until
 
 from reviewllm.sft.adapter import CURVE_FILE
 from reviewllm.sft.checkpoint import checkpoint_name
-from reviewllm.tables import EXAMPLES, write_table
+from reviewllm.table_files import write_table
+from reviewllm.tables import EXAMPLES
 from reviewllm.tiny_base import TinyBaseConfig, make_tiny_base
 
 pytestmark = pytest.mark.cluster

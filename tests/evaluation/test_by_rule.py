@@ -16,7 +16,8 @@ from reviewllm.evaluation.contenders import Contender
 from reviewllm.generation.model import Variant
 from reviewllm.generation.tasks import Piece, Task
 from reviewllm.prompts.config import PromptConfig
-from reviewllm.tables import EXAMPLES, GENERATIONS, INTERACTIONS, read_table, write_table
+from reviewllm.table_files import read_table, write_table
+from reviewllm.tables import EXAMPLES, GENERATIONS, INTERACTIONS
 
 HISTORY = [entry(1, title="Hose", review="It leaks."), entry(2, title="Lamp", review=" ")]
 SHARD = [

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
+import pytest
 from conftest import example
 from evaluated import examples_frame
 
@@ -51,6 +52,7 @@ def test_detect_by_construction() -> None:
     assert all(one.auc is None for one in detect(examples_frame(*rows[:8])))  # of 8 reviews
 
 
+@pytest.mark.slow  # it embeds a thousand texts
 def test_detect_on_real_reviews(shared_data: Callable[[str], Path]) -> None:
     folder = shared_data("data/amazon_2023")
     titles = {row["parent_asin"]: row["title"] for row in _lines(folder, "meta_*.gz")}

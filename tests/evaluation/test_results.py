@@ -18,7 +18,8 @@ from reviewllm.evaluation.results import EVALUATION, describe, read_evaluation, 
 from reviewllm.evaluation.staging import Staging
 from reviewllm.generation.model import Variant
 from reviewllm.prompts.config import PromptConfig
-from reviewllm.tables import EXAMPLES, write_table
+from reviewllm.table_files import write_table
+from reviewllm.tables import EXAMPLES
 
 
 def contender(kind: str, name: str, repeat: int = 0, *, rating: bool = True) -> Contender:
@@ -67,7 +68,7 @@ def test_read_evaluation_says_what_is_wrong(shards: list[Path], tmp_path: Path) 
     )
     head = json.loads((folder / EVALUATION).read_text())
     (folder / EVALUATION).write_text(json.dumps(head | {"schema_version": 99}))
-    with pytest.raises(SchemaError, match="is of schema version 99, and this reviewllm reads version 2"):
+    with pytest.raises(SchemaError, match="is of schema version 99, and this reviewllm reads version 3"):
         read_evaluation(folder)
     (folder / EVALUATION).write_text(json.dumps(head | {"repeats": "many"}))
     with pytest.raises(SchemaError, match="repeats: Input should be a valid integer"):

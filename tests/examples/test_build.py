@@ -14,7 +14,8 @@ from conftest import day
 from reviewllm.errors import InputError, SchemaError
 from reviewllm.examples.build import build_examples
 from reviewllm.examples.protocol import ExamplesConfig
-from reviewllm.tables import EXAMPLES, INTERACTIONS, ITEMS, read_table, write_table
+from reviewllm.table_files import read_table, write_table
+from reviewllm.tables import EXAMPLES, INTERACTIONS, ITEMS
 
 
 def write_interactions(out: Path, rows: list[dict[str, Any]]) -> None:

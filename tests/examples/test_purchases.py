@@ -10,7 +10,8 @@ import pyarrow as pa
 from conftest import day
 
 from reviewllm.examples.purchases import gather_histories, hide_reviews, label_items, place_histories, read_part
-from reviewllm.tables import INTERACTIONS, ITEMS, write_table
+from reviewllm.table_files import write_table
+from reviewllm.tables import INTERACTIONS, ITEMS
 
 
 def purchases(rows: list[tuple[str, int, str, str | None]]) -> pl.DataFrame:

@@ -10,7 +10,8 @@ import polars as pl
 from jobs import prepare
 from reviewllm.examples.build import build_examples
 from reviewllm.examples.protocol import ExamplesConfig
-from reviewllm.tables import EXAMPLES, read_table
+from reviewllm.table_files import read_table
+from reviewllm.tables import EXAMPLES
 
 
 def test_musical_instruments_2014(shared_data: Callable[[str], Path], tmp_path: Path) -> None:

@@ -14,7 +14,8 @@ from reviewllm.extraction.prepare import write_shards
 from reviewllm.extraction.schemas import learn_schemas
 from reviewllm.extraction.shards import answer_all, plan_work, rule_model
 from reviewllm.generation.config import GenerationConfig
-from reviewllm.tables import METRICS, read_table
+from reviewllm.table_files import read_table
+from reviewllm.tables import METRICS
 
 TRAINED = [
     Product(f"p{n}", "Racks", f"Edsal shelf, {n} in. wide", None, {"brand": ("Edsal",), "width": (f"{n * 2.54:.1f}",)})

@@ -14,7 +14,8 @@ from reviewllm.extraction.examples import asked_examples, product_table, read_pr
 from reviewllm.extraction.schemas import learn_schemas
 from reviewllm.prompts.config import PromptConfig
 from reviewllm.prompts.renderer import Prompt, PromptRenderer
-from reviewllm.tables import EXAMPLES, PRODUCTS, write_table
+from reviewllm.table_files import write_table
+from reviewllm.tables import EXAMPLES, PRODUCTS
 
 PRODUCTS_ = [
     Product("p1", "Shoes", "Diesel Sneaker", "Red; 10 M", {"brand": ("Diesel",), "color": ("Red", "red")}),

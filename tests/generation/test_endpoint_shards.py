@@ -24,7 +24,8 @@ from reviewllm.generation.tasks import GenerationSpec, Piece, Task
 from reviewllm.prompts.config import PromptConfig
 from reviewllm.prompts.renderer import Prompt, PromptRenderer
 from reviewllm.prompts.tokenizer import load_tokenizer
-from reviewllm.tables import EXAMPLES, GENERATIONS, read_table, write_table
+from reviewllm.table_files import read_table, write_table
+from reviewllm.tables import EXAMPLES, GENERATIONS
 
 PROMPTS = [PromptConfig(max_prompt_tokens=400, rating=rating) for rating in (True, False)]
 SHARDS = [

@@ -15,7 +15,8 @@ from reviewllm.generation.render_shard import ShardRenderer
 from reviewllm.generation.rows import TO_SCORE, generation_rows, score_rows
 from reviewllm.generation.tasks import UNSCORED, GenerationSpec, Piece, Task, from_stream, task_table
 from reviewllm.prompts.config import PromptConfig
-from reviewllm.tables import EXAMPLES, GENERATIONS, write_table
+from reviewllm.table_files import write_table
+from reviewllm.tables import EXAMPLES, GENERATIONS
 
 
 def test_rows_have_every_column_and_the_tokens_that_were_told(random_base: Path, tmp_path: Path) -> None:

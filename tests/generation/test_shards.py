@@ -23,7 +23,8 @@ from reviewllm.generation.tasks import GenerationSpec, Piece, Task, task_table
 from reviewllm.prompts.config import PromptConfig
 from reviewllm.prompts.renderer import Prompt, PromptRenderer
 from reviewllm.prompts.tokenizer import load_tokenizer
-from reviewllm.tables import EXAMPLES, GENERATIONS, read_table, write_table
+from reviewllm.table_files import read_table, write_table
+from reviewllm.tables import EXAMPLES, GENERATIONS
 
 ROWS = [
     example(example_id="good", rating=5.0, history=[entry(1)], reference="Excellent: Garden hose."),

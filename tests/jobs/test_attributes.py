@@ -21,7 +21,8 @@ from reviewllm.extraction.shards import answer_all, rule_model
 from reviewllm.generation.config import GenerationConfig
 from reviewllm.generation.engine import Completion, Request
 from reviewllm.prompts.tokenizer import load_tokenizer
-from reviewllm.tables import EXAMPLES, FILLED, GENERATIONS, ITEMS, METRICS, UNREADABLE, read_table, write_table
+from reviewllm.table_files import read_table, write_table
+from reviewllm.tables import EXAMPLES, FILLED, GENERATIONS, ITEMS, METRICS, UNREADABLE
 from reviewllm.tiny_base import TinyBaseConfig, make_tiny_base
 
 COLORS, BRANDS = ("Red", "Black", "Blue"), ("Diesel", "Ellie Shoes", "Crocs")

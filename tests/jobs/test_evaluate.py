@@ -19,7 +19,8 @@ from reviewllm.errors import ConfigError, EngineError, InputError, RaceError, Sc
 from reviewllm.evaluation.results import read_evaluation
 from reviewllm.evaluation.staging import alone
 from reviewllm.generation.endpoint_config import EndpointConfig
-from reviewllm.tables import EXAMPLES, GENERATIONS, INTERACTIONS, METRICS, read_table, write_table
+from reviewllm.table_files import read_table, write_table
+from reviewllm.tables import EXAMPLES, GENERATIONS, INTERACTIONS, METRICS
 
 ONE_WORD = "Fine."
 
@@ -215,5 +216,5 @@ def test_report_of_a_folder_without_an_evaluation_says_what_to_run(tmp_path: Pat
         report.main(report.ReportJob(out=tmp_path))
     (tmp_path / "metrics").mkdir()
     (tmp_path / "metrics" / "evaluation.json").write_text(json.dumps({"schema_version": 1}))
-    with pytest.raises(SchemaError, match="is of schema version 1, and this reviewllm reads version 2"):
+    with pytest.raises(SchemaError, match="is of schema version 1, and this reviewllm reads version 3"):
         report.main(report.ReportJob(out=tmp_path))

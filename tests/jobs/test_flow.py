@@ -31,19 +31,8 @@ from reviewllm.prompts.renderer import Prompt, PromptRenderer
 from reviewllm.prompts.tokenizer import load_tokenizer
 from reviewllm.sft.adapter import CURVE_FILE, model_digest, read_description
 from reviewllm.sft.storage import Storage
-from reviewllm.tables import (
-    COMPARISONS,
-    DEAD_LETTERS,
-    EXAMPLES,
-    GENERATIONS,
-    INTERACTIONS,
-    LEDGER,
-    METRICS,
-    REJECTED,
-    read_table,
-    table_files,
-    write_table,
-)
+from reviewllm.table_files import read_table, table_files, write_table
+from reviewllm.tables import COMPARISONS, DEAD_LETTERS, EXAMPLES, GENERATIONS, INTERACTIONS, LEDGER, METRICS, REJECTED
 from reviewllm.tiny_base import TinyBaseConfig, make_tiny_base, user_documents
 
 PROMPT = {"max_prompt_tokens": 400}  # and 512 of the response fit the base of 1,024
@@ -441,7 +430,7 @@ def test_backfill_texts_that_claim_too_much_are_dead_letters(prepared: Flow, ray
     letters = read_table(tmp_path / "dead_letters", DEAD_LETTERS).to_pylist()
     assert sorted(letter["example_id"] for letter in letters) == sorted(names)
     assert {(letter["stage"], letter["error_class"]) for letter in letters} == {("score", "UnsupportedClaims")}
-    assert "'977 lbs' (quantity, unsupported), 'decaffeinated' (feature, unsupported)" in letters[0]["message"]
+    assert "'977 lbs' (quantity, contradicted), 'decaffeinated' (feature, unsupported)" in letters[0]["message"]
     assert generations_of(tmp_path, night)["hallucination"].max() == 0  # the rule repeats the title
     assert backfill.verify(backfill.VerifyJob(data=tmp_path, date=night)) == manifest
     assert backfill.main(job) == manifest

@@ -19,7 +19,8 @@ import pyarrow as pa
 import pytest
 from conftest import entry, example, free_port
 
-from reviewllm.tables import EXAMPLES, GENERATIONS, read_table, write_table
+from reviewllm.table_files import read_table, write_table
+from reviewllm.tables import EXAMPLES, GENERATIONS
 
 pytestmark = pytest.mark.slow
 

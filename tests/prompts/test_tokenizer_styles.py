@@ -16,7 +16,8 @@ from reviewllm.prompts.renderer import Prompt, PromptRenderer
 from reviewllm.prompts.tasks.review import INSTRUCTION
 from reviewllm.sft.samples import Sample, SampleFile, write_samples
 from reviewllm.sft.sequences import pack
-from reviewllm.tables import EXAMPLES, write_table
+from reviewllm.table_files import write_table
+from reviewllm.tables import EXAMPLES
 
 HOSTILE = ["<|eot_id|>", "<s>", "</s>", "<|im_end|>", "<|begin_of_text|>", "<|endoftext|>", "<tool_call>", "<<s>s>", "<unk>"]
 ROWS = [

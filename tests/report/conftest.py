@@ -19,7 +19,8 @@ from reviewllm.evaluation.names import Pair
 from reviewllm.evaluation.results import Evaluated, Evaluation, write_evaluation
 from reviewllm.report.collect import collect
 from reviewllm.report.content import Report
-from reviewllm.tables import EXAMPLES, GENERATIONS, write_table
+from reviewllm.table_files import write_table
+from reviewllm.tables import EXAMPLES, GENERATIONS
 
 COPIED: Pair = ("own latest review", None)
 ALL_NAMES = {**NAMES, COPIED: COPIED[0], (REAL.name, None): REAL.name}

@@ -11,7 +11,8 @@ import pytest
 from reviewllm.errors import InputError
 from reviewllm.report.changes import compare_runs, plain_text
 from reviewllm.report.page import write_changes
-from reviewllm.tables import EXAMPLES, GENERATIONS, read_table, write_table
+from reviewllm.table_files import read_table, write_table
+from reviewllm.tables import EXAMPLES, GENERATIONS
 
 
 def changed_run(out: Path, to: Path, change: pl.Expr) -> Path:

@@ -18,7 +18,8 @@ from reviewllm.evaluation.names import write_names
 from reviewllm.generation.failures import EMPTY_OUTPUT
 from reviewllm.report import side_by_side
 from reviewllm.report.collect import collect
-from reviewllm.tables import COMPARISONS, GENERATIONS, METRICS, read_table, write_table
+from reviewllm.table_files import read_table, write_table
+from reviewllm.tables import COMPARISONS, GENERATIONS, METRICS
 
 
 def _generations(out: Path, change: Any, *, repeat: int = 0) -> None:
@@ -265,7 +266,7 @@ def test_collect_without_an_evaluation_says_what_to_run(out_folder):
 def test_collect_refuses_another_schema_version(out_folder, version):
     _edit(out_folder / "metrics" / "evaluation.json", schema_version=version)
 
-    with pytest.raises(SchemaError, match=rf"is of schema version {version}, and this reviewllm reads version 2; run jobs"):
+    with pytest.raises(SchemaError, match=rf"is of schema version {version}, and this reviewllm reads version 3; run jobs"):
         collect(out_folder)
 
 

@@ -15,7 +15,8 @@ from reviewllm.evaluation.names import Pair
 from reviewllm.report import side_by_side
 from reviewllm.report.content import Example, Prompt
 from reviewllm.report.side_by_side import browsed, evaluated_examples
-from reviewllm.tables import EXAMPLES, write_table
+from reviewllm.table_files import write_table
+from reviewllm.tables import EXAMPLES
 from tests.report.parts import shown
 
 ALL_NAMES: dict[Pair, str] = {**NAMES, (REAL.name, None): REAL.name}

@@ -20,7 +20,8 @@ from reviewllm.sft.config import LoopConfig, SFTConfig, TrainingConfig
 from reviewllm.sft.fit import Run, prepare_run, run_identity, train_adapter
 from reviewllm.sft.loop import Worker, train
 from reviewllm.sft.storage import Storage
-from reviewllm.tables import EXAMPLES, write_table
+from reviewllm.table_files import write_table
+from reviewllm.tables import EXAMPLES
 from reviewllm.tiny_base import TinyBaseConfig, make_tiny_base
 
 

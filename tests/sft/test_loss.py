@@ -18,7 +18,8 @@ from reviewllm.sft.loss import response_loss
 from reviewllm.sft.model import add_lora, load_base, trainable
 from reviewllm.sft.samples import Sample, SampleFile, write_samples
 from reviewllm.sft.sequences import EMPTY, pack
-from reviewllm.tables import EXAMPLES, write_table
+from reviewllm.table_files import write_table
+from reviewllm.tables import EXAMPLES
 from reviewllm.tiny_base import TinyBaseConfig, make_tiny_base
 
 WORDS = [["A fine rake. I love the grip.", "Broken lamp, never again.", "The price of the kettle is good."]]

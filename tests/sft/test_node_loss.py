@@ -18,7 +18,8 @@ from conftest import WORDS, entry, example, free_port
 from ray_nodes import TIMEOUT_S, kill_tree, node_environment, start_node, wait_until
 
 from reviewllm.sft.adapter import CURVE_FILE
-from reviewllm.tables import EXAMPLES, write_table
+from reviewllm.table_files import write_table
+from reviewllm.tables import EXAMPLES
 from reviewllm.tiny_base import TinyBaseConfig, make_tiny_base
 
 PROJECT = Path(__file__).resolve().parents[2]

@@ -19,7 +19,8 @@ from conftest import WORDS, entry, example
 
 from reviewllm.failpoints import VARIABLE
 from reviewllm.sft.adapter import CURVE_FILE
-from reviewllm.tables import EXAMPLES, write_table
+from reviewllm.table_files import write_table
+from reviewllm.tables import EXAMPLES
 from reviewllm.tiny_base import TinyBaseConfig, make_tiny_base
 
 PROJECT = Path(__file__).resolve().parents[2]

@@ -13,7 +13,8 @@ from reviewllm.errors import TrainingError
 from reviewllm.prompts.config import PromptConfig
 from reviewllm.prompts.renderer import Prompt, PromptRenderer
 from reviewllm.sft.samples import SampleCounts, SampleFile, write_samples
-from reviewllm.tables import EXAMPLES, write_table
+from reviewllm.table_files import write_table
+from reviewllm.tables import EXAMPLES
 
 
 def written(folder: Path, rows: list[dict[str, Any]]) -> Path:

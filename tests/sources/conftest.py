@@ -11,7 +11,8 @@ from typing import Any
 import polars as pl
 import pytest
 
-from reviewllm.tables import INTERACTIONS, ITEMS, REJECTED, read_table
+from reviewllm.table_files import read_table
+from reviewllm.tables import INTERACTIONS, ITEMS, REJECTED
 
 WriteLines = Callable[..., Path]
 ReadTables = Callable[[Path], dict[str, pl.DataFrame]]

@@ -8,7 +8,8 @@ import polars as pl
 import pytest
 
 from reviewllm.sources.parts import Parts, replace_folder
-from reviewllm.tables import REJECTED, read_table
+from reviewllm.table_files import read_table
+from reviewllm.tables import REJECTED
 
 pytestmark = pytest.mark.filterwarnings("error")
 

@@ -11,7 +11,8 @@ from reviewllm.attributes.values import Value, read_attributes
 from reviewllm.sources.ingest import ingest
 from reviewllm.sources.shop import ShopConfig, write_shop
 from reviewllm.sources.shop_facts import invented_facts
-from reviewllm.tables import INTERACTIONS, ITEMS, read_table
+from reviewllm.table_files import read_table
+from reviewllm.tables import INTERACTIONS, ITEMS
 
 KETTLE: dict[str, Value] = {
     "brand": "Corvo",
