@@ -92,17 +92,20 @@ def read_schemas(file: Path) -> dict[str, dict[str, ValueSchema]]:
     try:
         loaded = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
-        raise ConfigError(f"--schema {file}: cannot be read as JSON: {error}") from error
+        raise ConfigError(
+            f"--schema-file {file}: cannot be read as JSON ({error}); `jobs/attributes.py prepare` writes schemas.json, or name a "
+            "file of your own"
+        ) from error
     if not isinstance(loaded, dict) or not loaded:
         raise ConfigError(
-            f"--schema {file}: expected an object of category to attributes, as "
+            f"--schema-file {file}: expected an object of category to attributes, as "
             '{"Shoes": ["brand", "size"], "*": {"weight": {"type": "number"}}}'
         )
-    return {category: _attributes(given, f"--schema {file}: {category!r}") for category, given in loaded.items()}
+    return {category: _attributes(given, f"--schema-file {file}: {category!r}") for category, given in loaded.items()}
 
 
 def write_schemas(schemas: Schemas, file: Path) -> None:
-    """Write the attributes of every category as JSON that `--schema` reads."""
+    """Write the attributes of every category as JSON that `--schema-file` reads."""
     plain = {
         category: {name: value.model_dump(exclude_defaults=True) for name, value in attributes.items()}
         for category, attributes in schemas.items()

@@ -63,7 +63,7 @@ def test_read_schemas_takes_names_or_values_and_a_schema_for_any_category(tmp_pa
 )
 def test_read_schemas_what_is_no_schema_is_refused(tmp_path: Path, text: str, message: str) -> None:
     (tmp_path / "s.json").write_text(text)
-    with pytest.raises(ConfigError, match=rf"--schema .*s.json.*{message}"):
+    with pytest.raises(ConfigError, match=rf"--schema-file .*s.json.*{message}"):
         read_schemas(tmp_path / "s.json")
 
 
