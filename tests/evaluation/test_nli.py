@@ -56,6 +56,7 @@ def cross_encoder(folder: Path, labels: dict[int, str]) -> Path:
     return folder
 
 
+@pytest.mark.slow  # it trains the model
 def test_nli_share_of_contradicted_sentences(tmp_path: Path) -> None:
     contradicted = read_nli_model(str(cross_encoder(tmp_path, LABELS)))
     kettle = Product("Kettle", None, [])
