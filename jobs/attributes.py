@@ -27,7 +27,7 @@ if __package__ in (None, ""):  # run as a file: `python jobs/attributes.py`
 from jobs.entry import run
 from reviewllm.cluster import ClusterConfig, ray_session
 from reviewllm.config import JobConfig, part, save
-from reviewllm.errors import ConfigError, LeakageError
+from reviewllm.errors import ConfigError
 from reviewllm.evaluation.staging import alone
 from reviewllm.extraction.evaluate import answers_folder, score_work
 from reviewllm.extraction.examples import read_products
@@ -42,7 +42,7 @@ from reviewllm.generation.model import make_variant
 from reviewllm.generation.pipeline import RunCounts
 from reviewllm.progress import Step, step
 from reviewllm.prompts.config import PromptConfig
-from reviewllm.sft.adapter import examples_digest, read_description
+from reviewllm.sft.adapter import refuse_other_examples
 from reviewllm.summary import record_step
 from reviewllm.table_files import replace_folder, table_files
 from reviewllm.tables import EXAMPLES
@@ -141,7 +141,9 @@ def evaluate(config: EvaluateJob) -> str:
     shards = [file.name for file in table_files(config.out / "examples" / "test", EXAMPLES)]
     with alone(config.out), step("attributes evaluate") as running:
         models = [_model(name, config, config.out, config.adapter) for name in _names(config)]
-        _refuse_leakage(config, models)
+        if not config.allow_other_examples:
+            adapters = [model.variant.adapter for model in models]
+            refuse_other_examples(adapters, config.out / "examples" / "train", measured="products that are measured")
         work = plan_work(
             config.out / "examples" / "test", shards, models, schemas, constrained=config.constrained, near=config.out
         )
@@ -222,16 +224,6 @@ def _model(name: ModelName, config: EvaluateJob | FillJob, folder: Path, adapter
         generation=part(config, GenerationConfig),
     )
     return Model(name if name == "adapter" else Path(config.base_model).name, variant)
-
-
-def _refuse_leakage(config: EvaluateJob, models: list[Model]) -> None:
-    here = examples_digest(table_files(config.out / "examples" / "train", EXAMPLES))
-    for adapter in [model.variant.adapter for model in models if model.variant.adapter]:
-        if read_description(adapter).examples_digest != here and not config.allow_other_examples:
-            raise LeakageError(
-                f"adapter {adapter} was trained on other examples than {config.out / 'examples' / 'train'}, perhaps on products "
-                "that are measured here; train it anew, or pass --allow-other-examples if you know that it was not"
-            )
 
 
 def _answer(work: Work, config: EvaluateJob | FillJob, running: Step, *, rows: int) -> RunCounts:

@@ -112,23 +112,7 @@ def main(config: DemoJob) -> None:
     several = config.serialisations if len(config.serialisations) > 1 else []
     with ray_session(part(config, ClusterConfig)):
         print(f"Ray: engines and workers write their logs under {log_folder()}")
-        for rating in (True, False):
-            train.main(
-                train.TrainJob(
-                    base_model=base_model,
-                    out=out,
-                    rating=rating,
-                    seed=config.seed,
-                    learning_rate=config.learning_rate,
-                    max_steps=config.max_steps,
-                    num_train_epochs=100,  # max_steps ends it
-                    per_device_train_batch_size=4,
-                    gradient_accumulation_steps=1,
-                    serialisations=several,
-                    **config.prompts(),
-                    on_existing_run="restart",
-                )
-            )
+        _train(config, base_model, several)
         tables = evaluate.evaluate(
             evaluate.EvaluateJob(
                 base_model=base_model,
@@ -155,6 +139,27 @@ def main(config: DemoJob) -> None:
         f"\n{tables}\n\ngenerated reviews  {out / 'generations' / f'dt={night.date}'}\n"
         f"report             {page}\nsummary            {out / 'summary.json'}"
     )
+
+
+def _train(config: DemoJob, base_model: str, several: list[Serialisation]) -> None:
+    """Train an adapter that is shown ratings and one that is not, in each of several forms of the attributes."""
+    for rating in (True, False):
+        train.main(
+            train.TrainJob(
+                base_model=base_model,
+                out=config.out,
+                rating=rating,
+                seed=config.seed,
+                learning_rate=config.learning_rate,
+                max_steps=config.max_steps,
+                num_train_epochs=100,  # max_steps ends it
+                per_device_train_batch_size=4,
+                gradient_accumulation_steps=1,
+                serialisations=several,
+                **config.prompts(),
+                on_existing_run="restart",
+            )
+        )
 
 
 def _tiny_base(config: DemoJob) -> Path:

@@ -30,7 +30,7 @@ from jobs.entry import run
 from reviewllm.attributes.serialise import Serialisation
 from reviewllm.cluster import ClusterConfig, ray_session
 from reviewllm.config import JobConfig, part, save
-from reviewllm.errors import ConfigError, InputError, LeakageError
+from reviewllm.errors import ConfigError, InputError
 from reviewllm.evaluation.baselines import BASELINES, REAL, Reviews
 from reviewllm.evaluation.by_rule import read_reviews, trained_reviews
 from reviewllm.evaluation.comparisons import Side
@@ -52,7 +52,7 @@ from reviewllm.generation.tasks import new_run
 from reviewllm.progress import step
 from reviewllm.prompts.config import PromptConfig, check_serialisations
 from reviewllm.report.score_tables import plain_text, score_tables
-from reviewllm.sft.adapter import examples_digest, read_description
+from reviewllm.sft.adapter import refuse_other_examples
 from reviewllm.sft.tracking import TrackingConfig, tracking
 from reviewllm.summary import record_step
 from reviewllm.table_files import read_table, replace_folder, table_files
@@ -142,7 +142,9 @@ def evaluate(config: EvaluateJob) -> str:
 def _evaluate(config: EvaluateJob, shards: Sequence[Path]) -> str:
     contenders = find_contenders(config.lineup())
     candidate = _candidate(config, contenders)
-    _refuse_leakage(config, contenders)
+    if not config.allow_other_examples:
+        adapters = [contender.variant.adapter for contender in contenders]
+        refuse_other_examples(adapters, config.out / "examples" / "train", measured="users that are evaluated")
     examples = read_table(shards, EXAMPLES)
     reviews = _reviews(config, contenders, examples)
     staging = Staging(config.out, shards, contenders)
@@ -239,17 +241,6 @@ def _candidate(config: EvaluateJob, contenders: Sequence[Contender]) -> Side:
     if wanted not in names:
         raise ConfigError(f"--candidate {wanted}: is not among the models: {', '.join(dict.fromkeys(names))}")
     return Side(wanted, any(one.name == wanted and one.variant.prompt.rating for one in contenders))
-
-
-def _refuse_leakage(config: EvaluateJob, contenders: Sequence[Contender]) -> None:
-    """An adapter trained on other examples may have seen the users that are evaluated here."""
-    here = examples_digest(_shards(config.out / "examples" / "train"))
-    for adapter in [contender.variant.adapter for contender in contenders if contender.variant.adapter]:
-        if read_description(adapter).examples_digest != here and not config.allow_other_examples:
-            raise LeakageError(
-                f"adapter {adapter} was trained on other examples than {config.out / 'examples' / 'train'}, perhaps on users "
-                "that are evaluated here; train it anew, or pass --allow-other-examples if you know that it was not"
-            )
 
 
 def _reviews(config: EvaluateJob, contenders: Sequence[Contender], examples: pa.Table) -> Reviews:

@@ -62,7 +62,12 @@ RECOMMENDATIONS = Table(
             "natural logarithm of the likelihood of the item's name as the answer; null unless ranked by likelihood",
             nullable=True,
         ),
-        Column("reason", pa.string(), "one sentence why, in the user's own terms; null where none was asked or held", nullable=True),
+        Column(
+            "reason",
+            pa.string(),
+            "one sentence why, in the user's own terms; null where none was asked for, or none held",
+            nullable=True,
+        ),
         Column("retriever", pa.string(), "whose candidates were ranked"),
         Column("model", pa.string(), "the base that ranked"),
         Column("adapter", pa.string(), "the adapter that ranked; null for the bare base", nullable=True),

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from reviewllm.evaluation.baselines import REAL
 from reviewllm.evaluation.comparisons import Side
 from reviewllm.evaluation.figures import FIGURES
-from reviewllm.report.content import Compared, FigureTable, Finding, Outcome, ScoreRow, ScoreTable, Verdict
+from reviewllm.report.content import Cell, Compared, FigureTable, Finding, Outcome, ScoreRow, ScoreTable, Verdict
 from reviewllm.report.score_tables import LABELS, rating_label, row_label
 
 _AGREED: dict[Outcome, tuple[Verdict, str]] = {  # where all scores agree
@@ -142,45 +142,36 @@ def _ratings(table: ScoreTable, pairs: Sequence[Compared], candidate: Side) -> l
 
 def _polite(table: FigureTable, candidate: Side) -> list[Finding]:
     """How often a dissatisfied user is given a satisfied text: the paper's 'polite' models."""
-    of = {(row.model, row.with_rating): row.cells["polite"] for row in table.rows if "polite" in row.cells}
-    mine, people = of.get((candidate.model, candidate.with_rating)), of.get((REAL.name, False))
+    mine, people, evidence = _figure("polite", table, candidate)
     if mine is None or people is None:
         return []
-    others = ", ".join(
-        f"{row_label(row)} {row.cells['polite'].value:.0f} %"
-        for row in table.rows
-        if row.kind in ("base", "endpoint") and "polite" in row.cells
+    claim = (
+        f"Of {mine.n} purchases of 1 or 2 stars, {_side_label(candidate)} answers {mine.value:.0f} % with a text that "
+        f"sounds positive; of the real reviews {people.value:.0f} % sound so."
     )
-    return [
-        Finding(
-            claim=f"Of {mine.n} purchases of 1 or 2 stars, {_side_label(candidate)} answers {mine.value:.0f} % with a text that "
-            f"sounds positive; of the real reviews {people.value:.0f} % sound so.",
-            verdict="none",
-            evidence=(f"{FIGURES['polite'].label}: {others}",) if others else (),
-        )
-    ]
+    return [Finding(claim=claim, verdict="none", evidence=evidence)]
 
 
 def _claims(table: FigureTable, candidate: Side) -> list[Finding]:
     """How much of what the candidate claims about products is not in their data, beside the customers' own reviews."""
-    of = {(row.model, row.with_rating): row.cells["hallucination"] for row in table.rows if "hallucination" in row.cells}
-    mine, people = of.get((candidate.model, candidate.with_rating)), of.get((REAL.name, False))
+    mine, people, evidence = _figure("hallucination", table, candidate)
     if mine is None:
         return []
     own = f"; of the real reviews' own claims {people.value:.0f} % are not" if people else ""
-    others = ", ".join(
-        f"{row_label(row)} {row.cells['hallucination'].value:.0f} %"
-        for row in table.rows
-        if row.kind in ("base", "endpoint") and "hallucination" in row.cells
+    claim = (
+        f"On the {table.split} set, {mine.n} texts of {_side_label(candidate)} make checkable claims about the product; "
+        f"{mine.value:.0f} % of a text's claims are not in the product's data{own}."
     )
-    return [
-        Finding(
-            claim=f"On the {table.split} set, {mine.n} texts of {_side_label(candidate)} make checkable claims about the product; "
-            f"{mine.value:.0f} % of a text's claims are not in the product's data{own}.",
-            verdict="none",
-            evidence=(f"{FIGURES['hallucination'].label}: {others}",) if others else (),
-        )
-    ]
+    return [Finding(claim=claim, verdict="none", evidence=evidence)]
+
+
+def _figure(name: str, table: FigureTable, candidate: Side) -> tuple[Cell | None, Cell | None, tuple[str, ...]]:
+    """A figure of the candidate and of the real reviews, None where the table has none, and those of others as evidence."""
+    rows = [row for row in table.rows if name in row.cells]
+    of = {(row.model, row.with_rating): row.cells[name] for row in rows}
+    others = ", ".join(f"{row_label(row)} {row.cells[name].value:.0f} %" for row in rows if row.kind in ("base", "endpoint"))
+    evidence = (f"{FIGURES[name].label}: {others}",) if others else ()
+    return of.get((candidate.model, candidate.with_rating)), of.get((REAL.name, False)), evidence
 
 
 def _is(pair: Compared, candidate: Side, row: ScoreRow) -> bool:

@@ -15,7 +15,7 @@ from typing import Literal, NamedTuple
 from reviewllm.attributes.units import same_quantity
 from reviewllm.attributes.values import Quantity
 from reviewllm.scoring.facts import Facts, product_facts
-from reviewllm.scoring.mentions import Mention, Words, find_mentions, matches_at, without_overlaps, words_of
+from reviewllm.scoring.mentions import Mention, Words, matches_at, read_text, without_overlaps, words_of
 from reviewllm.scoring.vocabulary import IMPLIED, NOT_BEHIND_COLOUR, Kind, listed
 
 Verdict = Literal["supported", "contradicted", "unsupported"]
@@ -95,8 +95,7 @@ def find_claims(text: str, facts: Facts, history: Sequence[str] = ()) -> list[Cl
     >>> [(claim.text, claim.verdict) for claim in find_claims("The red kettle has 16 oz and is dishwasher safe.", facts)]
     [('red', 'contradicted'), ('16 oz', 'supported'), ('dishwasher safe', 'unsupported')]
     """
-    words = words_of(text)
-    mentions = find_mentions(words)
+    words, mentions = read_text(text)
     mentions = without_overlaps([*mentions, *_named_values(words, facts), *_unknown_brands(words, facts)])
     if not mentions:
         return []

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from reviewllm.attributes.serialise import value_text
 from reviewllm.attributes.values import Attributes, Quantity, Value, as_list, quantity_of, read_attributes
 from reviewllm.errors import AttributesError
-from reviewllm.scoring.mentions import Mention, find_mentions, words_of
+from reviewllm.scoring.mentions import Mention, read_text, words_of
 from reviewllm.scoring.vocabulary import IMPLIED, SIZES, Kind
 
 _PRODUCTS = 4096  # held by a scorer; those of a shard come again and again
@@ -59,14 +59,14 @@ def product_facts(title: str, attributes: str | None = None) -> Facts:
     """
     known = read_known(attributes)
     texts = [title, *(value_text(value) for value in known.values() if not isinstance(value, bool))]
-    read = [words_of(text) for text in texts]
-    mentions = [mention for text in read for mention in find_mentions(text)]
-    stated, absent = _by_kind(mentions)
+    read = [read_text(text) for text in texts]
+    mentions = [mention for reading in read for mention in reading.mentions]
+    stated, absent = _by_kind(mentions), set[str]()
     for match in _TITLE_SIZE.finditer(title):
         stated.setdefault("size", set()).add(SIZES[match[1].lower().replace("-", " ")])
     for name, value in known.items():
         _add_attribute(name, value, stated, absent)
-    words = {word for text in read for word in text.words} | {year for text in texts for year in _years(text)}
+    words = {word for reading in read for word in reading.words.words} | {year for text in texts for year in _years(text)}
     words |= {word for name, value in known.items() if value is True for word in name.split("_")}
     return Facts(
         {kind: frozenset(_with_implied(values)) for kind, values in stated.items()},
@@ -85,12 +85,12 @@ def read_known(attributes: str | None) -> Attributes:
         return {}
 
 
-def _by_kind(mentions: list[Mention]) -> tuple[dict[Kind, set[str]], set[str]]:
+def _by_kind(mentions: list[Mention]) -> dict[Kind, set[str]]:
     stated: dict[Kind, set[str]] = {}
     for mention in mentions:
         if isinstance(mention.value, str) and mention.kind != "compatibility":
             stated.setdefault(mention.kind, set()).add(mention.value)
-    return stated, set()
+    return stated
 
 
 def _add_attribute(name: str, value: Value, stated: dict[Kind, set[str]], absent: set[str]) -> None:

@@ -11,7 +11,7 @@ from reviewllm.attributes.units import same_quantity
 from reviewllm.attributes.values import Quantity, as_list, quantity_of
 from reviewllm.scoring.claims import Claim
 from reviewllm.scoring.facts import phrases_of, read_known
-from reviewllm.scoring.mentions import Mention, Words, find_mentions, matches_at, words_of
+from reviewllm.scoring.mentions import Mention, Words, matches_at, read_text
 from reviewllm.scoring.vocabulary import SIZES
 
 SALIENT = 5  # attributes of a product that a review could be expected to name
@@ -51,8 +51,7 @@ def attribute_share(text: str, attributes: str | None) -> float | None:
     wanted = _nameable(attributes)
     if not wanted:
         return None
-    words = words_of(text)
-    said = find_mentions(words)
+    words, said = read_text(text)
     return 100 * sum(_is_named(one, words, said) for one in wanted) / len(wanted)
 
 
@@ -73,8 +72,8 @@ def _nameable(attributes: str | None) -> list[_Nameable]:
         phrases = [] if name in FREE_TEXT else phrases_of(name, known[name])
         quantities = [quantity for one in as_list(known[name]) if (quantity := quantity_of(one))]
         if phrases or quantities:
-            texts = [words_of(" ".join(phrase)) for phrase in phrases]
-            values = {mention.value for text in texts for mention in find_mentions(text) if isinstance(mention.value, str)}
+            said = [mention.value for phrase in phrases for mention in read_text(" ".join(phrase)).mentions]
+            values = {value for value in said if isinstance(value, str)}
             values |= {SIZES[text] for phrase in phrases if (text := " ".join(phrase)) in SIZES}
             found.append(_Nameable(phrases, frozenset(values), quantities))
     return found[:SALIENT]

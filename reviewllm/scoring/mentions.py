@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import NamedTuple
 
 from reviewllm.attributes.units import find_quantities
@@ -70,6 +71,20 @@ def words_of(text: str) -> Words:
     text = text[:MOST_CHARACTERS]
     found = [(match.group().lower(), *match.span()) for match in _WORD.finditer(text)]
     return Words(text, *(list(column) for column in zip(*found, strict=True))) if found else Words(text, [], [], [])
+
+
+class Reading(NamedTuple):
+    """A text's words, and what they say of a product."""
+
+    words: Words
+    mentions: list[Mention]
+
+
+@lru_cache(maxsize=8)  # several scores read the same review, one after the other
+def read_text(text: str) -> Reading:
+    """Read a text; nobody may change what it gives."""
+    words = words_of(text)
+    return Reading(words, find_mentions(words))
 
 
 def find_mentions(text: Words) -> list[Mention]:

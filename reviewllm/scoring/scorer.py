@@ -135,14 +135,13 @@ def claims_of(text: str, product: Product) -> list[Claim]:
 
 
 def _with_product(texts: Sequence[str], products: Sequence[Product]) -> dict[str, Column]:
-    claims = [claims_of(text, product) for text, product in zip(texts, products, strict=True)]
-    return {
-        "claims": [len(found) for found in claims],
-        "hallucination": [hallucination(found) for found in claims],
-        "attribute_share": [
-            attribute_share(text, product.attributes) for text, product in zip(texts, products, strict=True)
-        ],
-    }
+    scores: dict[str, Column] = {"claims": [], "hallucination": [], "attribute_share": []}
+    for text, product in zip(texts, products, strict=True):  # one text at a time: it is read once for all of them
+        claims = claims_of(text, product)
+        scores["claims"].append(len(claims))
+        scores["hallucination"].append(hallucination(claims))
+        scores["attribute_share"].append(attribute_share(text, product.attributes))
+    return scores
 
 
 def _with_history(texts: Sequence[str], histories: Sequence[Sequence[str]]) -> dict[str, Column]:

@@ -6,7 +6,7 @@ import hashlib
 import json
 import shutil
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +15,14 @@ from safetensors import SafetensorError, safe_open
 from reviewllm import __version__
 from reviewllm.attributes.serialise import Serialisation
 from reviewllm.config import StageConfig
-from reviewllm.errors import AdapterError, ConfigError
+from reviewllm.errors import AdapterError, ConfigError, LeakageError
 from reviewllm.prompts.chat import chat_frame
 from reviewllm.prompts.config import PROMPT_VERSION, PromptConfig
 from reviewllm.prompts.tasks import TaskName
 from reviewllm.prompts.tokenizer import load_tokenizer
 from reviewllm.sft.config import SFTConfig, TrainingConfig, samples_per_step
-from reviewllm.table_files import replace_folder
+from reviewllm.table_files import replace_folder, table_files
+from reviewllm.tables import EXAMPLES
 
 DESCRIPTION_FILE = "reviewllm.json"
 CURVE_FILE = "curve.jsonl"  # one row per optimizer step
@@ -73,6 +74,26 @@ class AdapterDescription(StageConfig):
 def examples_digest(shards: Sequence[Path]) -> str:
     """sha256 over the names of example shards, which carry the hash of their content."""
     return hashlib.sha256("\n".join(sorted(shard.name for shard in shards)).encode()).hexdigest()
+
+
+def refuse_other_examples(adapters: Iterable[Path | None], trained: Path, *, measured: str) -> None:
+    """Refuse adapters that were trained on other examples than those of a run, which may be what the run measures on.
+
+    Args:
+        adapters: their folders; None for a bare base.
+        trained: folder of the run's training examples.
+        measured: what an evaluation measures on, for the message.
+
+    Raises:
+        LeakageError: naming the first such adapter.
+    """
+    here = examples_digest(table_files(trained, EXAMPLES) if trained.is_dir() else [])
+    for adapter in adapters:
+        if adapter and read_description(adapter).examples_digest != here:
+            raise LeakageError(
+                f"adapter {adapter} was trained on other examples than {trained}, perhaps on {measured} here; train it anew, or "
+                "pass --allow-other-examples if you know that it was not"
+            )
 
 
 def check_context(base: Path, tokens: int) -> None:
