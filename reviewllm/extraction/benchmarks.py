@@ -8,15 +8,14 @@ and "n/a" for an attribute that is not there.
 
 from __future__ import annotations
 
-import gzip
 import json
 import re
-import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from reviewllm.errors import RejectedBudgetError, SourceError
+from reviewllm.sources.files import read_lines
 
 NOT_THERE = "n/a"
 _MAX_LINE = 4_000_000  # bytes; a product page has a hundred times less
@@ -63,7 +62,7 @@ def read_benchmark(file: Path, *, max_rejected_fraction: float = 0.01) -> tuple[
     products: list[Product] = []
     rejected: list[Rejected] = []
     known: set[str] = set()
-    for number, line in enumerate(_lines(file), start=1):
+    for number, line in enumerate(read_lines(file, max_bytes=_MAX_LINE), start=1):
         if not line.strip():
             continue
         try:
@@ -84,17 +83,6 @@ def read_benchmark(file: Path, *, max_rejected_fraction: float = 0.01) -> tuple[
             f"--max-rejected-fraction {max_rejected_fraction:g}; line {rejected[0].line}: {rejected[0].reason}"
         )
     return products, rejected
-
-
-def _lines(file: Path) -> Iterator[bytes]:
-    try:
-        with (gzip.open if file.suffix == ".gz" else open)(file, "rb") as stream:
-            while line := stream.readline(_MAX_LINE + 1):
-                yield line
-                while len(line) > _MAX_LINE and not line.endswith(b"\n"):  # the rest of a line without end
-                    line = stream.readline(_MAX_LINE + 1)
-    except (OSError, EOFError, zlib.error) as error:
-        raise SourceError(f"{file}: cannot be read: {error}; fetch it again") from error
 
 
 def _parse(line: bytes) -> dict[str, Any]:

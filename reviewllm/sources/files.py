@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
 import re
-from collections.abc import Sequence
+import zlib
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -65,6 +67,22 @@ def find_files(paths: Sequence[Path], *, except_below: Sequence[Path] = ()) -> l
     for file in found.values():
         _check_readable(file)
     return sorted(found.values(), key=lambda file: (file.name, str(file.path)))
+
+
+def read_lines(file: Path, *, max_bytes: int) -> Iterator[bytes]:
+    """Yield the lines of a file, plain or gzipped, with their line ends; of a line without end its first bytes.
+
+    Raises:
+        SourceError: the file cannot be read, or is cut off.
+    """
+    try:
+        with (gzip.open if DataFile(file.name, file).is_gzip else open)(file, "rb") as stream:
+            while line := stream.readline(max_bytes + 1):
+                yield line
+                while len(line) > max_bytes and not line.endswith(b"\n"):  # the rest of a line without end
+                    line = stream.readline(max_bytes + 1)
+    except (OSError, EOFError, zlib.error) as error:
+        raise SourceError(f"{file}: cannot be read: {error}; fetch it again") from error
 
 
 def _files_at(path: Path, except_below: Sequence[Path]) -> list[DataFile]:
