@@ -1,0 +1,60 @@
+"""A source -> the folders `sequences/` and `items/` of a run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import polars as pl
+
+from reviewllm.errors import InputError
+from reviewllm.recommend.protocol import Sequences, make_sequences
+from reviewllm.recommend.sources import Source, check_rejected
+from reviewllm.recommend.tables import SEQUENCES
+from reviewllm.table_files import read_table, write_table
+from reviewllm.tables import ITEMS, REJECTED, Table
+
+
+def write_sequences(source: Source, out: Path, *, core: int, max_rejected_fraction: float, keep_items: bool) -> Sequences:
+    """Write `out/sequences`, `out/items` (of the items in them, null for what is not known) and `out/rejected`.
+
+    Args:
+        keep_items: leave `out/items` as it is, since the source read it there.
+
+    Raises:
+        RejectedBudgetError: too many lines cannot be used; only `out/rejected` was written.
+        InputError: the protocol leaves no user.
+    """
+    _write(source.rejected, out / "rejected" / "sequences.parquet", REJECTED)
+    check_rejected(source, max_rejected_fraction)
+    made = make_sequences(source.interactions, core=core)
+    if made.rows.is_empty():
+        raise InputError(
+            f"of {made.rows_in} interactions no user is left: {made.repeats} repeats, {made.below_core} of users or items "
+            f"with fewer than {core}, {made.too_short} of users with fewer than 3 items; lower --core, or give more data"
+        )
+    if not keep_items:
+        bought = made.rows.select(pl.col("item_ids").explode().unique().sort().alias("item_id"))
+        _write(bought.join(source.items.unique("item_id"), on="item_id", how="left"), out / "items" / "items.parquet", ITEMS)
+    _write(made.rows, out / "sequences" / "sequences.parquet", SEQUENCES)
+    return made
+
+
+def read_all_sequences(out: Path) -> pl.DataFrame:
+    """Read `out/sequences`.
+
+    Raises:
+        InputError: it is not there.
+        SchemaError: it does not fit, or has a user twice.
+    """
+    folder = out / "sequences"
+    if not folder.exists():
+        raise InputError(f"{folder}: is not there; run `jobs/recommend.py prepare --out {out}` first")
+    rows = pl.DataFrame(read_table(folder, SEQUENCES))
+    if rows["user_id"].n_unique() != rows.height:
+        raise InputError(f"{folder}: a user stands there in two rows; make it anew with `jobs/recommend.py prepare`")
+    return rows
+
+
+def _write(rows: pl.DataFrame, file: Path, kind: Table) -> None:
+    names = [column.name for column in kind.columns]
+    write_table(rows.select(names).rechunk().to_arrow(), file, kind)
