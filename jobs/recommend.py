@@ -1,9 +1,13 @@
 """What a user buys next: purchases -> sequences -> retrievers' candidates -> ranking by a language model -> evaluation.
 
     python jobs/recommend.py prepare --interactions out/run/interactions --items out/run/items --out out/next
+    python jobs/recommend.py train-sasrec --out out/next
+    python jobs/recommend.py retrieve --target test --out out/next
 
 `prepare` reads one source: a table of interactions, a file of sequences (`--sequences`), or MovieLens (`--movielens`); it writes
-`sequences/` (a row for each user) and `items/`. Raw review files go through jobs/prepare.py first.
+`sequences/` (a row for each user) and `items/`. Raw review files go through jobs/prepare.py first. `train-sasrec` writes `sasrec/`;
+`retrieve` writes `candidates/<target>/<retriever>.parquet`. What is held out is the `--target`: `test` a user's last item,
+`validation` the one before it, `next` nothing: what a firm runs every night, with the model that it has.
 """
 
 from __future__ import annotations
@@ -11,18 +15,25 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 
+import polars as pl
 from pydantic import Field
 
 if __package__ in (None, ""):  # run as a file: `python jobs/recommend.py`
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from jobs.entry import run
-from reviewllm.config import JobConfig, save
+from reviewllm.config import JobConfig, part, save
 from reviewllm.errors import ConfigError
 from reviewllm.progress import step
-from reviewllm.recommend.prepare import write_sequences
+from reviewllm.recommend.histories import catalogue, make_histories
+from reviewllm.recommend.prepare import read_all_sequences, write_sequences
+from reviewllm.recommend.ranks import Retriever
+from reviewllm.recommend.retrieve import BOUND_AT, Popular, retrieve
+from reviewllm.recommend.sasrec_retriever import SasrecConfig, load_sasrec
 from reviewllm.recommend.sources import Source, read_interactions, read_movielens, read_sequences
+from reviewllm.recommend.split import Target
 from reviewllm.summary import record_step
 
 OUT = Path("out/recommend")
@@ -73,6 +84,76 @@ def prepare(config: PrepareJob) -> None:
         )
 
 
+class TrainSasrecJob(JobConfig, SasrecConfig):
+    """Train the retriever SASRec on the sequences, without the two items that are held out of each."""
+
+    out: Path = Field(OUT, description="folder of the run")
+
+
+class RetrieveJob(JobConfig):
+    """Write the best items of every user by one retriever."""
+
+    retriever: Literal["sasrec", "popular"] = Field("sasrec", description="who retrieves")
+    target: Target = Field("test", description="which item is held out: test the last, validation the one before, next none")
+    k: int = Field(100, ge=1, description="candidates of each user")
+    sasrec: Path | None = Field(None, description="folder of `train-sasrec`; default <out>/sasrec")
+    out: Path = Field(OUT, description="folder of the run")
+
+
+def train(config: TrainSasrecJob) -> None:
+    """Train SASRec and keep it."""
+    from reviewllm.recommend.train_sasrec import train_sasrec
+
+    with step("recommend sasrec") as running:
+        sequences = read_all_sequences(config.out)
+        sasrec = part(config, SasrecConfig)
+        retriever, epochs = train_sasrec(sequences, sasrec, on_epoch=lambda epoch: running.say(epoch.told))
+        retriever.save(config.out / "sasrec", sasrec)
+        save(config, config.out / "config" / "recommend-sasrec.yaml")
+        best = max((epoch for epoch in epochs if epoch.ndcg10 is not None), key=lambda epoch: epoch.ndcg10 or 0.0)
+        record_step(
+            config.out,
+            "recommend sasrec",
+            config,
+            rows_in=sequences.height,
+            rows_out=sequences.height,
+            seconds=running.seconds,
+            counts={"epochs": len(epochs), "best epoch": best.number, "HR@10": best.hr10, "NDCG@10": best.ndcg10},
+        )
+        running.result = f"{len(epochs)} epochs, the best is {best.told} -> {config.out / 'sasrec'}"
+
+
+def retrieve_candidates(config: RetrieveJob) -> None:
+    """Write candidates."""
+    with step("recommend retrieve") as running:
+        sequences = read_all_sequences(config.out)
+        file = config.out / "candidates" / config.target / f"{config.retriever}.parquet"
+        found = retrieve(
+            _retriever(config, sequences), sequences, file, target=config.target, k=config.k, on_progress=running.show
+        )
+        save(config, config.out / "config" / f"recommend-retrieve-{config.target}-{config.retriever}.yaml")
+        record_step(
+            config.out,
+            f"recommend retrieve {config.target} {config.retriever}",
+            config,
+            rows_in=sequences.height,
+            rows_out=found.rows,
+            seconds=running.seconds,
+            counts=found._asdict(),
+        )
+        bound = (
+            "" if found.hit_ratio is None else f"; HR@{min(config.k, BOUND_AT)} {found.hit_ratio:.4f} of {found.asked} users"
+        )
+        running.result = f"{found.rows} candidates of {found.users} users, none for {found.without}{bound} -> {file}"
+
+
+def _retriever(config: RetrieveJob, sequences: pl.DataFrame) -> Retriever:
+    if config.retriever == "sasrec":
+        return load_sasrec(config.sasrec or config.out / "sasrec")
+    item_ids = catalogue(sequences)
+    return Popular(make_histories(sequences, item_ids, "next" if config.target == "next" else "validation"), item_ids)
+
+
 def _source(config: PrepareJob) -> Source:
     given = [name for name in ("interactions", "sequences", "movielens") if getattr(config, name) is not None]
     if len(given) != 1:
@@ -92,6 +173,8 @@ def _source(config: PrepareJob) -> Source:
 if __name__ == "__main__":
     commands: dict[str, tuple[Callable[..., object], type[JobConfig]]] = {
         "prepare": (prepare, PrepareJob),
+        "train-sasrec": (train, TrainSasrecJob),
+        "retrieve": (retrieve_candidates, RetrieveJob),
     }
     name, *rest = sys.argv[1:] or [""]
     if name not in commands:

@@ -1,0 +1,94 @@
+"""Where the item to be found stands among all items, and the best items of each user, without sorting a catalogue."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from reviewllm.recommend.histories import Histories, Ints
+
+_USERS_AT_ONCE = 128  # at 12,101 items 6 MB of scores: in the cache they are read three times as fast as from memory
+_SCORES_AT_ONCE = 1_500_000  # likewise, for other catalogues
+
+Floats = NDArray[np.float32]
+
+
+class Retriever(Protocol):
+    """Whoever scores all items for a user; `score` gives one row of finite scores a user, over the catalogue.
+
+    `users` are places in `histories`. Rows of users without a history are not used unless `needs_history` is False.
+    """
+
+    name: str
+    needs_history: bool
+    item_ids: Sequence[str]
+
+    def score(self, histories: Histories, users: Ints) -> Floats:
+        """Scores, users x items, higher is better. The array may be overwritten by the caller."""
+        ...
+
+
+class Ranked(NamedTuple):
+    """What was found for some users: the places in the catalogue of the best `k` items, -1 where there are fewer, with scores.
+
+    `ranks` is the place of each user's target among all items but those of the history, from 1; 0 where there is no target, or
+    it is not in the catalogue. A tie counts against the target.
+    """
+
+    users: Ints
+    items: Ints
+    scores: Floats
+    ranks: Ints
+
+
+def rank_all(retriever: Retriever, histories: Histories, *, k: int) -> Iterator[Ranked]:
+    """Rank all items for every user, some users at a time, those with short histories first.
+
+    Items of a user's history are never found: the common practice of the papers whose figures these are compared with.
+
+    Args:
+        k: how many of the best are wanted; 0 for ranks alone.
+    """
+    order = np.argsort(histories.lengths, kind="stable")  # so that padding is short
+    at_once = max(1, min(_USERS_AT_ONCE, _SCORES_AT_ONCE // max(1, len(retriever.item_ids))))
+    for start in range(0, len(order), at_once):
+        users = order[start : start + at_once]
+        if retriever.needs_history:
+            users = users[histories.lengths[users] > 0]
+        if not len(users):
+            continue
+        scores = retriever.score(histories, users)
+        scores[histories.seen(users)] = -np.inf
+        yield Ranked(users, *_best(scores, k), _ranks(scores, histories.targets[users]))
+
+
+def target_ranks(retriever: Retriever, histories: Histories) -> Ints:
+    """The rank of every user's target, as in `Ranked`."""
+    ranks = np.zeros(len(histories.targets), dtype=np.int64)
+    for found in rank_all(retriever, histories, k=0):
+        ranks[found.users] = found.ranks
+    return ranks
+
+
+def _ranks(scores: Floats, targets: Ints) -> Ints:
+    """How many scores are at least the target's: row by row, as numpy counts ten times faster so than along an axis."""
+    ranks = np.zeros(len(targets), dtype=np.int64)
+    for row in np.nonzero(targets >= 0)[0]:
+        own = scores[row, targets[row]]
+        ranks[row] = np.count_nonzero(scores[row] >= own) if np.isfinite(own) else scores.shape[1]
+    return ranks
+
+
+def _best(scores: Floats, k: int) -> tuple[Ints, Floats]:
+    """The best k of each row, by score and then by place in the catalogue; item -1 where fewer are left."""
+    k = min(k, scores.shape[1])
+    if k == 0:
+        return np.empty((len(scores), 0), dtype=np.int64), scores[:, :0]
+    items = np.sort(np.argpartition(scores, -k, axis=1)[:, -k:], axis=1)
+    found = np.take_along_axis(scores, items, axis=1)
+    order = np.argsort(-found, axis=1, kind="stable")
+    items, found = np.take_along_axis(items, order, axis=1), np.take_along_axis(found, order, axis=1)
+    return np.where(np.isneginf(found), -1, items), found
