@@ -3,11 +3,14 @@
     python jobs/recommend.py prepare --interactions out/run/interactions --items out/run/items --out out/next
     python jobs/recommend.py train-sasrec --out out/next
     python jobs/recommend.py retrieve --target test --out out/next
+    python jobs/recommend.py evaluate --out out/next
 
 `prepare` reads one source: a table of interactions, a file of sequences (`--sequences`), or MovieLens (`--movielens`); it writes
 `sequences/` (a row for each user) and `items/`. Raw review files go through jobs/prepare.py first. `train-sasrec` writes `sasrec/`;
 `retrieve` writes `candidates/<target>/<retriever>.parquet`. What is held out is the `--target`: `test` a user's last item,
 `validation` the one before it, `next` nothing: what a firm runs every night, with the model that it has.
+`evaluate` measures everything in `candidates/<target>` and `recommendations/<target>`, or `--systems`, and writes
+`recommend-metrics/`: `metrics.parquet`, `comparisons.parquet`, `metrics.json`.
 """
 
 from __future__ import annotations
@@ -27,13 +30,17 @@ from jobs.entry import run
 from reviewllm.config import JobConfig, part, save
 from reviewllm.errors import ConfigError
 from reviewllm.progress import step
+from reviewllm.recommend.evaluate import asked_users, measure
 from reviewllm.recommend.histories import catalogue, make_histories
 from reviewllm.recommend.prepare import read_all_sequences, write_sequences
+from reviewllm.recommend.published import published_for
 from reviewllm.recommend.ranks import Retriever
+from reviewllm.recommend.results import plain_text, write_results
 from reviewllm.recommend.retrieve import BOUND_AT, Popular, retrieve
 from reviewllm.recommend.sasrec_retriever import SasrecConfig, load_sasrec
 from reviewllm.recommend.sources import Source, read_interactions, read_movielens, read_sequences
 from reviewllm.recommend.split import Target
+from reviewllm.recommend.systems import read_systems, read_users
 from reviewllm.summary import record_step
 
 OUT = Path("out/recommend")
@@ -100,6 +107,22 @@ class RetrieveJob(JobConfig):
     out: Path = Field(OUT, description="folder of the run")
 
 
+class EvaluateJob(JobConfig):
+    """Measure candidates and recommendations on the items held out, by full ranking."""
+
+    systems: list[str] = Field(
+        [], description="table of candidates or recommendations, or name=table; default: all of <out>"
+    )
+    target: Literal["validation", "test"] = Field("test", description="which item is to be found")
+    users: Path | None = Field(
+        None,
+        description="measure on these users: lines of ids, or any table with user_id; default: all with an item held out",
+    )
+    candidate: str | None = Field(None, description="system that is compared with each other one; default: the last")
+    run_name: str = Field("recommend", description="name of the run in the metrics")
+    out: Path = Field(OUT, description="folder of the run")
+
+
 def train(config: TrainSasrecJob) -> None:
     """Train SASRec and keep it."""
     from reviewllm.recommend.train_sasrec import train_sasrec
@@ -147,6 +170,41 @@ def retrieve_candidates(config: RetrieveJob) -> None:
         running.result = f"{found.rows} candidates of {found.users} users, none for {found.without}{bound} -> {file}"
 
 
+def evaluate(config: EvaluateJob) -> None:
+    """Measure and print."""
+    with step("recommend evaluate") as running:
+        sequences = read_all_sequences(config.out)
+        systems = read_systems(config.systems, sequences, target=config.target, out=config.out)
+        asked = asked_users(sequences, config.target, read_users(config.users) if config.users else None)
+        candidate = config.candidate or list(systems)[-1]
+        if candidate not in systems:
+            raise ConfigError(f"--candidate {candidate!r}: there is no such system; there are {', '.join(systems)}")
+        found = measure(systems, asked, run=config.run_name, target=config.target, candidate=candidate)
+        items = sequences["item_ids"].explode()
+        paper = published_for(sequences.height, items.n_unique(), len(items))
+        about = {
+            "run": config.run_name,
+            "target": config.target,
+            "candidate": candidate,
+            "users_file": str(config.users or ""),
+        }
+        write_results(found, config.out / "recommend-metrics", about=about, paper=paper)
+        save(config, config.out / "config" / "recommend-evaluate.yaml")
+        record_step(
+            config.out,
+            "recommend evaluate",
+            config,
+            rows_in=asked.height,
+            rows_out=asked.height,
+            seconds=running.seconds,
+            counts={"systems": len(systems), "users": found.users},
+        )
+        running.result = f"{len(systems)} systems on {found.users} users -> {config.out / 'recommend-metrics'}"
+    sample = f"{found.users} of {sequences.height} users, {paper.name if paper else config.out.name}"
+    bases = {name: ranking.base for name, ranking in systems.items()}
+    print("\n" + plain_text(found, target=config.target, bases=bases, paper=paper, sample=sample))
+
+
 def _retriever(config: RetrieveJob, sequences: pl.DataFrame) -> Retriever:
     if config.retriever == "sasrec":
         return load_sasrec(config.sasrec or config.out / "sasrec")
@@ -175,6 +233,7 @@ if __name__ == "__main__":
         "prepare": (prepare, PrepareJob),
         "train-sasrec": (train, TrainSasrecJob),
         "retrieve": (retrieve_candidates, RetrieveJob),
+        "evaluate": (evaluate, EvaluateJob),
     }
     name, *rest = sys.argv[1:] or [""]
     if name not in commands:

@@ -59,7 +59,7 @@ def compare(
 
 
 class Pair(NamedTuple):
-    """Two sets of rows to compare, by example_id, user_id and the figures of `COMPARED`; `key` names them in the result."""
+    """Two sets of rows to compare, by example_id, user_id and the figures (`COMPARED`, say); `key` names them in the result."""
 
     key: dict[str, Any]
     rows: pl.DataFrame
@@ -72,7 +72,9 @@ def mean_over_repeats(repeats: Sequence[pl.DataFrame]) -> pl.DataFrame:
     return pl.concat(repeats).group_by(keys, maintain_order=True).agg(pl.col(COMPARED).mean())
 
 
-def compare_pairs(pairs: Sequence[Pair], *, resamples: int = RESAMPLES, seed: int = 0) -> list[dict[str, Any]]:
+def compare_pairs(
+    pairs: Sequence[Pair], *, figures: Sequence[str] = COMPARED, resamples: int = RESAMPLES, seed: int = 0
+) -> list[dict[str, Any]]:
     """Test every pair on every figure, as `compare` says; p-values are corrected over all of them together.
 
     Returns for each pair and figure with rows in common: the key, metric, difference, ci_low, ci_high, effect_size, p_value,
@@ -82,7 +84,7 @@ def compare_pairs(pairs: Sequence[Pair], *, resamples: int = RESAMPLES, seed: in
     for pair in pairs:
         both = pair.rows.join(pair.other, on=["example_id", "user_id"], suffix=" of other")
         records += [
-            {**pair.key, "metric": name, **line} for name in COMPARED for line in _tested(both, name, resamples, seed)
+            {**pair.key, "metric": name, **line} for name in figures for line in _tested(both, name, resamples, seed)
         ]
     return _judged(records)
 
@@ -116,13 +118,15 @@ def sign_flip(differences: np.ndarray, *, permutations: int = PERMUTATIONS, seed
     """Two-sided p-value of differences that, if nothing is the matter, are as likely to be turned around.
 
     Signs are drawn anew `permutations` times; the one that was observed counts among them (Phipson and Smyth, 2010), so
-    p is never 0. Ours and not scipy's, whose `permutation_test` draws a float for each sign and takes 30 times as long.
+    p is never 0. A difference of 0 is the same turned around, and gets no sign. Ours and not scipy's, whose `permutation_test`
+    draws a float for each sign and takes 30 times as long.
 
     >>> round(sign_flip(np.array([1.0, 1.0, 1.0])), 2)   # of the 8 ways to set the signs, 2 are as far from 0
     0.25
     """
     if len(differences) < 2 or not differences.any():
         return 1.0
+    differences = differences[differences != 0]
     generator = np.random.default_rng(seed)
     observed = abs(differences.sum()) * (1 - 1e-9)  # sums of the same numbers in another order differ by rounding
     extreme = 0
