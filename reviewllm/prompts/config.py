@@ -24,7 +24,8 @@ class PromptConfig(StageConfig):
     task: TaskName = Field(
         "review",
         description="what of the new item a prompt shows: its title, or its attributes, which the review must fit; "
-        "extract (jobs/attributes.py) asks what attributes its title and description state",
+        "extract (jobs/attributes.py) asks what attributes its title and description state; recommend, profile and reason "
+        "(jobs/recommend.py) what a user buys next, what the user likes, and why an item is recommended",
     )
     rating: bool = Field(True, description="show ratings; --no-rating leaves every rating out (the paper's ablation)")
     instruction_file: Path | None = Field(None, description="text file that replaces the instruction")

@@ -106,6 +106,16 @@ class PromptRenderer:
         encoded = self._encoder.texts(distinct, joined=self._responses_joined)
         return [[*encoded[review, max_chars], self.end][:max_tokens] for review in reviews]
 
+    def render_choices(self, examples: Sequence[Row]) -> list[list[Ids]]:
+        """Token ids of the beginnings of answers that each row offers, as training shows them; none where it offers none.
+
+        Reads the task's columns.
+        """
+        texts = [self._task.choices(example) if self._task.choices else [] for example in examples]
+        distinct = dict.fromkeys((text, self._max_chars) for several in texts for text in several)
+        encoded = self._encoder.texts(distinct, joined=self._responses_joined)
+        return [[encoded[text, self._max_chars] for text in several] for several in texts]
+
     def _history(self, example: Row) -> Sequence[Row]:
         return example["history"] if self._task.history else ()
 
@@ -141,7 +151,14 @@ class PromptRenderer:
             ids += self._encoder.structure(f" ({place})")
             ids += entry.before + entry.review[: fit.review_tokens] + entry.after
         ids += target.token_ids + self._tail
-        return Prompt(ids, fit.kept, len(entries), fit.review_tokens is not None, *target[1:])
+        return Prompt(
+            ids,
+            fit.kept + target.history_kept,
+            len(entries) + target.history_given,
+            fit.review_tokens is not None,
+            target.attributes_kept,
+            target.attributes_given,
+        )
 
     def _entry(self, entry: Row, encoded: Callable[[Text], Ids]) -> _Entry:
         return _Entry(

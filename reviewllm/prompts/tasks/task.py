@@ -24,12 +24,15 @@ Row = dict[str, Any]  # one row of the examples table
 class Target(NamedTuple):
     """What stands in a prompt after the history, the marker of the response included.
 
-    The two numbers tell how many of the item's attributes are shown; None for a task that shows none.
+    The numbers tell how many of the item's attributes are shown (None for a task that shows none), and how many history
+    entries, where the task itself shows them.
     """
 
     token_ids: Ids
     attributes_kept: int | None = None
     attributes_given: int | None = None
+    history_kept: int = 0
+    history_given: int = 0
 
 
 # (examples, configuration, encoder, tokens that a target may take) -> the target of each example, or why it has none. One
@@ -43,6 +46,8 @@ class Task(NamedTuple):
     columns: columns of EXAMPLES that its targets are made of.
     history: whether the user's earlier reviews are shown.
     response_joined: whether a response begins like a word in mid-sentence; JSON begins at the line's start.
+    answer_schema: JSON Schema that the answer to a row must fit, of its columns; None where the row allows any text.
+    choices: beginnings of the answers to a row of which the likelier is to be found, of its columns.
     """
 
     instruction: str
@@ -51,3 +56,5 @@ class Task(NamedTuple):
     history: bool
     targets: Targets
     response_joined: bool = True
+    answer_schema: Callable[[Row], str | None] | None = None
+    choices: Callable[[Row], list[str]] | None = None
