@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
+from reviewllm.prompts.tasks import TaskName
 from reviewllm.prompts.tokenizer import Ids
 
 
 class Request(NamedTuple):
     """One row to write: the example, its prompt ids, the row's seed, and the folder of a live adapter (None: none).
 
-    Of the example an engine may read example_id, title and rating. `greedy` overrides the run's sampling: a canary is
-    written greedily, and is short. `answer_schema` is the JSON Schema that the text must fit (None: any text).
+    Of the example an engine may read example_id, title and rating, and a rule, where it has one for the `task`, attributes
+    and history_titles too. `greedy` overrides the run's sampling: a canary is written greedily, and is short.
+    `answer_schema` is the JSON Schema that the text must fit (None: any text), `choices` are the ids of the texts whose
+    likelihood is asked for.
     """
 
     example: dict[str, Any]
@@ -22,6 +26,8 @@ class Request(NamedTuple):
     adapter: str | None
     greedy: bool = False
     answer_schema: str | None = None
+    task: TaskName = "review"
+    choices: Sequence[Ids] = ()
 
 
 class Completion(NamedTuple):
@@ -44,6 +50,18 @@ class Progress(NamedTuple):
     prefix_hits: int = 0
 
 
+def shared_beginning(choices: Sequence[Ids]) -> int:
+    """With how many tokens all choices begin alike, leaving each at least one of its own.
+
+    >>> shared_beginning([[1, 2, 3], [1, 2, 4, 5]]), shared_beginning([[1, 2], [1, 2, 3]])
+    (2, 1)
+    """
+    shortest = min(map(len, choices), default=1)
+    columns = zip(*choices, strict=False)
+    alike = next((place for place, column in enumerate(columns) if len(set(column)) > 1), shortest)
+    return min(alike, shortest - 1)
+
+
 class RowError(Exception):
     """The engine failed on this row; it and the other rows go on, and another try may succeed."""
 
@@ -61,6 +79,17 @@ class Engine(Protocol):
         Raises:
             RowError: this row failed.
             EngineError: the engine died; no row can be written any more.
+        """
+        ...
+
+    async def log_likelihoods(self, request: Request) -> list[float]:
+        """Natural logarithm of the likelihood of each of the request's choices as the beginning of the response.
+
+        That of the tokens with which all of them begin is left out.
+
+        Raises:
+            RowError: this row failed.
+            EngineError: the engine died; nothing can be asked any more.
         """
         ...
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import faulthandler
+import json
 import os
 import signal
 import sys
@@ -19,14 +20,16 @@ import pyarrow as pa
 
 from reviewllm.errors import EngineError
 from reviewllm.failpoints import reached
-from reviewllm.generation.engine import Engine, Progress, RefusedError, Request, RowError
+from reviewllm.generation.engine import Completion, Engine, Progress, RefusedError, Request, RowError
 from reviewllm.generation.failures import ENGINE_FAILED, REFUSED, Failure, unusable
 from reviewllm.generation.journal import Journal, Result, journal_name
 from reviewllm.generation.model import Variant
 from reviewllm.generation.rows import generation_rows, unrendered
+from reviewllm.generation.rule_answers import RULE_ANSWERS, RULE_COLUMNS
 from reviewllm.generation.tasks import GenerationSpec, from_stream, to_stream
 from reviewllm.place import Place
 from reviewllm.prompts.chat import end_token
+from reviewllm.prompts.tasks import TASKS, TaskName
 from reviewllm.prompts.tokenizer import load_tokenizer
 from reviewllm.sft.canary import CANARY_TOKENS, check_canaries
 
@@ -111,15 +114,26 @@ class ShardGenerator:
         """The result of every row."""
         adapter = str(variant.adapter) if variant.adapter and self._spec.live_adapters else None
         ids = prompts["prompt_ids"].combine_chunks()
-        examples = prompts.select(["example_id", "title", "rating"]).to_pylist()
-        schemas = [self._spec.answer_schema(category) for category in prompts["category"].to_pylist()]
+        kind = variant.prompt.task
+        by_rule = self._spec.generation.engine == "rule" and kind in RULE_ANSWERS
+        examples = prompts.select(["example_id", "title", "rating", *(RULE_COLUMNS if by_rule else ())]).to_pylist()
+        schemas = self._schemas(prompts, kind)
+        choices = prompts["choice_ids"].combine_chunks()
 
         async def write(row: int, work: _Work) -> None:
             prompt = ids[row].values
             if prompt is None:
                 result: Result = unrendered(prompts, row)
             else:
-                request = Request(examples[row], prompt.to_numpy(), seeds[row], adapter, answer_schema=schemas[row])
+                request = Request(
+                    examples[row],
+                    prompt.to_numpy(),
+                    seeds[row],
+                    adapter,
+                    answer_schema=schemas[row],
+                    task=kind,
+                    choices=choices[row].as_py() or (),
+                )
                 result = await self._write(request)
             work.results[row] = result
             self._untold["rows"] += 1
@@ -147,7 +161,7 @@ class ShardGenerator:
         """One row's result; a transient failure is tried again."""
         for attempt in range(1, self._spec.generation.row_attempts + 1):
             try:
-                completion = await self._engine.generate(request)
+                completion = await self._answer(request)
             except RefusedError as error:
                 return Failure("generate", REFUSED, str(error), attempt)
             except RowError as error:
@@ -156,6 +170,20 @@ class ShardGenerator:
             problem = unusable(completion, for_publication=self._spec.for_publication)
             return Failure("generate", *problem, attempt) if problem else completion
         return failure
+
+    async def _answer(self, request: Request) -> Completion:
+        if self._spec.answers != "likelihood":
+            return await self._engine.generate(request)
+        return Completion(json.dumps(await self._engine.log_likelihoods(request)), [], "stop")
+
+    def _schemas(self, prompts: pa.Table, task: TaskName) -> list[str | None]:
+        """The JSON Schema that each row's text must fit; None where it may be any text, or there is no prompt."""
+        of_row = TASKS[task].answer_schema
+        if self._spec.answers != "constrained" or of_row is None:
+            return [self._spec.answer_schema(category) for category in prompts["category"].to_pylist()]
+        able = prompts["prompt_ids"].is_valid().to_pylist()
+        rows = prompts.select(TASKS[task].columns).to_pylist() if TASKS[task].columns else [{}] * prompts.num_rows
+        return [of_row(row) if one else None for row, one in zip(rows, able, strict=True)]
 
     async def _check_engine(self) -> None:
         """Let the engine write a few tokens, and replay every adapter's canaries, before any time is spent.
@@ -266,7 +294,7 @@ def _start_engine(spec: GenerationSpec) -> Engine:
         max_model_len=longest,
         adapters=adapters,
         end_tokens=sorted({end_token(tokenizer, chat_template=template) for template in templates}),
-        constrained=bool(spec.answer_schemas),
+        constrained=bool(spec.answer_schemas) or spec.answers == "constrained",
     )
 
 

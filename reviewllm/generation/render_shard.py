@@ -24,8 +24,8 @@ class ShardRenderer:
     """Ray Data actor: reads a shard's examples and makes their prompts, on other CPUs than the engine's.
 
     A batch is one task; what it gives is the task with `prompts`: an Arrow stream of the examples with the titles alone of
-    their histories, with prompt_ids (null where no prompt can be made), history_kept, attributes_kept, attributes_given, and
-    prompt_error with its prompt_error_class.
+    their histories, with prompt_ids (null where no prompt can be made), choice_ids (null unless likelihoods are asked for),
+    history_kept, attributes_kept, attributes_given, and prompt_error with its prompt_error_class.
     """
 
     def __init__(self, spec: GenerationSpec) -> None:
@@ -43,12 +43,14 @@ class ShardRenderer:
         (task,) = batch.to_pylist()
         examples = read_examples(self._source, task["files"], task["rows"])
         columns = TASKS[self._spec.variants[task["variant"]].prompt.task].columns
-        prompts = self._renderers[task["variant"]].render(_rows(examples, columns))
+        rows = _rows(examples, columns)
+        prompts = self._renderers[task["variant"]].render(rows)
         made = [prompt if isinstance(prompt, Prompt) else None for prompt in prompts]
         errors = [prompt if isinstance(prompt, PromptError) else None for prompt in prompts]
         ids = pa.array([prompt.token_ids if prompt else None for prompt in made], pa.list_(pa.int32()))
         rendered = examples.select(_CARRIED).append_column("history_titles", history_titles(examples))
         rendered = rendered.append_column("prompt_ids", ids)
+        rendered = rendered.append_column("choice_ids", self._choices(self._renderers[task["variant"]], rows, made))
         for name in ("history_kept", "attributes_kept", "attributes_given"):
             column = pa.array([getattr(prompt, name) if prompt else None for prompt in made], pa.int32())
             rendered = rendered.append_column(name, column)
@@ -57,6 +59,15 @@ class ShardRenderer:
             rendered = rendered.append_column(name, column)
         slim = batch.select(["variant", "output"])
         return slim.append_column("prompts", pa.array([to_stream(rendered)], pa.large_binary()))
+
+    def _choices(self, renderer: PromptRenderer, rows: list[dict[str, Any]], made: Sequence[Prompt | None]) -> pa.Array:
+        """The ids of the choices of every row that has a prompt; nulls where nobody asks for their likelihood."""
+        kind = pa.list_(pa.list_(pa.int32()))
+        if self._spec.answers != "likelihood":
+            return pa.nulls(len(rows), kind)
+        able = [row for row, prompt in zip(rows, made, strict=True) if prompt]
+        choices = iter(renderer.render_choices(able))
+        return pa.array([next(choices) if prompt else None for prompt in made], kind)
 
 
 def history_titles(examples: pa.Table) -> pa.Array:

@@ -9,13 +9,14 @@ import time
 
 from reviewllm.generation.config import GenerationConfig
 from reviewllm.generation.engine import Completion, Progress, RefusedError, Request, RowError
+from reviewllm.generation.rule_answers import RULE_ANSWERS, rule_likelihoods
 
 _VERDICTS = {1: "Very disappointing", 2: "Not good", 3: "It is okay", 4: "Good", 5: "Excellent"}
 EVERY_ROW = "*"
 
 
 class RuleEngine:
-    """Writes a sentence from the rating and the title, after a set delay."""
+    """Writes a sentence from the rating and the title, or what the rule of the task says, after a set delay."""
 
     def __init__(self, config: GenerationConfig) -> None:
         """Take `rule_delay_s`, `rule_concurrency` and `rule_faults`."""
@@ -36,7 +37,7 @@ class RuleEngine:
         if self._config.rule_delay_s:
             async with self._places:
                 await asyncio.sleep(self._config.rule_delay_s * (10 if fault == "slow" else 1))
-        words = f"{_VERDICTS[round(request.example['rating'])]}: {request.example['title']}.".split()
+        words = _answer(request).split(" ")
         if fault:
             words = await self._faulty(name, fault, words)
         self._tokens += len(words) + 1
@@ -45,6 +46,15 @@ class RuleEngine:
         return Completion(
             " ".join(words), [0] * len(words) if looping else [*range(len(words))], "length" if looping else "stop"
         )
+
+    async def log_likelihoods(self, request: Request) -> list[float]:
+        """Minus the place of each choice in the order of the rule's own answer.
+
+        Raises:
+            RowError: as `generate`.
+        """
+        await self.generate(request)
+        return rule_likelihoods(request.example)
 
     async def _faulty(self, name: str, fault: str, words: list[str]) -> list[str]:
         if fault == "error":
@@ -70,3 +80,10 @@ class RuleEngine:
 
     def close(self) -> None:
         """Nothing to free."""
+
+
+def _answer(request: Request) -> str:
+    rule = RULE_ANSWERS.get(request.task)
+    if rule:
+        return rule(request.example)
+    return f"{_VERDICTS[round(request.example['rating'])]}: {request.example['title']}."

@@ -6,7 +6,7 @@ import io
 import uuid
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import pyarrow as pa
 
@@ -35,6 +35,12 @@ class Task(NamedTuple):
     output: str
 
 
+# text         whatever the model writes, within `answer_schemas` where there are any
+# constrained  what fits the row's own JSON Schema, which the prompt's task knows
+# likelihood   JSON list of the log-likelihoods of the row's choices, which the task knows: nothing is written
+Answers = Literal["text", "constrained", "likelihood"]
+
+
 class GenerationSpec(StageConfig):
     """All that the actors are sent: cheap and picklable."""
 
@@ -48,6 +54,7 @@ class GenerationSpec(StageConfig):
     answer_schemas: dict[
         str, str
     ] = {}  # category (* for all others) to the JSON Schema that its texts must fit; none: any text
+    answers: Answers = "text"
     scored: bool = True  # whether the texts are reviews, and get a review's scores
     max_hallucination: float | None = None  # in %; a row above it fails; None: none does
     run: str = ""  # differs from run to run, also from that of a re-run

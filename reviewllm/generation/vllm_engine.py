@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import os
 from collections.abc import Sequence
@@ -10,7 +11,7 @@ from typing import Any
 
 from reviewllm.errors import EngineError
 from reviewllm.generation.config import GenerationConfig
-from reviewllm.generation.engine import Completion, Progress, RefusedError, Request, RowError
+from reviewllm.generation.engine import Completion, Progress, RefusedError, Request, RowError, shared_beginning
 from reviewllm.sft.canary import CANARY_TOKENS
 
 # llguidance: xgrammar 0.2.8 allows no quotation mark in a string of limited length. Without white space between members an
@@ -86,9 +87,7 @@ class VLLMEngine:
             EngineError: the engine died.
         """
         from vllm import SamplingParams
-        from vllm.exceptions import VLLMClientError
         from vllm.sampling_params import RequestOutputKind, StructuredOutputsParams
-        from vllm.v1.engine.exceptions import EngineDeadError, EngineGenerateError
 
         sampling = SamplingParams(
             max_tokens=CANARY_TOKENS if request.greedy else self._config.max_new_tokens,
@@ -100,13 +99,70 @@ class VLLMEngine:
             stop_token_ids=self._end_tokens,
             structured_outputs=StructuredOutputsParams(json=request.answer_schema) if request.answer_schema else None,
         )
+        final = await self._run([int(token) for token in request.prompt_ids], sampling, request.adapter)
+        written = final.outputs[0]
+        ids = list(written.token_ids)
+        ended = bool(ids) and ids[-1] in self._end_tokens  # a template's may be no special token, and would be read as text
+        text = self._tokenizer.decode(ids[:-1] if ended else ids, skip_special_tokens=True).strip()
+        return Completion(text, ids, str(written.finish_reason))
+
+    async def log_likelihoods(self, request: Request) -> list[float]:
+        """Ask for each choice behind the prompt, which is computed once; nothing is written but a token that is thrown away.
+
+        Raises:
+            RowError: vLLM refused a choice, or failed on it.
+            EngineError: the engine died.
+        """
+        if not request.choices:
+            return []
+        prompt = [int(token) for token in request.prompt_ids]
+        begins = len(prompt) + shared_beginning(request.choices)
+        first, *others = [[*prompt, *choice] for choice in request.choices]
+        alone = await self._log_likelihood(first, begins, request.adapter)  # so that the others find the prompt cached
+        return [alone, *await asyncio.gather(*(self._log_likelihood(ids, begins, request.adapter) for ids in others))]
+
+    async def _log_likelihood(self, ids: list[int], begins: int, adapter: str | None, *, cached: bool = True) -> float:
+        """Natural logarithm of the likelihood of `ids[begins:]`.
+
+        vLLM gives the cached tokens of a prompt no likelihood, but garbage. Where the cache reached into what is asked for, as
+        other choices begin with the same block of tokens, this one is computed anew as a whole.
+        """
+        from vllm import SamplingParams
+        from vllm.sampling_params import RequestOutputKind
+
+        sampling = SamplingParams(
+            max_tokens=1,
+            temperature=0.0,
+            prompt_logprobs=0,
+            detokenize=False,
+            output_kind=RequestOutputKind.FINAL_ONLY,
+            skip_reading_prefix_cache=not cached,
+        )
+        final = await self._run(ids, sampling, adapter)
+        if (
+            cached and (final.num_cached_tokens or 0) >= begins
+        ):  # a token's likelihood comes of the state of the one before it
+            return await self._log_likelihood(ids, begins, adapter, cached=False)
+        told = zip(ids[begins:], final.prompt_logprobs[begins:], strict=True)
+        return float(sum(by_token[token].logprob for token, by_token in told))
+
+    async def _run(self, ids: list[int], sampling: Any, adapter: str | None) -> Any:
+        """vLLM's final output.
+
+        Raises:
+            RowError: vLLM refused the request, or failed on it.
+            EngineError: the engine died.
+        """
+        from vllm.exceptions import VLLMClientError
+        from vllm.v1.engine.exceptions import EngineDeadError, EngineGenerateError
+
         final: Any = None
         try:
             async for output in self._engine.generate(
-                {"prompt_token_ids": [int(token) for token in request.prompt_ids]},
+                {"prompt_token_ids": ids},
                 sampling,
                 request_id=str(next(self._numbers)),
-                lora_request=self._loras[request.adapter] if request.adapter else None,
+                lora_request=self._loras[adapter] if adapter else None,
             ):
                 final = output
         except EngineDeadError as error:
@@ -115,11 +171,7 @@ class VLLMEngine:
             raise RefusedError(f"vLLM refused the request: {error}") from error
         except EngineGenerateError as error:
             raise RowError(f"vLLM failed on the request: {error}") from error
-        written = final.outputs[0]
-        ids = list(written.token_ids)
-        ended = bool(ids) and ids[-1] in self._end_tokens  # a template's may be no special token, and would be read as text
-        text = self._tokenizer.decode(ids[:-1] if ended else ids, skip_special_tokens=True).strip()
-        return Completion(text, ids, str(written.finish_reason))
+        return final
 
     def progress(self) -> Progress:
         """What the engine's steps have told so far."""
