@@ -10,9 +10,9 @@ from typing import NamedTuple
 import pyarrow as pa
 
 from reviewllm.errors import BudgetError
+from reviewllm.examples.shards import write_shards
 from reviewllm.extraction.examples import asked_examples
 from reviewllm.extraction.fill import ASKED, UNREAD, fill_items, items_to_ask
-from reviewllm.extraction.prepare import write_shards
 from reviewllm.extraction.schemas import Schemas
 from reviewllm.extraction.shards import Model, Work, plan_work
 from reviewllm.table_files import read_table, replace_folder, table_files, write_table

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import hashlib
 import shutil
-from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import pyarrow as pa
 
 from reviewllm.errors import ConfigError
+from reviewllm.examples.shards import write_shards
 from reviewllm.extraction.benchmarks import Product, read_benchmark
 from reviewllm.extraction.examples import asked_examples, product_table, training_examples
 from reviewllm.extraction.schemas import Schemas, attributes_of, learn_schemas, write_schemas
 from reviewllm.table_files import write_table
-from reviewllm.tables import EXAMPLES, PRODUCTS, REJECTED
+from reviewllm.tables import PRODUCTS, REJECTED
 
 SCHEMAS_FILE = "schemas.json"
-SHARD_ROWS = 100  # what an interruption loses at most, for each shard that an engine has under way
 
 
 class Prepared(NamedTuple):
@@ -75,17 +73,6 @@ def prepare_benchmark(
         categories=len(schemas),
         attributes=sum(map(len, schemas.values())),
     )
-
-
-def write_shards(examples: pa.Table, folder: Path, *, first: int = 0) -> Sequence[str]:
-    """Write examples as shards, named by number and content; returns the names."""
-    names = []
-    for number, start in enumerate(range(0, examples.num_rows, SHARD_ROWS), start=first):
-        shard = examples.slice(start, SHARD_ROWS).combine_chunks()
-        digest = hashlib.sha256(str(shard.to_pylist()).encode()).hexdigest()[:12]
-        names.append(f"shard-{number:05d}-{digest}.parquet")
-        write_table(shard, folder / names[-1], EXAMPLES)
-    return names
 
 
 def _content(product: Product) -> tuple[str, str, str]:

@@ -24,9 +24,10 @@ from reviewllm.extraction.schemas import Schemas, answer_schema, attributes_of
 from reviewllm.generation.config import GenerationConfig
 from reviewllm.generation.engine import Completion
 from reviewllm.generation.model import Variant
-from reviewllm.generation.pipeline import RunCounts, run_tasks
+from reviewllm.generation.pipeline import RunCounts
 from reviewllm.generation.rows import generation_rows
 from reviewllm.generation.tasks import GenerationSpec, Piece, Task, new_run
+from reviewllm.generation.unfinished import write_unfinished
 from reviewllm.prompts.config import PromptConfig
 from reviewllm.scoring.scorer import without_scores
 from reviewllm.table_files import read_table, write_table
@@ -106,23 +107,18 @@ def answer_all(
     Raises:
         ReviewLLMError: the engine cannot be used; finished shards are kept.
     """
-    todo = [
-        (number, shard)
-        for number in range(len(work.models))
-        for shard in work.shards
-        if not (work.folder / work.output(number, shard)).is_file()
-    ]
-    for number, shard in todo:
-        if work.models[number].rule:
-            _answer_by_rule(work, number, shard)
+    for number, model in enumerate(work.models):
+        for shard in work.shards if model.rule else ():
+            if not (work.folder / work.output(number, shard)).is_file():
+                _answer_by_rule(work, number, shard)
     engines = [number for number, model in enumerate(work.models) if not model.rule]
-    tasks = [
-        Task([Piece(shard)], engines.index(number), work.output(number, shard))
-        for number, shard in todo
-        if number in engines
-    ]
-    if not tasks:
+    if not engines:
         return RunCounts()
+    tasks = [
+        Task([Piece(shard)], place, work.output(number, shard))
+        for place, number in enumerate(engines)
+        for shard in work.shards
+    ]
     variants = [work.models[number].variant for number in engines]
     spec = GenerationSpec(
         generation=generation,
@@ -136,8 +132,7 @@ def answer_all(
         scored=False,
         run=new_run(),
     )
-    with cluster():
-        return run_tasks(tasks, spec, on_progress=on_progress)
+    return write_unfinished(tasks, spec, cluster=cluster, on_progress=on_progress)
 
 
 def _json_schemas(schemas: Schemas) -> dict[str, str]:

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from reviewllm.examples.shards import write_shards
 from reviewllm.extraction.benchmarks import Product
 from reviewllm.extraction.evaluate import score_work
 from reviewllm.extraction.examples import asked_examples
-from reviewllm.extraction.prepare import write_shards
 from reviewllm.extraction.schemas import learn_schemas
 from reviewllm.extraction.shards import answer_all, plan_work, rule_model
 from reviewllm.generation.config import GenerationConfig
