@@ -14,6 +14,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+from pydantic import Field
+
+from reviewllm.config import StageConfig
 from reviewllm.errors import SchemaError
 from reviewllm.prompts.text import neutralise
 from reviewllm.table_files import read_table, table_files
@@ -23,6 +26,13 @@ Ids = Literal["ambiguous", "always"]
 
 _ID_CHARS = 80
 _PLAIN = str.maketrans({'"': "''", "\\": "/"})
+
+
+class NameConfig(StageConfig):
+    """How prompts name items: the same in examples, profiles and ranking, or a model is asked for what it never saw."""
+
+    ids: Ids = Field("ambiguous", description="put the item's id before its title: where titles are not unique, or always")
+    max_name_chars: int = Field(100, ge=10, le=500, description="longer titles are cut here")
 
 
 class Names(NamedTuple):
