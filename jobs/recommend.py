@@ -3,14 +3,18 @@
     python jobs/recommend.py prepare --interactions out/run/interactions --items out/run/items --out out/next
     python jobs/recommend.py train-sasrec --out out/next
     python jobs/recommend.py retrieve --target test --out out/next
+    python jobs/recommend.py examples --out out/next
+    python jobs/train.py --task recommend --base-model <base> --out out/next
+    python jobs/recommend.py rank --base-model <base> --adapter out/next/adapter --out out/next
     python jobs/recommend.py evaluate --out out/next
 
 `prepare` reads one source: a table of interactions, a file of sequences (`--sequences`), or MovieLens (`--movielens`); it writes
 `sequences/` (a row for each user) and `items/`. Raw review files go through jobs/prepare.py first. `train-sasrec` writes `sasrec/`;
 `retrieve` writes `candidates/<target>/<retriever>.parquet`. What is held out is the `--target`: `test` a user's last item,
 `validation` the one before it, `next` nothing: what a firm runs every night, with the model that it has.
-`evaluate` measures everything in `candidates/<target>` and `recommendations/<target>`, or `--systems`, and writes
-`recommend-metrics/`: `metrics.parquet`, `comparisons.parquet`, `metrics.json`.
+`examples` writes `examples/train` for jobs/train.py, `rank` writes `recommendations/`: interrupted, the same command goes on after
+the last finished shard. `evaluate` measures everything in `candidates/<target>` and `recommendations/<target>`, or `--systems`,
+and writes `recommend-metrics/`: `metrics.parquet`, `comparisons.parquet`, `metrics.json`.
 """
 
 from __future__ import annotations
@@ -30,6 +34,7 @@ from jobs.entry import run
 from reviewllm.config import JobConfig, part, save
 from reviewllm.errors import ConfigError
 from reviewllm.progress import step
+from reviewllm.recommend.commands import ExamplesJob, RankJob, examples, rank_candidates
 from reviewllm.recommend.evaluate import asked_users, measure
 from reviewllm.recommend.histories import catalogue, make_histories
 from reviewllm.recommend.prepare import read_all_sequences, write_sequences
@@ -234,6 +239,8 @@ if __name__ == "__main__":
         "train-sasrec": (train, TrainSasrecJob),
         "retrieve": (retrieve_candidates, RetrieveJob),
         "evaluate": (evaluate, EvaluateJob),
+        "examples": (examples, ExamplesJob),
+        "rank": (rank_candidates, RankJob),
     }
     name, *rest = sys.argv[1:] or [""]
     if name not in commands:

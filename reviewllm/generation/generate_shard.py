@@ -107,6 +107,7 @@ class ShardGenerator:
         )
         generations = generation_rows(prompts, seeds, results, variant)
         if self._board is not None:
+            await self.tell()  # what the last shard took is told before its rows come out
             self._board.finished_shard.remote()
         return slim.append_column("generations", pa.array([to_stream(generations)], pa.large_binary()))
 

@@ -52,9 +52,7 @@ def test_recommend_shows_the_newest_twenty(tokenizer: Any) -> None:
 
 def test_recommend_drops_the_oldest_purchases_and_then_refuses(tokenizer: Any) -> None:
     made = row([f"item {number}" for number in range(10)], candidates=["Hose", "Pen"])
-    whole, short, refused = (
-        renderer(tokenizer, max_prompt_tokens=tokens).render([made])[0] for tokens in (1000, 360, 200)
-    )
+    whole, short, refused = (renderer(tokenizer, max_prompt_tokens=tokens).render([made])[0] for tokens in (1000, 360, 200))
     assert isinstance(whole, Prompt)
     assert (whole.history_kept, whole.history_given) == (10, 10)
     assert isinstance(short, Prompt)
@@ -75,7 +73,14 @@ def test_recommend_hostile_names_stay_within_their_marks(tokenizer: Any) -> None
 
 
 def test_recommend_an_example_that_says_nothing_is_refused(tokenizer: Any) -> None:
-    wrong = [None, "{}", '{"count": 0}', '{"count": true}', '{"count": 1, "candidates": "a"}', '{"count": 1, "profile": [2]}']
+    wrong = [
+        None,
+        "{}",
+        '{"count": 0}',
+        '{"count": true}',
+        '{"count": 1, "candidates": "a"}',
+        '{"count": 1, "profile": [2]}',
+    ]
     rows = [example(attributes=text) for text in wrong]
     assert all(isinstance(one, ProductError) for one in renderer(tokenizer).render(rows))
 

@@ -1,0 +1,295 @@
+"""Candidates -> recommendations: examples by shards of users, through an engine, and put in place at once.
+
+    .ranking-<fingerprint>/examples/    what is asked, in shards that are named by their content
+                           answers/     what the engine answered to each: an interrupted run goes on from there
+                           finished/    recommendations, until all are there
+
+The folder is named by all that decides an answer beside the shard itself, so other work never finds it.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+import json
+import shutil
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import pyarrow as pa
+from pydantic import Field, model_validator
+
+from reviewllm.config import StageConfig
+from reviewllm.examples.shards import write_shards
+from reviewllm.failpoints import reached
+from reviewllm.files import write_text
+from reviewllm.generation.config import GenerationConfig
+from reviewllm.generation.model import Variant
+from reviewllm.generation.pipeline import RunCounts
+from reviewllm.generation.tasks import Answers, GenerationSpec, Piece, Task, new_run
+from reviewllm.generation.unfinished import write_unfinished
+from reviewllm.prompts.tasks.recommend import Asked as AskedNames
+from reviewllm.recommend.asking import Asked, Inputs, ask_by_shards, shuffled
+from reviewllm.recommend.names import Names
+from reviewllm.recommend.profiles import Profiles
+from reviewllm.recommend.ranking import Place, fall_back, place_likeliest, place_named, read_likelihoods, read_list
+from reviewllm.recommend.rows import example_row, example_table
+from reviewllm.recommend.tables import RECOMMENDATIONS
+from reviewllm.recommend.tuning import Palr
+from reviewllm.table_files import read_table, replace_folder, write_table
+from reviewllm.tables import GENERATIONS
+
+MANIFEST = "_manifest.json"
+USERS = "users"
+NO_CANDIDATE, NO_PROMPT, FELL_BACK = (
+    "users without a candidate",
+    "users without an answer",
+    "users with the retriever's order",
+)
+_ANSWER = ("example_id", "review", "error", "error_class", "prompt_tokens", "completion_tokens", "generated_at")
+
+
+class RankConfig(StageConfig):
+    """How candidates are ranked."""
+
+    method: Literal["generate", "likelihood"] = Field(
+        "generate", description="write the names of the best, or compare how likely each candidate is as the first answer"
+    )
+    palr: Palr = Field("v2", description="v1 shows no candidates, and takes any item of the catalogue that the model names")
+    constrained: bool = Field(
+        True, description="let the engine write nothing but candidates; --no-constrained counts what a model invents"
+    )
+    count: int = Field(10, ge=1, le=100, description="items that the model is asked for")
+    num_candidates: int = Field(50, ge=1, le=1000, description="candidates of a user, the retriever's first")
+    fall_back: bool | None = Field(
+        None, description="put the retriever's order behind what the model names; default: with v2, not with v1"
+    )
+    ranking_seed: int = Field(
+        0, ge=0, description="of the order in which a prompt shows the candidates, and of --sample-users"
+    )
+
+    @model_validator(mode="after")
+    def _check(self) -> RankConfig:
+        if self.method == "likelihood" and self.palr == "v1":
+            raise ValueError("--method likelihood compares candidates, and --palr v1 shows none; use --palr v2")
+        return self
+
+    @property
+    def falls_back(self) -> bool:
+        """Whether the retriever's order stands behind what the model names."""
+        return self.palr == "v2" if self.fall_back is None else self.fall_back
+
+    @property
+    def answers(self) -> Answers:
+        """What the engine is to do for a row."""
+        if self.method == "likelihood":
+            return "likelihood"
+        return "constrained" if self.constrained and self.palr == "v2" else "text"
+
+
+class Ranker(NamedTuple):
+    """Who ranks, and how."""
+
+    config: RankConfig
+    variant: Variant
+    generation: GenerationConfig
+    names: Names
+    profiles: Profiles
+
+    @property
+    def fingerprint(self) -> str:
+        """sha256 of all that decides the ranking beside the tables."""
+        decides = [self.variant.fingerprint, self.config.model_dump(mode="json")]
+        return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()
+
+
+class Ranking(NamedTuple):
+    """What a run wrote; `engines` is what they did in this run alone, `counts` are of all shards."""
+
+    users: int
+    rows: int
+    counts: Counter[str]
+    engines: RunCounts
+
+
+def rank(
+    inputs: Inputs,
+    ranker: Ranker,
+    target: Path,
+    *,
+    cluster: Callable[[], AbstractContextManager[None]],
+    on_progress: Callable[[RunCounts, int], None] | None = None,
+) -> Ranking:
+    """Rank every user's candidates, and put RECOMMENDATIONS files and a manifest into `target`, in one rename.
+
+    A user whose prompt cannot be made, or whose answer cannot be read, has the retriever's order where it is to fall back.
+
+    Args:
+        cluster: connects to Ray; only entered where an engine has to answer.
+        on_progress: called now and then with the counts and the users of the run.
+
+    Raises:
+        SchemaError: a table does not fit.
+        ReviewLLMError: the engine cannot be used; finished shards are kept.
+    """
+    work = target.with_name(f".ranking-{_digest(inputs, ranker, target)}")
+    counts: Counter[str] = Counter()
+    shards = _write_examples(inputs, ranker, work, counts)
+    users = counts.pop(USERS, 0)
+    reached("rank/asked")
+    engines = _answer(shards, ranker, work, cluster, lambda now: on_progress(now, users) if on_progress else None)
+    reached("rank/answered")
+    finished = work / "finished"
+    shutil.rmtree(finished, ignore_errors=True)
+    rows = 0
+    for number, (shard, asked) in enumerate(zip(shards, ask_by_shards(inputs, work / "spill", Counter()), strict=True)):
+        told = _answers(work / "answers" / shard) if shard else {}
+        table = _recommendations(asked, told, ranker, counts)
+        write_table(table, finished / f"part-{number:05d}.parquet", RECOMMENDATIONS)
+        rows += table.num_rows
+    made = Ranking(users, rows, counts, engines)
+    write_text(json.dumps(_manifest(made, ranker, inputs), indent=1) + "\n", finished / MANIFEST)
+    reached("rank/finished")
+    replace_folder(finished, target)
+    shutil.rmtree(work, ignore_errors=True)
+    return made
+
+
+def _digest(inputs: Inputs, ranker: Ranker, target: Path) -> str:
+    decides = [ranker.fingerprint, inputs.target, target.name]
+    return hashlib.sha256(json.dumps(decides).encode()).hexdigest()[:16]
+
+
+def _write_examples(inputs: Inputs, ranker: Ranker, work: Path, counts: Counter[str]) -> list[str | None]:
+    """Write what is asked, a shard for each of `ask_by_shards`; returns their names, None for one in which nothing is asked."""
+    folder = work / "examples"
+    shutil.rmtree(folder, ignore_errors=True)
+    names: list[str | None] = []
+    for asked in ask_by_shards(inputs, work / "spill", counts):
+        keywords = ranker.profiles.of(user.user_id for user in asked)
+        table = example_table(
+            [_row(user, keywords.get(user.user_id, []), ranker, inputs) for user in asked if user.candidates]
+        )
+        counts[NO_CANDIDATE] += len(asked) - table.num_rows
+        counts[USERS] += len(asked)
+        names += write_shards(table, folder, first=len(names), rows=len(asked)) or [None]
+    return names
+
+
+def _row(asked: Asked, keywords: list[str], ranker: Ranker, inputs: Inputs) -> dict[str, Any]:
+    config, of = ranker.config, ranker.names.of
+    shown = of(shuffled(asked, config.ranking_seed), where=str(inputs.candidates)) if config.palr == "v2" else []
+    count = min(config.count, len(shown)) if shown else config.count
+    return example_row(
+        asked.user_id,
+        asked.user_id,
+        asked.history,
+        of(asked.history, where=str(inputs.sequences)),
+        asked=AskedNames(shown, keywords, count),
+        split=inputs.target,
+    )
+
+
+def _answer(
+    shards: Sequence[str | None],
+    ranker: Ranker,
+    work: Path,
+    cluster: Callable[[], AbstractContextManager[None]],
+    on_progress: Callable[[RunCounts], None],
+) -> RunCounts:
+    spec = GenerationSpec(
+        generation=ranker.generation,
+        model=ranker.variant.base,
+        live_adapters=True,
+        variants=[ranker.variant],
+        source=str((work / "examples").resolve()),
+        target=str((work / "answers").resolve()),
+        for_publication=False,
+        answers=ranker.config.answers,
+        scored=False,
+        run=new_run(),
+    )
+    tasks = [Task([Piece(shard)], 0, shard) for shard in shards if shard]
+    return write_unfinished(tasks, spec, cluster=cluster, on_progress=on_progress)
+
+
+def _answers(file: Path) -> dict[str, dict[str, Any]]:
+    return {row["example_id"]: row for row in read_table([file], GENERATIONS.only(_ANSWER)).to_pylist()}
+
+
+def _recommendations(
+    asked: Sequence[Asked], told: Mapping[str, dict[str, Any]], ranker: Ranker, counts: Counter[str]
+) -> pa.Table:
+    """The recommendations of a shard of users."""
+    rows: list[dict[str, Any]] = []
+    for user in asked:
+        answer = told.get(user.user_id)
+        placed = _places(user, answer, ranker, counts)
+        if answer is not None:
+            counts["prompt tokens"] += answer["prompt_tokens"] or 0
+            counts["completion tokens"] += answer["completion_tokens"] or 0
+        at = answer["generated_at"] if answer else dt.datetime.now(dt.UTC)
+        rows += _rows(user, placed, ranker, at)
+    return pa.Table.from_pylist(rows, schema=RECOMMENDATIONS.schema)
+
+
+def _places(asked: Asked, answer: Mapping[str, Any] | None, ranker: Ranker, counts: Counter[str]) -> list[Place]:
+    """A user's order: the model's, and the retriever's where it has none or says nothing."""
+    config = ranker.config
+    placed: list[Place] = []
+    if answer is not None and answer["review"] is None:
+        counts[NO_PROMPT] += 1
+        counts[f"no answer: {answer['error_class']}"] += 1
+    elif answer is not None and config.method == "likelihood":
+        candidates = shuffled(asked, config.ranking_seed)
+        likely = read_likelihoods(answer["review"], len(candidates), counts)
+        placed = place_likeliest(likely, candidates) if likely else []
+    elif answer is not None:
+        named = read_list(answer["review"], counts)
+        bought = frozenset(asked.history)
+        free = config.palr == "v1"
+        placed = place_named(named or [], asked.candidates, bought, ranker.names, counts, free=free)[: config.count]
+    counts[FELL_BACK] += not placed and config.falls_back
+    counts["items by the model"] += len(placed)
+    return fall_back(placed, asked.candidates) if config.falls_back else placed
+
+
+def _rows(asked: Asked, placed: Sequence[Place], ranker: Ranker, at: dt.datetime) -> Iterator[dict[str, Any]]:
+    variant = ranker.variant
+    fixed = {
+        "user_id": asked.user_id,
+        "reason": None,
+        "retriever": asked.retriever,
+        "model": variant.model,
+        "adapter": str(variant.adapter) if variant.adapter else None,
+        "method": ranker.config.method,
+        "fingerprint": ranker.fingerprint,
+        "generated_at": at,
+    }
+    for number, place in enumerate(placed, start=1):
+        yield {**fixed, **place._asdict(), "rank": number}
+
+
+def _manifest(made: Ranking, ranker: Ranker, inputs: Inputs) -> dict[str, Any]:
+    engines = made.engines
+    told = engines.engines
+    return {
+        "fingerprint": ranker.fingerprint,
+        "target": inputs.target,
+        "model": ranker.variant.model,
+        "adapter": str(ranker.variant.adapter) if ranker.variant.adapter else None,
+        "ranking": ranker.config.model_dump(mode="json"),
+        "users": made.users,
+        "rows": made.rows,
+        "counts": dict(made.counts),
+        "this_run": {
+            "users": engines.rows,
+            "computed_tokens": told.prefix_queries - told.prefix_hits + engines.completion_tokens,
+            "cached_tokens": told.prefix_hits,
+            "seconds": round(engines.seconds, 1),
+            "start_seconds": round(engines.start_seconds, 1),
+        },
+    }
