@@ -91,6 +91,7 @@ def make_tiny_base(
     *,
     context: int = 2048,
     task: TaskName = "review",
+    structure: Sequence[str] = (),
     on_step: Callable[[int, int, float], None] | None = None,
 ) -> Path:
     """Train tokenizer and weights and save them to `folder` as a Hugging Face model (safetensors).
@@ -98,6 +99,7 @@ def make_tiny_base(
     Args:
         documents: reviews of one user each, oldest first.
         task: whose instructions the tokenizer has met.
+        structure: further texts of prompts that it has met.
         on_step: called with (steps done, steps in all, loss per token).
     """
     import torch
@@ -109,7 +111,7 @@ def make_tiny_base(
     # have not.
     fields = [f"{REVIEW_FIELD} x{RATING_FIELD.format(stars)} (1)" for stars in range(1, 6)]
     instructions = [TASKS[task].instruction, TASKS[task].instruction_without_rating]
-    prompts = [*instructions, HISTORY_MARKER, NEW_ITEM_MARKER, RESPONSE_MARKER, *fields]
+    prompts = [*instructions, HISTORY_MARKER, NEW_ITEM_MARKER, RESPONSE_MARKER, *fields, *structure]
     texts += prompts * (1 + len(texts) // 50)
     tokenizer = train_tokenizer(texts, vocabulary=config.base_vocabulary, context=context)
     heads = config.base_hidden // 32 or 1
