@@ -102,21 +102,27 @@ def examples(config: ExamplesJob) -> None:
         )
 
 
+def ranker_of(config: RankJob) -> Ranker:
+    """Who ranks, with what is known of items and users.
+
+    Raises:
+        ConfigError, AdapterError: base, adapter and prompt do not belong together.
+        SchemaError: items or profiles do not fit their tables.
+    """
+    generation = part(config, GenerationConfig)
+    variant = make_variant(
+        base_model=config.base_model,
+        adapter=config.adapter,
+        prompt=part(config, PromptConfig),
+        generation=generation,
+    )
+    return Ranker(part(config, RankConfig), variant, generation, _names(config), _profiles(config))
+
+
 def rank_candidates(config: RankJob) -> None:
     """Write recommendations."""
     with alone(config.out), step("recommend rank") as running:
-        ranker = Ranker(
-            part(config, RankConfig),
-            make_variant(
-                base_model=config.base_model,
-                adapter=config.adapter,
-                prompt=part(config, PromptConfig),
-                generation=part(config, GenerationConfig),
-            ),
-            part(config, GenerationConfig),
-            _names(config),
-            _profiles(config),
-        )
+        ranker = ranker_of(config)
         save(config, config.out / "config" / "recommend-rank.yaml")
         made = rank(
             config.inputs,

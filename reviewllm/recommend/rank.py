@@ -135,7 +135,7 @@ def rank(
         SchemaError: a table does not fit.
         ReviewLLMError: the engine cannot be used; finished shards are kept.
     """
-    work = target.with_name(f".ranking-{_digest(inputs, ranker, target)}")
+    work = work_folder(inputs, ranker, target)
     counts: Counter[str] = Counter()
     shards = _write_examples(inputs, ranker, work, counts)
     users = counts.pop(USERS, 0)
@@ -158,9 +158,11 @@ def rank(
     return made
 
 
-def _digest(inputs: Inputs, ranker: Ranker, target: Path) -> str:
+def work_folder(inputs: Inputs, ranker: Ranker, target: Path) -> Path:
+    """Where a run puts what it has asked and been answered, until it is done."""
     decides = [ranker.fingerprint, inputs.target, target.name]
-    return hashlib.sha256(json.dumps(decides).encode()).hexdigest()[:16]
+    digest = hashlib.sha256(json.dumps(decides).encode()).hexdigest()[:16]
+    return target.with_name(f".ranking-{digest}")
 
 
 def _write_examples(inputs: Inputs, ranker: Ranker, work: Path, counts: Counter[str]) -> list[str | None]:
@@ -193,14 +195,9 @@ def _row(asked: Asked, keywords: list[str], ranker: Ranker, inputs: Inputs) -> d
     )
 
 
-def _answer(
-    shards: Sequence[str | None],
-    ranker: Ranker,
-    work: Path,
-    cluster: Callable[[], AbstractContextManager[None]],
-    on_progress: Callable[[RunCounts], None],
-) -> RunCounts:
-    spec = GenerationSpec(
+def ranking_spec(ranker: Ranker, work: Path) -> GenerationSpec:
+    """What the engines are sent, for a folder of asked examples."""
+    return GenerationSpec(
         generation=ranker.generation,
         model=ranker.variant.base,
         live_adapters=True,
@@ -212,8 +209,17 @@ def _answer(
         scored=False,
         run=new_run(),
     )
+
+
+def _answer(
+    shards: Sequence[str | None],
+    ranker: Ranker,
+    work: Path,
+    cluster: Callable[[], AbstractContextManager[None]],
+    on_progress: Callable[[RunCounts], None],
+) -> RunCounts:
     tasks = [Task([Piece(shard)], 0, shard) for shard in shards if shard]
-    return write_unfinished(tasks, spec, cluster=cluster, on_progress=on_progress)
+    return write_unfinished(tasks, ranking_spec(ranker, work), cluster=cluster, on_progress=on_progress)
 
 
 def _answers(file: Path) -> dict[str, dict[str, Any]]:
