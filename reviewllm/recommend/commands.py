@@ -48,7 +48,11 @@ class RankJob(JobConfig, ClusterConfig, GenerationConfig, PromptConfig, RankConf
     candidates: Path | None = Field(None, description="a candidates table of your own instead")
     sample_users: int | None = Field(None, ge=1, description="rank for so many users alone, drawn by --ranking-seed")
     profiles: bool = Field(False, description="show the users' interests, of <out>/profiles")
-    run_name: str | None = Field(None, description="name of the recommendations' folder; default: the target")
+    run_name: str | None = Field(
+        None,
+        pattern=r"^[\w-]+$",
+        description="name of the folder of recommendations/<target>; default: as palr-v2-likelihood-base",
+    )
     out: Path = Field(OUT, description="folder of the run")
 
     @model_validator(mode="after")
@@ -62,7 +66,11 @@ class RankJob(JobConfig, ClusterConfig, GenerationConfig, PromptConfig, RankConf
     @property
     def recommendations(self) -> Path:
         """Where the recommendations are put."""
-        return self.out / "recommendations" / (f"dt={self.date}" if self.date else self.run_name or self.target)
+        if self.date:
+            return self.out / "recommendations" / f"dt={self.date}"
+        method = "-likelihood" if self.method == "likelihood" else ""
+        name = self.run_name or f"palr-{self.palr}{method}{'' if self.adapter else '-base'}"
+        return self.out / "recommendations" / self.target / name
 
     @property
     def inputs(self) -> Inputs:
