@@ -8,8 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from reviewllm.prompts.tasks import TaskName
-from reviewllm.prompts.tasks.profile import MAX_KEYWORD_CHARS, MAX_KEYWORDS
-from reviewllm.prompts.tasks.recommend import HISTORY_ITEMS, answer_text, read_asked
+from reviewllm.prompts.tasks.recommend import answer_text, read_asked
 
 RULE_COLUMNS = ("attributes", "history_titles")  # what these rules read of an example, beside its title
 _COMMON = frozenset(["a", "an", "and", "for", "in", "of", "on", "the", "to", "with"])
@@ -37,13 +36,6 @@ def rule_likelihoods(example: dict[str, Any]) -> list[float]:
     return [-float(places[number]) for number in range(len(shared))]
 
 
-def rule_profile(example: dict[str, Any]) -> str:
-    """The words that most of the latest purchases have."""
-    names = example["history_titles"][-HISTORY_ITEMS:]
-    counts = Counter(word for name in names for word in dict.fromkeys(_words(name)) if len(word) > 1)
-    return answer_text([word[:MAX_KEYWORD_CHARS] for word, _ in counts.most_common(MAX_KEYWORDS)] or ["nothing"])
-
-
 def rule_reason(example: dict[str, Any]) -> str:
     """A sentence that names the latest purchase."""
     bought = example["history_titles"]
@@ -56,6 +48,5 @@ def _words(name: str) -> list[str]:
 
 RULE_ANSWERS: dict[TaskName, Callable[[dict[str, Any]], str]] = {
     "recommend": rule_recommendation,
-    "profile": rule_profile,
     "reason": rule_reason,
 }

@@ -15,7 +15,6 @@ import json
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -29,9 +28,9 @@ from reviewllm.files import write_text
 from reviewllm.generation.config import GenerationConfig
 from reviewllm.generation.model import Variant
 from reviewllm.generation.pipeline import RunCounts
-from reviewllm.generation.tasks import Answers, GenerationSpec, Piece, Task, new_run
-from reviewllm.generation.unfinished import write_unfinished
+from reviewllm.generation.tasks import Answers
 from reviewllm.prompts.tasks.recommend import Asked as AskedNames
+from reviewllm.recommend.answering import Answerer, Cluster, answer_shards, read_answers
 from reviewllm.recommend.asking import Asked, Inputs, ask_by_shards, shuffled
 from reviewllm.recommend.names import Names
 from reviewllm.recommend.profiles import Profiles
@@ -39,8 +38,7 @@ from reviewllm.recommend.ranking import Place, fall_back, place_likeliest, place
 from reviewllm.recommend.rows import example_row, example_table
 from reviewllm.recommend.tables import RECOMMENDATIONS
 from reviewllm.recommend.tuning import Palr
-from reviewllm.table_files import read_table, replace_folder, write_table
-from reviewllm.tables import GENERATIONS
+from reviewllm.table_files import replace_folder, write_table
 
 MANIFEST = "_manifest.json"
 USERS = "users"
@@ -49,7 +47,6 @@ NO_CANDIDATE, NO_PROMPT, FELL_BACK = (
     "users without an answer",
     "users with the retriever's order",
 )
-_ANSWER = ("example_id", "review", "error", "error_class", "prompt_tokens", "completion_tokens", "generated_at")
 
 
 class RankConfig(StageConfig):
@@ -100,6 +97,11 @@ class Ranker(NamedTuple):
     profiles: Profiles
 
     @property
+    def answerer(self) -> Answerer:
+        """Who answers what is asked."""
+        return Answerer(self.variant, self.generation, self.config.answers)
+
+    @property
     def fingerprint(self) -> str:
         """sha256 of all that decides the ranking beside the tables."""
         decides = [self.variant.fingerprint, self.config.model_dump(mode="json")]
@@ -120,7 +122,7 @@ def rank(
     ranker: Ranker,
     target: Path,
     *,
-    cluster: Callable[[], AbstractContextManager[None]],
+    cluster: Cluster,
     on_progress: Callable[[RunCounts, int], None] | None = None,
 ) -> Ranking:
     """Rank every user's candidates, and put RECOMMENDATIONS files and a manifest into `target`, in one rename.
@@ -140,13 +142,19 @@ def rank(
     shards = _write_examples(inputs, ranker, work, counts)
     users = counts.pop(USERS, 0)
     reached("rank/asked")
-    engines = _answer(shards, ranker, work, cluster, lambda now: on_progress(now, users) if on_progress else None)
+    engines = answer_shards(
+        [shard for shard in shards if shard],
+        ranker.answerer,
+        work,
+        cluster=cluster,
+        on_progress=lambda now: on_progress(now, users) if on_progress else None,
+    )
     reached("rank/answered")
     finished = work / "finished"
     shutil.rmtree(finished, ignore_errors=True)
     rows = 0
     for number, (shard, asked) in enumerate(zip(shards, ask_by_shards(inputs, work / "spill", Counter()), strict=True)):
-        told = _answers(work / "answers" / shard) if shard else {}
+        told = read_answers(work, shard) if shard else {}
         table = _recommendations(asked, told, ranker, counts)
         write_table(table, finished / f"part-{number:05d}.parquet", RECOMMENDATIONS)
         rows += table.num_rows
@@ -193,37 +201,6 @@ def _row(asked: Asked, keywords: list[str], ranker: Ranker, inputs: Inputs) -> d
         asked=AskedNames(shown, keywords, count),
         split=inputs.target,
     )
-
-
-def ranking_spec(ranker: Ranker, work: Path) -> GenerationSpec:
-    """What the engines are sent, for a folder of asked examples."""
-    return GenerationSpec(
-        generation=ranker.generation,
-        model=ranker.variant.base,
-        live_adapters=True,
-        variants=[ranker.variant],
-        source=str((work / "examples").resolve()),
-        target=str((work / "answers").resolve()),
-        for_publication=False,
-        answers=ranker.config.answers,
-        scored=False,
-        run=new_run(),
-    )
-
-
-def _answer(
-    shards: Sequence[str | None],
-    ranker: Ranker,
-    work: Path,
-    cluster: Callable[[], AbstractContextManager[None]],
-    on_progress: Callable[[RunCounts], None],
-) -> RunCounts:
-    tasks = [Task([Piece(shard)], 0, shard) for shard in shards if shard]
-    return write_unfinished(tasks, ranking_spec(ranker, work), cluster=cluster, on_progress=on_progress)
-
-
-def _answers(file: Path) -> dict[str, dict[str, Any]]:
-    return {row["example_id"]: row for row in read_table([file], GENERATIONS.only(_ANSWER)).to_pylist()}
 
 
 def _recommendations(

@@ -24,7 +24,7 @@ from reviewllm.generation.render_shard import ShardRenderer
 from reviewllm.generation.score_shard import ShardScorer
 from reviewllm.generation.tasks import Piece, Task, task_table
 from reviewllm.recommend.commands import RankJob, ranker_of
-from reviewllm.recommend.rank import Ranker, rank, ranking_spec, work_folder
+from reviewllm.recommend.rank import Ranker, rank, work_folder
 from reviewllm.recommend.tables import RECOMMENDATIONS
 from reviewllm.table_files import read_table
 
@@ -58,7 +58,7 @@ def ranked(config: RankJob) -> pl.DataFrame:
 
 def answer_here(ranker: Ranker, config: RankJob) -> None:
     work = work_folder(config.inputs, ranker, config.recommendations)
-    spec = ranking_spec(ranker, work)
+    spec = ranker.answerer.spec(work)
     render, score = ShardRenderer(spec), ShardScorer(spec)
     for shard in sorted(file.name for file in (work / "examples").iterdir()):
         if not (work / "answers" / shard).exists():
