@@ -34,7 +34,7 @@ from jobs.entry import run
 from reviewllm.config import JobConfig, part, save
 from reviewllm.errors import ConfigError
 from reviewllm.progress import step
-from reviewllm.recommend.commands import ExamplesJob, RankJob, examples, rank_candidates
+from reviewllm.recommend.commands import ExamplesJob, ProfileJob, RankJob, examples, profile_users, rank_candidates
 from reviewllm.recommend.evaluate import asked_users, measure
 from reviewllm.recommend.histories import catalogue, make_histories
 from reviewllm.recommend.prepare import read_all_sequences, write_sequences
@@ -240,6 +240,7 @@ if __name__ == "__main__":
         "retrieve": (retrieve_candidates, RetrieveJob),
         "evaluate": (evaluate, EvaluateJob),
         "examples": (examples, ExamplesJob),
+        "profile": (profile_users, ProfileJob),
         "rank": (rank_candidates, RankJob),
     }
     name, *rest = sys.argv[1:] or [""]

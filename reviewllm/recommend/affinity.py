@@ -63,11 +63,11 @@ def three_hops(matrix: Any, users: Numbers, *, most: int) -> Numbers:
 
 
 def _by_blocks(rows: Numbers, counts: Callable[[Numbers], Any], most: int) -> Numbers:
-    found = [_largest(counts(rows[start : start + _BLOCK_ROWS]).tocoo(), most) for start in range(0, len(rows), _BLOCK_ROWS)]
+    found = [largest(counts(rows[start : start + _BLOCK_ROWS]).tocoo(), most) for start in range(0, len(rows), _BLOCK_ROWS)]
     return np.concatenate(found) if found else np.empty((0, most), dtype=np.int64)
 
 
-def _largest(counts: Any, most: int) -> Numbers:
+def largest(counts: Any, most: int) -> Numbers:
     """The columns of the largest positive entries of every row of a sparse matrix."""
     there = counts.data > 0
     rows, columns, data = counts.row[there], counts.col[there], counts.data[there]

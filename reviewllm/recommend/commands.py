@@ -15,7 +15,9 @@ from reviewllm.generation.model import make_variant
 from reviewllm.progress import step
 from reviewllm.prompts.config import PromptConfig
 from reviewllm.prompts.tasks import TaskName
+from reviewllm.recommend.answering import Answerer
 from reviewllm.recommend.asking import Inputs
+from reviewllm.recommend.make_profiles import ASKED, FAILED, KEPT, Profiler, make_profiles
 from reviewllm.recommend.names import NameConfig, Names, read_names
 from reviewllm.recommend.prepare import read_all_sequences
 from reviewllm.recommend.profiles import FOLDER, Profiles, read_profiles
@@ -32,8 +34,31 @@ OUT = Path("out/recommend")
 class ExamplesJob(JobConfig, TuningConfig, NameConfig):
     """Make fine-tuning examples of the sequences."""
 
-    profiles: bool = Field(False, description="show the users' interests, of <out>/profiles")
+    profiles: bool = Field(
+        False,
+        description="show the users' interests, of <out>/profiles/validation, for which nothing was seen that is held out",
+    )
     out: Path = Field(OUT, description="folder of the run")
+
+
+class ProfileJob(JobConfig, ClusterConfig, GenerationConfig, PromptConfig, NameConfig):
+    """Say what each user likes, in keywords."""
+
+    task: TaskName = Field("profile", description="what prompts ask for; no other task makes profiles")
+    base_model: str | None = Field(None, description="base: a Hugging Face folder or hub name; not needed by --engine rule")
+    adapter: Path | None = Field(None, description="adapter of the base; none: the bare base")
+    target: Target = Field(
+        "test", description="which item is held out of what is summarised: test, validation, or next for none"
+    )
+    out: Path = Field(OUT, description="folder of the run")
+
+    @model_validator(mode="after")
+    def _check_job(self) -> ProfileJob:
+        if self.task != "profile":
+            raise ValueError(f"--task {self.task} makes no profiles; leave the option out")
+        if self.engine == "vllm" and self.base_model is None:
+            raise ValueError("a model is asked for without --base-model; name one, or pass --engine rule")
+        return self
 
 
 class RankJob(JobConfig, ClusterConfig, GenerationConfig, PromptConfig, RankConfig, NameConfig):
@@ -47,7 +72,7 @@ class RankJob(JobConfig, ClusterConfig, GenerationConfig, PromptConfig, RankConf
     retriever: str = Field("sasrec", description="whose candidates: <out>/candidates/<target>/<retriever>.parquet")
     candidates: Path | None = Field(None, description="a candidates table of your own instead")
     sample_users: int | None = Field(None, ge=1, description="rank for so many users alone, drawn by --ranking-seed")
-    profiles: bool = Field(False, description="show the users' interests, of <out>/profiles")
+    profiles: bool = Field(False, description="show the users' interests, of <out>/profiles/<target>")
     run_name: str | None = Field(
         None,
         pattern=r"^[\w-]+$",
@@ -86,13 +111,18 @@ class RankJob(JobConfig, ClusterConfig, GenerationConfig, PromptConfig, RankConf
         )
 
 
+NamedJob = ExamplesJob | ProfileJob | RankJob
+
+
 def examples(config: ExamplesJob) -> None:
     """Write examples/train."""
     with step("recommend examples") as running:
         sequences = read_all_sequences(config.out)
         items = pl.DataFrame(read_table(config.out / "items", ITEMS.only(("item_id", "category"))))
         folder = config.out / "examples" / "train"
-        made = write_tuning_examples(sequences, items, _names(config), _profiles(config), folder, part(config, TuningConfig))
+        made = write_tuning_examples(
+            sequences, items, _names(config), _profiles(config, "validation"), folder, part(config, TuningConfig)
+        )
         save(config, config.out / "config" / "recommend-examples.yaml")
         rows = made.recommend + made.retrieval
         record_step(
@@ -124,7 +154,47 @@ def ranker_of(config: RankJob) -> Ranker:
         prompt=part(config, PromptConfig),
         generation=generation,
     )
-    return Ranker(part(config, RankConfig), variant, generation, _names(config), _profiles(config))
+    return Ranker(part(config, RankConfig), variant, generation, _names(config), _profiles(config, config.target))
+
+
+def profile_users(config: ProfileJob) -> None:
+    """Bring profiles/<target> up to date."""
+    with alone(config.out), step("recommend profile") as running:
+        sequences = read_all_sequences(config.out)
+        folder = config.out / FOLDER / config.target
+        counts = make_profiles(
+            sequences,
+            Profiler(_names(config), _profile_answerer(config)),
+            folder,
+            target=config.target,
+            cluster=lambda: ray_session(part(config, ClusterConfig)),
+            on_progress=lambda now, users: running.show(now.rows_seen, users, f"{now.engines.failed} failed"),
+        )
+        save(config, config.out / "config" / "recommend-profile.yaml")
+        rows = counts[KEPT] + counts[ASKED]
+        record_step(
+            config.out,
+            "recommend profile",
+            config,
+            rows_in=sequences.height,
+            rows_out=rows - counts[FAILED],
+            seconds=running.seconds,
+            counts=dict(counts),
+        )
+        running.result = (
+            f"{sequences.height} users = {counts[KEPT]} with the history of before + {counts[ASKED]} asked + "
+            f"{sequences.height - rows} without a history; {counts[FAILED]} without keywords -> {folder}"
+        )
+
+
+def _profile_answerer(config: ProfileJob) -> Answerer | None:
+    if config.engine == "rule" or config.base_model is None:
+        return None
+    generation = part(config, GenerationConfig)
+    variant = make_variant(
+        base_model=config.base_model, adapter=config.adapter, prompt=part(config, PromptConfig), generation=generation
+    )
+    return Answerer(variant, generation, "constrained")
 
 
 def rank_candidates(config: RankJob) -> None:
@@ -153,9 +223,9 @@ def rank_candidates(config: RankJob) -> None:
         running.result = f"{made.users} users ({told}): {made.rows} recommendations -> {config.recommendations}"
 
 
-def _names(config: ExamplesJob | RankJob) -> Names:
+def _names(config: NamedJob) -> Names:
     return read_names(config.out / "items", ids=config.ids, max_chars=config.max_name_chars)
 
 
-def _profiles(config: ExamplesJob | RankJob) -> Profiles:
-    return read_profiles(config.out / FOLDER) if config.profiles else Profiles()
+def _profiles(config: ExamplesJob | RankJob, target: Target) -> Profiles:
+    return read_profiles(config.out / FOLDER / target) if config.profiles else Profiles()

@@ -1,4 +1,4 @@
-"""Users' interests in keywords: read by whoever shows them."""
+"""Users' interests in keywords, as they are read."""
 
 from __future__ import annotations
 
