@@ -37,12 +37,15 @@ from reviewllm.progress import step
 from reviewllm.recommend.commands import ExamplesJob, ProfileJob, RankJob, examples, profile_users, rank_candidates
 from reviewllm.recommend.evaluate import asked_users, measure
 from reviewllm.recommend.histories import catalogue, make_histories
+from reviewllm.recommend.names import NameConfig, read_names
 from reviewllm.recommend.prepare import read_all_sequences, write_sequences
+from reviewllm.recommend.profiles import read_profiles
 from reviewllm.recommend.published import published_for
 from reviewllm.recommend.ranks import Retriever
 from reviewllm.recommend.results import plain_text, write_results
 from reviewllm.recommend.retrieve import BOUND_AT, Popular, retrieve
 from reviewllm.recommend.sasrec_retriever import SasrecConfig, load_sasrec
+from reviewllm.recommend.similar import ProfileRetriever
 from reviewllm.recommend.sources import Source, read_interactions, read_movielens, read_sequences
 from reviewllm.recommend.split import Target
 from reviewllm.recommend.systems import read_systems, read_users
@@ -102,10 +105,12 @@ class TrainSasrecJob(JobConfig, SasrecConfig):
     out: Path = Field(OUT, description="folder of the run")
 
 
-class RetrieveJob(JobConfig):
+class RetrieveJob(JobConfig, NameConfig):
     """Write the best items of every user by one retriever."""
 
-    retriever: Literal["sasrec", "popular"] = Field("sasrec", description="who retrieves")
+    retriever: Literal["sasrec", "popular", "profile"] = Field(
+        "sasrec", description="who retrieves; profile goes by the keywords of `profile` for the same target"
+    )
     target: Target = Field("test", description="which item is held out: test the last, validation the one before, next none")
     k: int = Field(100, ge=1, description="candidates of each user")
     sasrec: Path | None = Field(None, description="folder of `train-sasrec`; default <out>/sasrec")
@@ -213,6 +218,9 @@ def evaluate(config: EvaluateJob) -> None:
 def _retriever(config: RetrieveJob, sequences: pl.DataFrame) -> Retriever:
     if config.retriever == "sasrec":
         return load_sasrec(config.sasrec or config.out / "sasrec")
+    if config.retriever == "profile":
+        names = read_names(config.out / "items", ids=config.ids, max_chars=config.max_name_chars)
+        return ProfileRetriever(read_profiles(config.out / "profiles" / config.target), names)
     item_ids = catalogue(sequences)
     return Popular(make_histories(sequences, item_ids, "next" if config.target == "next" else "validation"), item_ids)
 
