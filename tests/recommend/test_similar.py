@@ -18,7 +18,7 @@ NAMES = item_names(list(TITLES), list(TITLES.values()), ids="ambiguous", max_cha
 
 
 def test_profile_retriever_finds_the_nearest_names_and_nothing_for_users_without_keywords(tmp_path: Path) -> None:
-    sequences = frame({"u1": ["i1", "i2", "i8"], "u2": ["i5", "i6", "i3"], "none": ["i0", "i1", "i2"]})
+    sequences = frame({"u1": ["i1", "i2", "i6"], "u2": ["i5", "i6", "i3"], "none": ["i0", "i1", "i2"]})
     keywords = pl.DataFrame({"user_id": ["u1", "u2"], "keywords": [["garden hose", "hose"], ["steel shovel", "digging"]]})
     retriever = ProfileRetriever(Profiles(keywords), NAMES)
     done = retrieve(retriever, sequences, tmp_path / "profile.parquet", target="test", k=3)
