@@ -84,7 +84,7 @@ def _retrieve(config: RecommendDemoJob) -> None:
     """The shop's sequences, SASRec's candidates, and those of the retriever that knows the plan."""
     out, shop = config.out, part(config, PlannedShopConfig)
     sequences, names = write_planned_shop(out / "shop", shop)
-    recommend.prepare(recommend.PrepareJob(sequences=sequences, item_names=names, out=out))
+    recommend.prepare(recommend.PrepareJob(sequences=sequences, item_names=names, core=1, out=out))
     recommend.train(
         recommend.TrainSasrecJob(
             out=out, epochs=config.epochs, learning_rate=2e-3, dropout=0.3, evaluate_every=3, seed=config.seed
