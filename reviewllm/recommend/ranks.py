@@ -89,6 +89,12 @@ def _best(scores: Floats, k: int) -> tuple[Ints, Floats]:
         return np.empty((len(scores), 0), dtype=np.int64), scores[:, :0]
     items = np.sort(np.argpartition(scores, -k, axis=1)[:, -k:], axis=1)
     found = np.take_along_axis(scores, items, axis=1)
+    for row, worst in enumerate(found.min(axis=1)):  # which of equal scores a partition leaves out is any
+        if np.count_nonzero(scores[row] == worst) > np.count_nonzero(found[row] == worst):
+            better = np.flatnonzero(scores[row] > worst)
+            equal = np.flatnonzero(scores[row] == worst)[: k - len(better)]
+            items[row] = np.sort(np.concatenate([better, equal]))
+            found[row] = scores[row, items[row]]
     order = np.argsort(-found, axis=1, kind="stable")
     items, found = np.take_along_axis(items, order, axis=1), np.take_along_axis(found, order, axis=1)
     return np.where(np.isneginf(found), -1, items), found
