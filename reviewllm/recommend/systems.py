@@ -31,7 +31,7 @@ def read_systems(given: Sequence[str], sequences: pl.DataFrame, *, target: Targe
     """
     found: dict[str, Ranking] = {}
     for one in given or [str(path) for path in _in_folder(out, target)]:
-        name, _, path = one.rpartition("=") if not Path(one).exists() else ("", "", one)
+        name, _, path = one.partition("=") if not Path(one).exists() else ("", "", one)
         read = read_recommendations if is_recommendations(Path(path)) else read_candidates
         rankings = read(Path(path), sequences, target)
         if name and len(rankings) != 1:

@@ -1,0 +1,64 @@
+"""Systems that lie in a folder or are named, and users to measure on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import polars as pl
+import pyarrow as pa
+import pytest
+
+from reviewllm.errors import ConfigError, InputError
+from reviewllm.recommend.systems import read_systems, read_users
+from reviewllm.recommend.tables import CANDIDATES, RECOMMENDATIONS
+from reviewllm.table_files import write_table
+from reviewllm.tables import Table
+
+SEQUENCES = pl.DataFrame({"user_id": ["a"], "item_ids": [["x", "y", "z"]]})
+ROW = {"user_id": "a", "item_id": "z", "rank": 1, "score": 0.5, "retriever": "sasrec", "source": "model", "model": "tiny"}
+ROW |= {"log_likelihood": None, "reason": None, "adapter": None, "method": "generate", "fingerprint": "f", "generated_at": 0}
+
+
+def write(file: Path, kind: Table = CANDIDATES, **changed: str) -> Path:
+    """Write one row."""
+    row = {column.name: (ROW | changed)[column.name] for column in kind.columns}
+    write_table(pa.Table.from_pylist([row], schema=kind.schema), file, kind)
+    return file
+
+
+def test_read_systems_takes_all_of_the_target_with_retrievers_first(tmp_path: Path) -> None:
+    write(tmp_path / "recommendations" / "test" / "v2" / "part.parquet", RECOMMENDATIONS)
+    write(tmp_path / "candidates" / "test" / "sasrec.parquet")
+    write(tmp_path / "candidates" / "test" / ".x.parquet.tmp")
+    write(tmp_path / "candidates" / "validation" / "popular.parquet", retriever="popular")
+    found = read_systems([], SEQUENCES, target="test", out=tmp_path)
+    assert {name: one.base for name, one in found.items()} == {"sasrec": "-", "tiny on sasrec (generate)": "tiny"}
+
+
+def test_read_systems_by_name_and_path(tmp_path: Path) -> None:
+    one, other = write(tmp_path / "a=b.parquet"), write(tmp_path / "c.parquet", RECOMMENDATIONS)
+    found = read_systems([str(one), f"mine={one}", f"PALR v2={other}"], SEQUENCES, target="test", out=tmp_path)
+    assert list(found) == ["sasrec", "mine", "PALR v2"]
+
+
+def test_read_systems_refuses_unclear_names_and_none(tmp_path: Path) -> None:
+    one = write(tmp_path / "one.parquet")
+    with pytest.raises(ConfigError, match="'sasrec' is there already"):
+        read_systems([str(one), str(one)], SEQUENCES, target="test", out=tmp_path)
+    write(tmp_path / "folder" / "two.parquet", retriever="two")
+    write(tmp_path / "folder" / "three.parquet", retriever="three")
+    with pytest.raises(ConfigError, match="holds 2 systems"):
+        read_systems([f"both={tmp_path / 'folder'}"], SEQUENCES, target="test", out=tmp_path)
+    with pytest.raises(InputError, match="neither candidates/test nor recommendations/test"):
+        read_systems([], SEQUENCES, target="test", out=tmp_path)
+
+
+def test_read_users_of_lines_or_of_a_table(tmp_path: Path) -> None:
+    (tmp_path / "users.txt").write_text("a\n\n b \n")
+    assert read_users(tmp_path / "users.txt") == ["a", "b"]
+    assert read_users(write(tmp_path / "c.parquet")) == ["a"]
+    (tmp_path / "users.txt").write_text("\n")
+    with pytest.raises(InputError, match="holds no user id"):
+        read_users(tmp_path / "users.txt")
+    with pytest.raises(InputError, match="cannot be read"):
+        read_users(tmp_path / "none.txt")
