@@ -4,6 +4,7 @@
 # make test-chaos  a backfill killed sixty times    (make test has a dozen kills)
 # make test-cluster  Ray nodes in network namespaces that are killed and cut off, Slurm, Ray Jobs, Prometheus (needs root)
 # make bench-sft   speed and memory of the trainer beside transformers' Trainer and TRL's (benchmarks/README.md)
+# make bench-recommend  SASRec beside RecTools' and RecBole's: training, full ranking, HR@10
 #
 # PYTHON        the interpreter, 3.11              OUT, REVIEWS, ITEMS, BASE_MODEL, SEED   passed to the demo
 # TORCH_INDEX   PyTorch's own wheel index for CPU builds, where pip does not find torch 2.13.0+cpu by itself
@@ -19,10 +20,10 @@ PIP = .venv/bin/python -m pip --disable-pip-version-check
 list = $(foreach path,$(2),$(1) "$(path)")
 
 .DEFAULT_GOAL := help
-.PHONY: help install dev demo test test-slow test-chaos test-cluster check bench-sft clean
+.PHONY: help install dev demo test test-slow test-chaos test-cluster check bench-sft bench-recommend clean
 
 help:
-	@sed -n '1,9s/^# \{0,1\}//p' Makefile
+	@sed -n '1,10s/^# \{0,1\}//p' Makefile
 
 .venv/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || { \
@@ -79,5 +80,17 @@ check: .venv/.installed-dev
 bench-sft: .venv-benchmark/.installed
 	.venv-benchmark/bin/python benchmarks/sft.py --json out/bench-sft.json
 
+# RecBole and RecTools: likewise in an environment of their own, with the pandas that they need.
+.venv-peers/.installed: requirements/recommend-peers.txt .venv/.installed
+	@.venv/bin/python -m venv --without-pip .venv-peers
+	@.venv/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))' > \
+	  "$$(.venv-peers/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/main-environment.pth"
+	@$(PIP) --python .venv-peers install --no-deps -r requirements/recommend-peers.txt > .venv-peers/install.log 2>&1 || { \
+	  tail -n 15 .venv-peers/install.log >&2; exit 1; }
+	@touch $@
+
+bench-recommend: .venv-peers/.installed
+	.venv-peers/bin/python benchmarks/recommend.py --json out/bench-recommend.json
+
 clean:
-	rm -rf .venv .venv-benchmark out build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .venv-benchmark .venv-peers out build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
