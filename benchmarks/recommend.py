@@ -8,8 +8,10 @@ the loss is a softmax over all items, everything is float32 on as many threads a
 from every place of every training sequence once: ours and RecTools from all places of a sequence at once, RecBole from a row
 of its own for each.
 
-Speed: the three take turns, each measurement in a process of its own; a ratio is of one round, the figure its median.
-HR@10: each is trained once for `--budget-s` of training time, validated after each epoch over all items (outside of the clock).
+Speed: the three take turns, each measurement in a process of its own; a ratio is of one round, the figure its median. On one
+thread seconds are the processor's (which on an idle machine are those of the clock), on more the clock's.
+HR@10: each is trained once for `--budget-s` of training time, validated after each epoch over all items (outside of the
+libraries' clocks; ours has it in).
 
 What was chosen in favour of the others: RecBole runs without autograd's search for anomalies, which its package switches on
 for every model and which halves its speed; freed memory is kept by the process instead of being given back to the system
@@ -83,7 +85,7 @@ def main(config: BenchmarkJob) -> None:
             {name: in_own_process(task, Path(folder), f"round {number + 1}") for name, task in tasks.items()}
             for number in range(config.rounds)
         ]
-        report = {"speed": summarise_speed(rounds, per_epoch), "rounds": rounds, "targets_per_epoch": per_epoch}
+        report: Figures = {"speed": summarise_speed(rounds, per_epoch), "rounds": rounds, "targets_per_epoch": per_epoch}
         print_speed(report["speed"])
         if config.budget_s:
             budget = {"budget": True, "seconds": config.budget_s}

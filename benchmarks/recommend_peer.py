@@ -259,7 +259,8 @@ def seen_items(dataset: Any, sequences: pa.Table) -> list[np.ndarray]:
 def item_codes(sequences: pa.Table) -> np.ndarray:
     """The items of all sequences, one after the other, each as its place among the ids in order."""
     flat = sequences["item_ids"].combine_chunks().flatten().to_numpy(zero_copy_only=False)
-    return np.unique(flat, return_inverse=True)[1]  # type: ignore[no-any-return]
+    codes: np.ndarray = np.unique(flat, return_inverse=True)[1]
+    return codes
 
 
 def write_interactions(sequences: pa.Table, file: Path) -> tuple[int, int]:
