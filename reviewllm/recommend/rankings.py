@@ -30,6 +30,11 @@ class Ranking(NamedTuple):
     """The language model that ranks, with its adapter."""
 
 
+def nothing_ranked() -> Ranking:
+    """The ranking of a system without a row."""
+    return Ranking(pl.DataFrame(schema={"user_id": pl.String, "item_id": pl.String, "rank": pl.Int64}), {})
+
+
 def read_candidates(source: Path, sequences: pl.DataFrame, target: Target) -> dict[str, Ranking]:
     """Read CANDIDATES, one ranking for each retriever in them; `rows` has `score` too.
 

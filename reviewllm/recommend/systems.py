@@ -9,7 +9,7 @@ import polars as pl
 import pyarrow as pa
 
 from reviewllm.errors import ConfigError, InputError
-from reviewllm.recommend.rankings import Ranking, is_recommendations, read_candidates, read_recommendations
+from reviewllm.recommend.rankings import Ranking, is_recommendations, nothing_ranked, read_candidates, read_recommendations
 from reviewllm.recommend.split import Target
 from reviewllm.table_files import read_table
 from reviewllm.tables import Column, Table
@@ -33,7 +33,8 @@ def read_systems(given: Sequence[str], sequences: pl.DataFrame, *, target: Targe
     for one in given or [str(path) for path in _in_folder(out, target)]:
         name, _, path = one.partition("=") if not Path(one).exists() else ("", "", one)
         read = read_recommendations if is_recommendations(Path(path)) else read_candidates
-        rankings = read(Path(path), sequences, target)
+        # A model that named nothing of the catalogue has no row, and every user is a miss.
+        rankings = read(Path(path), sequences, target) or {Path(path).stem: nothing_ranked()}
         if name and len(rankings) != 1:
             raise ConfigError(f"--systems {one}: holds {len(rankings)} systems ({', '.join(rankings)}); leave the name out")
         named = dict(zip([name], rankings.values(), strict=True)) if name else rankings
