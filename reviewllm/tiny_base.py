@@ -35,6 +35,7 @@ class TinyBaseConfig(StageConfig):
     base_hidden: int = Field(128, ge=16, multiple_of=16, description="width of the tiny base")
     base_layers: int = Field(4, ge=1, description="layers of the tiny base")
     base_steps: int = Field(600, ge=0, description="optimizer steps of the tiny base's own training")
+    base_learning_rate: float = Field(6e-3, gt=0, description="highest learning rate of the tiny base's own training")
     seed: int = Field(0, ge=0, description="of every random choice")
 
 
@@ -157,7 +158,7 @@ def _train(model: Any, stream: Any, config: TinyBaseConfig, on_step: Callable[[i
     import torch
 
     # At 6e-3 the base learns to go on in a user's manner within 400 steps; at 3e-3 it takes more than 600.
-    window, batch, peak, warm_up = 256, 8, 6e-3, 40
+    window, batch, peak, warm_up = 256, 8, config.base_learning_rate, 40
     optimizer = torch.optim.AdamW(model.parameters(), lr=peak, betas=(0.9, 0.95), weight_decay=0.01)
     generator = torch.Generator().manual_seed(config.seed)
     window = min(window, len(stream) - 1)
