@@ -40,6 +40,7 @@ class SasrecConfig(StageConfig):
     learning_rate: float = Field(1e-3, gt=0, description="of Adam")
     batch_places: int = Field(2048, ge=1, description="items to predict in one step, about")
     epochs: int = Field(100, ge=1, description="at most")
+    max_minutes: float = Field(60, gt=0, description="no epoch is begun after as many; the best so far is kept")
     evaluate_every: int = Field(2, ge=1, description="epochs between validations")
     patience: int = Field(5, ge=1, description="validations without a better NDCG@10 before training stops")
     seed: int = Field(0, description="of weights, dropout and batches")

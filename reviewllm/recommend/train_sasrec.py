@@ -46,7 +46,7 @@ def train_sasrec(
     """Train on all items before the two held out, and keep the weights of the best NDCG@10 on the validation items.
 
     Reads user_id and item_ids. Every place of a sequence is a target, of its newest `max_items` + 1. The same sequences,
-    configuration, machine and number of threads give the same weights.
+    configuration, machine and number of threads give the same weights, unless `max_minutes` cut training short.
 
     Raises:
         ConfigError: the sizes do not fit.
@@ -81,11 +81,13 @@ def _epochs(
     optimizer = torch.optim.Adam(model.parameters(), lr=config.learning_rate, fused=True)
     loss_of = _Loss(config, histories, items=len(item_ids), generator=generator)
     best, best_weights, worse = -1.0, model.state_dict(), 0
+    ends = time.monotonic() + 60 * config.max_minutes
     for number in range(1, config.epochs + 1):
         began = time.monotonic()
         loss = _train_epoch(model, optimizer, histories, loss_of, config, generator)
         epoch = Epoch(number, loss, time.monotonic() - began, None, None)
-        if number % config.evaluate_every == 0 or number == config.epochs:
+        is_last = number == config.epochs or time.monotonic() > ends
+        if number % config.evaluate_every == 0 or is_last:
             hr10, ndcg10 = _validate(SasrecRetriever(model, item_ids), histories)
             epoch = epoch._replace(hr10=hr10, ndcg10=ndcg10)
             worse = worse + 1 if ndcg10 <= best else 0
@@ -94,7 +96,7 @@ def _epochs(
         if on_epoch:
             on_epoch(epoch)
         yield epoch
-        if worse >= config.patience:
+        if is_last or worse >= config.patience:
             break
     model.load_state_dict(best_weights)
 
