@@ -35,16 +35,21 @@ class Histories(NamedTuple):
         lengths: Ints = np.diff(self.starts)
         return lengths
 
+    def lengths_of(self, users: Ints) -> Ints:
+        """Items of the histories of some users."""
+        lengths: Ints = self.starts[users + 1] - self.starts[users]
+        return lengths
+
     def seen(self, users: Ints) -> tuple[Ints, Ints]:
         """Every (user, item) of the histories of some users, as two arrays; a user is its place among `users`."""
-        lengths = self.lengths[users]
+        lengths = self.lengths_of(users)
         owners = np.repeat(np.arange(len(users)), lengths)
         within = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
         return owners, self.items[self.starts[users][owners] + within]
 
     def last(self, users: Ints, most: int) -> tuple[Ints, Ints]:
         """The last `most` items of some users, as rows padded with item 0 at their end, and how many each row has."""
-        lengths = np.minimum(self.lengths[users], most)
+        lengths = np.minimum(self.lengths_of(users), most)
         rows = np.zeros((len(users), max(1, lengths.max(initial=1))), dtype=np.int64)
         inside = np.arange(rows.shape[1]) < lengths[:, None]
         within = np.nonzero(inside)[1]

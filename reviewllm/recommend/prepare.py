@@ -43,8 +43,8 @@ def read_all_sequences(out: Path) -> pl.DataFrame:
     """Read `out/sequences`.
 
     Raises:
-        InputError: it is not there.
-        SchemaError: it does not fit, or has a user twice.
+        InputError: it is not there, or has a user twice, or an item twice for a user.
+        SchemaError: it does not fit.
     """
     folder = out / "sequences"
     if not folder.exists():
@@ -52,6 +52,12 @@ def read_all_sequences(out: Path) -> pl.DataFrame:
     rows = pl.DataFrame(read_table(folder, SEQUENCES))
     if rows["user_id"].n_unique() != rows.height:
         raise InputError(f"{folder}: a user stands there in two rows; make it anew with `jobs/recommend.py prepare`")
+    repeated = rows.filter(pl.col("item_ids").list.n_unique() < pl.col("item_ids").list.len())
+    if repeated.height:
+        raise InputError(
+            f"{folder}: {repeated.height} user(s), as {repeated['user_id'][0]!r}, have an item twice; each may stand once, where "
+            "it was bought first: make it anew with `jobs/recommend.py prepare`"
+        )
     return rows
 
 

@@ -12,6 +12,7 @@ from reviewllm.recommend.histories import Histories, Ints
 
 _USERS_AT_ONCE = 128  # at 12,101 items 6 MB of scores: in the cache they are read three times as fast as from memory
 _SCORES_AT_ONCE = 1_500_000  # likewise, for other catalogues
+_LEAST_USERS = 32  # with a million items the embeddings are read from memory for every block
 
 Floats = NDArray[np.float32]
 
@@ -53,11 +54,11 @@ def rank_all(retriever: Retriever, histories: Histories, *, k: int) -> Iterator[
         k: how many of the best are wanted; 0 for ranks alone.
     """
     order = np.argsort(histories.lengths, kind="stable")  # so that padding is short
-    at_once = max(1, min(_USERS_AT_ONCE, _SCORES_AT_ONCE // max(1, len(retriever.item_ids))))
+    at_once = max(_LEAST_USERS, min(_USERS_AT_ONCE, _SCORES_AT_ONCE // max(1, len(retriever.item_ids))))
     for start in range(0, len(order), at_once):
         users = order[start : start + at_once]
         if retriever.needs_history:
-            users = users[histories.lengths[users] > 0]
+            users = users[histories.lengths_of(users) > 0]
         if not len(users):
             continue
         scores = retriever.score(histories, users)

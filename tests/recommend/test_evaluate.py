@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import math
-from pathlib import Path
 
 import polars as pl
 import pytest
 
 from reviewllm.errors import ConfigError, InputError
 from reviewllm.recommend.evaluate import Measured, asked_users, measure
-from reviewllm.recommend.published import BEAUTY, published_for
-from reviewllm.recommend.rankings import IN_HISTORY, Ranking
-from reviewllm.recommend.results import plain_text, write_results
-from reviewllm.table_files import read_table
-from reviewllm.tables import COMPARISONS, METRICS
+from reviewllm.recommend.rankings import Ranking
 
 # The targets: y for a, w for b, q for c (nobody else bought q), and d has one item only.
 SEQUENCES = pl.DataFrame(
@@ -90,35 +84,3 @@ def test_measure_compares_the_candidate_with_every_other_user_by_user() -> None:
     # 30 users differ, all one way: 2 of 2^30 ways of signs are as far, so none is drawn; four tests.
     assert one["p_value"] == 1 / 100_000
     assert one["p_corrected"] == pytest.approx(4 / 100_000)
-
-
-def test_write_results_and_plain_text_say_what_is_missing(tmp_path: Path) -> None:
-    systems = {"one": ranking(("a", "y", 1)), "two": ranking(("a", "y", 1), ("b", "w", 1), ("c", "q", 3), ("d", "x", 1))}
-    systems["two"] = systems["two"]._replace(dropped={IN_HISTORY: 4})
-    found = measured(**systems)
-    write_results(found, tmp_path, about={"target": "test"}, paper=None)
-    assert read_table(tmp_path / "metrics.parquet", METRICS).equals(found.metrics)
-    assert read_table(tmp_path / "comparisons.parquet", COMPARISONS).num_rows == 2
-    report = json.loads((tmp_path / "metrics.json").read_text())
-    assert (report["target"], report["users"], report["systems"]["one"]["users_missing"]) == ("test", 3, 2)
-    text = plain_text(found, target="test", bases={"one": "-", "two": "tiny"}, paper=None, sample="3 of 4 users, shop")
-    assert "one: 2 users have no row, and count as misses" in text
-    assert "two: 1 users of its rows are not measured; lists at most 1 items" in text
-    assert f"HR of the list; 4 rows dropped, {IN_HISTORY}" in text
-    assert "the paper did not measure these data" in text
-    assert "two against one, HR@10: +66.67" in text
-    assert "3 users: too few users" in text
-
-
-def test_plain_text_shows_the_paper_s_rows_with_base_and_sample() -> None:
-    found = measured(one=ranking(("a", "y", 1)))
-    lines = plain_text(found, target="test", bases={"one": "tiny"}, paper=BEAUTY, sample="3 of 3 users").splitlines()
-    (paper,) = [line for line in lines if "PALR v2" in line]
-    assert paper.split(maxsplit=4)[2:] == ["7.21", "4.46", "LLaMA 7B, tuned on 20 % of users; the paper, all 22363 users"]
-    assert any(line.startswith("  one") and line.endswith("tiny; ours, 3 of 3 users") for line in lines)
-
-
-def test_published_for_needs_the_exact_counts() -> None:
-    assert published_for(22_363, 12_101, 198_502) is BEAUTY
-    assert published_for(22_363, 12_101, 198_503) is None
-    assert all(0 < row.ndcg10 < row.hr10 for row in BEAUTY.rows)

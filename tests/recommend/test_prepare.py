@@ -45,10 +45,14 @@ def test_write_sequences_says_where_everybody_went(tmp_path: Path) -> None:
         write_sequences(source(tmp_path, "u1 a b c\n"), tmp_path, core=5, max_rejected_fraction=0, keep_items=False)
 
 
-def test_read_all_sequences_refuses_none_and_a_user_twice(tmp_path: Path) -> None:
+def test_read_all_sequences_refuses_none_and_users_or_items_twice(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="prepare"):
         read_all_sequences(tmp_path)
     rows = pl.DataFrame({"user_id": ["u", "u"], "item_ids": [["a"], ["b"]]})
     write_table(rows.to_arrow(), tmp_path / "sequences" / "s.parquet", SEQUENCES)
     with pytest.raises(InputError, match="two rows"):
+        read_all_sequences(tmp_path)
+    rows = pl.DataFrame({"user_id": ["u", "v"], "item_ids": [["a"], ["b", "c", "b"]]})
+    write_table(rows.to_arrow(), tmp_path / "sequences" / "s.parquet", SEQUENCES)
+    with pytest.raises(InputError, match="'v', have an item twice"):
         read_all_sequences(tmp_path)

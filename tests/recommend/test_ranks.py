@@ -42,6 +42,7 @@ def drawn(users: int, items: int) -> tuple[Fixed, Histories]:
 @pytest.mark.parametrize("at_once", [3, 1000])
 def test_rank_all_finds_what_a_sort_finds(monkeypatch: pytest.MonkeyPatch, at_once: int) -> None:
     monkeypatch.setattr(ranks, "_USERS_AT_ONCE", at_once)
+    monkeypatch.setattr(ranks, "_LEAST_USERS", 1)
     retriever, histories = drawn(users=40, items=60)
     found = {
         user: (items, rank)

@@ -1,20 +1,19 @@
-"""Training on sequences whose rule is known; and the files of a model."""
+"""Training on sequences whose rule is known."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
 import torch
 
-from reviewllm.errors import ConfigError, InputError, NotANumberError, SchemaError
+from reviewllm.errors import ConfigError, InputError, NotANumberError
 from reviewllm.recommend.histories import make_histories
 from reviewllm.recommend.metrics import hit_ratio
 from reviewllm.recommend.ranks import target_ranks
-from reviewllm.recommend.sasrec_retriever import WEIGHTS, SasrecConfig, SasrecRetriever, load_sasrec
+from reviewllm.recommend.sasrec_retriever import SasrecConfig
 from reviewllm.recommend.train_sasrec import make_batches, train_sasrec
 
 
@@ -93,28 +92,3 @@ def test_make_batches_has_every_user_with_a_target_once_and_like_lengths_togethe
     assert sorted(np.concatenate(batches).tolist()) == [2, 3, 4, 5, 6, 7, 8, 9]
     # One target each of the users with two items, 8 of each other: at most 8 + 8 in a batch that is closed beyond 10.
     assert all(np.minimum(lengths[batch] - 1, 8).sum() <= 10 + 8 for batch in batches)
-
-
-def test_save_and_load_give_the_same_scores(tmp_path: Path) -> None:
-    retriever, _ = train_sasrec(circle(), SMALL)
-    for _ in range(2):  # the second takes the place of the first
-        retriever.save(tmp_path / "sasrec", SMALL)
-    loaded = load_sasrec(tmp_path / "sasrec")
-    histories = make_histories(circle(), loaded.item_ids, "next")
-    users = np.arange(5)
-    assert np.array_equal(loaded.score(histories, users), retriever.score(histories, users))
-    assert loaded.item_ids == retriever.item_ids
-    assert [path.name for path in tmp_path.iterdir()] == ["sasrec"]
-
-
-def test_load_sasrec_refuses_none_and_damaged_files(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="train-sasrec"):
-        load_sasrec(tmp_path)
-    retriever, _ = train_sasrec(circle(), SMALL)
-    retriever.save(tmp_path / "s", SMALL)
-    SasrecRetriever(retriever.model, retriever.item_ids[1:]).save(tmp_path / "t", SMALL)
-    with pytest.raises(SchemaError, match="does not fit"):
-        load_sasrec(tmp_path / "t")
-    (tmp_path / "s" / WEIGHTS).write_bytes(b"x")
-    with pytest.raises(SchemaError, match="does not fit"):
-        load_sasrec(tmp_path / "s")
