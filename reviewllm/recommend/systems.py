@@ -22,7 +22,8 @@ def read_systems(given: Sequence[str], sequences: pl.DataFrame, *, target: Targe
 
     Args:
         given: paths of CANDIDATES or RECOMMENDATIONS, files or folders, or 'name=path'; none for all that `out` has of the target.
-            Without a name, a system has its retriever's, or that of its base and adapter.
+            Without a name, a system has its retriever's, or that of its base and adapter; recommendations of `out` have their
+            folder's.
 
     Raises:
         ConfigError: two systems have the same name, or a name is given to a path that holds several.
@@ -30,7 +31,7 @@ def read_systems(given: Sequence[str], sequences: pl.DataFrame, *, target: Targe
         SchemaError: a file does not fit its table.
     """
     found: dict[str, Ranking] = {}
-    for one in given or [str(path) for path in _in_folder(out, target)]:
+    for one in given or _in_folder(out, target):
         name, _, path = one.partition("=") if not Path(one).exists() else ("", "", one)
         read = read_recommendations if is_recommendations(Path(path)) else read_candidates
         # A model that named nothing of the catalogue has no row, and every user is a miss.
@@ -63,17 +64,18 @@ def read_users(path: Path) -> list[str]:
     return users
 
 
-def _in_folder(out: Path, target: Target) -> list[Path]:
+def _in_folder(out: Path, target: Target) -> list[str]:
     """Retrievers first, so that the ranking is compared with them."""
-    found = [
-        path
-        for kind in ("candidates", "recommendations")
-        for path in sorted((out / kind / target).glob("*"))
-        if not path.name.startswith((".", "_")) and (path.is_dir() or path.suffix == ".parquet")
-    ]
+    candidates = [str(path) for path in _tables(out / "candidates" / target)]
+    found = [*candidates, *(f"{path.stem}={path}" for path in _tables(out / "recommendations" / target))]
     if not found:
         raise InputError(
             f"{out}: has neither candidates/{target} nor recommendations/{target}; run `jobs/recommend.py retrieve --target "
             f"{target}` first, or name --systems"
         )
     return found
+
+
+def _tables(folder: Path) -> list[Path]:
+    paths = [path for path in sorted(folder.glob("*")) if path.is_dir() or path.suffix == ".parquet"]
+    return [path for path in paths if not path.name.startswith((".", "_"))]

@@ -32,7 +32,7 @@ def test_read_systems_takes_all_of_the_target_with_retrievers_first(tmp_path: Pa
     write(tmp_path / "candidates" / "test" / ".x.parquet.tmp")
     write(tmp_path / "candidates" / "validation" / "popular.parquet", retriever="popular")
     found = read_systems([], SEQUENCES, target="test", out=tmp_path)
-    assert {name: one.base for name, one in found.items()} == {"sasrec": "-", "tiny on sasrec (generate)": "tiny"}
+    assert {name: one.base for name, one in found.items()} == {"sasrec": "-", "v2": "tiny"}
 
 
 def test_read_systems_by_name_and_path(tmp_path: Path) -> None:
