@@ -34,7 +34,16 @@ from jobs.entry import run
 from reviewllm.config import JobConfig, part, save
 from reviewllm.errors import ConfigError
 from reviewllm.progress import step
-from reviewllm.recommend.commands import ExamplesJob, ProfileJob, RankJob, examples, profile_users, rank_candidates
+from reviewllm.recommend.commands import (
+    ExamplesJob,
+    ExplainJob,
+    ProfileJob,
+    RankJob,
+    examples,
+    explain,
+    profile_users,
+    rank_candidates,
+)
 from reviewllm.recommend.evaluate import asked_users, measure
 from reviewllm.recommend.histories import catalogue, make_histories
 from reviewllm.recommend.names import NameConfig, read_names
@@ -250,6 +259,7 @@ if __name__ == "__main__":
         "examples": (examples, ExamplesJob),
         "profile": (profile_users, ProfileJob),
         "rank": (rank_candidates, RankJob),
+        "explain": (explain, ExplainJob),
     }
     name, *rest = sys.argv[1:] or [""]
     if name not in commands:

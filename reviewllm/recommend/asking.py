@@ -7,11 +7,12 @@ import math
 import random
 import shutil
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import polars as pl
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from reviewllm.errors import InputError, SchemaError
@@ -23,6 +24,7 @@ from reviewllm.tables import Table
 
 USERS_AT_ONCE = 1000  # of a shard
 IN_HISTORY, REPEATED = "candidates that the user has bought", "candidates that stand there twice"
+NO_ITEM, NO_SEQUENCE = "candidates that are not in the items table", "users without a sequence"
 _BATCH_ROWS = 100_000
 
 
@@ -39,12 +41,14 @@ class Inputs(NamedTuple):
     """Where the tables of a ranking are, and which of their rows count.
 
     candidates: a file or a folder of CANDIDATES; its users are those that are ranked for.
+    items: all items; candidates that are none of them are left out.
     most: candidates of a user, the retriever's first.
     sample: so many of the users, drawn by `seed`; None for all.
     """
 
     sequences: Path
     candidates: Path
+    items: Collection[str]
     target: Target
     most: int
     sample: int | None
@@ -64,7 +68,7 @@ def read_users(inputs: Inputs) -> list[str]:
             "file of candidates"
         )
     users: set[str] = set()
-    for batch in _batches(inputs.candidates, CANDIDATES, ("user_id",)):
+    for batch in batches(inputs.candidates, CANDIDATES, ("user_id",)):
         users.update(batch["user_id"].unique())
     if not users:
         raise InputError(f"{inputs.candidates}: holds no candidate; expected rows of user_id, item_id, rank and retriever")
@@ -79,10 +83,10 @@ def ask_by_shards(inputs: Inputs, spill: Path, counts: Counter[str]) -> Iterator
 
     Args:
         spill: folder for what does not fit into memory; it is removed.
-        counts: gets the candidates that were left out, by reason.
+        counts: gets the candidates and users that were left out, by reason.
 
     Raises:
-        SchemaError: a user has candidates and no sequence, or a table does not fit.
+        SchemaError: a table does not fit.
     """
     users = read_users(inputs)
     wanted = pl.DataFrame({"user_id": users})
@@ -108,14 +112,17 @@ def shuffled(asked: Asked, seed: int) -> list[str]:
 
 def _spilled(source: Path, kind: Table, folder: Path, buckets: int, wanted: pl.DataFrame) -> Spill:
     spill = Spill(folder, key="user_id", buckets=buckets, rows_in_memory=10 * _BATCH_ROWS)
-    for batch in _batches(source, kind, [column.name for column in kind.columns]):
+    for batch in batches(source, kind, [column.name for column in kind.columns]):
         spill.add(batch.join(wanted, on="user_id", how="semi", maintain_order="left"))
     return spill
 
 
-def _batches(source: Path, kind: Table, names: Sequence[str]) -> Iterator[pl.DataFrame]:
-    import pyarrow as pa
+def batches(source: Path, kind: Table, names: Sequence[str]) -> Iterator[pl.DataFrame]:
+    """Some columns of a table, some rows at a time.
 
+    Raises:
+        SchemaError: there is no file, or one does not fit the table.
+    """
     for file in table_files(source, kind):
         try:
             parquet = pq.ParquetFile(file)
@@ -134,13 +141,12 @@ def _shard(
     grouped = ordered.group_by("user_id", maintain_order=True).agg("item_id", pl.col("retriever").first())
     for user_id, items, retriever in grouped.rows():
         if user_id not in sequences:
-            raise SchemaError(
-                f"{inputs.candidates}: user {user_id[:80]!r} has candidates and no sequence in {inputs.sequences}; expected "
-                "candidates of users of these sequences"
-            )
+            counts[NO_SEQUENCE] += 1
+            continue
         history, _ = held_out(sequences[user_id], inputs.target)
-        once = list(dict.fromkeys(items))
-        counts[REPEATED] += len(items) - len(once)
+        known = [item for item in items if item in inputs.items]
+        once = list(dict.fromkeys(known))
+        counts.update({NO_ITEM: len(items) - len(known), REPEATED: len(known) - len(once)})
         bought = set(history)
         new = [item for item in once if item not in bought]
         counts[IN_HISTORY] += len(once) - len(new)

@@ -1,4 +1,4 @@
-"""What the commands of jobs/recommend.py do with a language model: examples to learn from, and ranking."""
+"""What the commands of jobs/recommend.py do with a language model: examples to learn from, profiles, ranking and reasons."""
 
 from __future__ import annotations
 
@@ -22,6 +22,9 @@ from reviewllm.recommend.names import NameConfig, Names, read_names
 from reviewllm.recommend.prepare import read_all_sequences
 from reviewllm.recommend.profiles import FOLDER, Profiles, read_profiles
 from reviewllm.recommend.rank import RankConfig, Ranker, rank
+from reviewllm.recommend.reasons import ASKED as REASONS_ASKED
+from reviewllm.recommend.reasons import KEPT as REASONS_KEPT
+from reviewllm.recommend.reasons import Sources, add_reasons
 from reviewllm.recommend.split import Target
 from reviewllm.recommend.tuning import TuningConfig, write_tuning_examples
 from reviewllm.summary import record_step
@@ -97,18 +100,26 @@ class RankJob(JobConfig, ClusterConfig, GenerationConfig, PromptConfig, RankConf
         name = self.run_name or f"palr-{self.palr}{method}{'' if self.adapter else '-base'}"
         return self.out / "recommendations" / self.target / name
 
-    @property
-    def inputs(self) -> Inputs:
-        """What is ranked."""
-        own = self.out / "candidates" / self.target / f"{self.retriever}.parquet"
-        return Inputs(
-            self.out / "sequences",
-            self.candidates or own,
-            self.target,
-            self.num_candidates,
-            self.sample_users,
-            self.ranking_seed,
-        )
+
+class ExplainJob(JobConfig, ClusterConfig, GenerationConfig, PromptConfig):
+    """Say in a sentence why an item is recommended."""
+
+    task: TaskName = Field("reason", description="what prompts ask for; no other task gives reasons")
+    base_model: str = Field(description="base: a Hugging Face folder or hub name")
+    adapter: Path | None = Field(None, description="adapter of the base; none: the bare base")
+    recommendations: Path = Field(description="folder that `rank` has written; its reasons are replaced")
+    target: Target = Field("test", description="the target that it was written for")
+    interactions: Path | None = Field(
+        None, description="interactions table, whose reviews prompts show; without it they show names alone, and no ratings"
+    )
+    reasons: int = Field(3, ge=1, description="how many of a user's recommendations get one, the best first")
+    out: Path = Field(OUT, description="folder of the run")
+
+    @model_validator(mode="after")
+    def _check_job(self) -> ExplainJob:
+        if self.task != "reason":
+            raise ValueError(f"--task {self.task} gives no reasons; leave the option out")
+        return self
 
 
 NamedJob = ExamplesJob | ProfileJob | RankJob
@@ -197,13 +208,27 @@ def _profile_answerer(config: ProfileJob) -> Answerer | None:
     return Answerer(variant, generation, "constrained")
 
 
+def inputs_of(config: RankJob, names: Names) -> Inputs:
+    """What is ranked."""
+    own = config.out / "candidates" / config.target / f"{config.retriever}.parquet"
+    return Inputs(
+        config.out / "sequences",
+        config.candidates or own,
+        names.names.keys(),
+        config.target,
+        config.num_candidates,
+        config.sample_users,
+        config.ranking_seed,
+    )
+
+
 def rank_candidates(config: RankJob) -> None:
     """Write recommendations."""
     with alone(config.out), step("recommend rank") as running:
         ranker = ranker_of(config)
         save(config, config.out / "config" / "recommend-rank.yaml")
         made = rank(
-            config.inputs,
+            inputs_of(config, ranker.names),
             ranker,
             config.recommendations,
             cluster=lambda: ray_session(part(config, ClusterConfig)),
@@ -221,6 +246,36 @@ def rank_candidates(config: RankJob) -> None:
         )
         told = ", ".join(f"{count} {what}" for what, count in made.counts.items() if count)
         running.result = f"{made.users} users ({told}): {made.rows} recommendations -> {config.recommendations}"
+
+
+def explain(config: ExplainJob) -> None:
+    """Write the reasons of recommendations."""
+    with alone(config.out), step("recommend explain") as running:
+        generation = part(config, GenerationConfig)
+        prompt = part(config, PromptConfig)
+        if config.interactions is None:
+            prompt = prompt.model_copy(update={"rating": False})
+        variant = make_variant(base_model=config.base_model, adapter=config.adapter, prompt=prompt, generation=generation)
+        items = pl.DataFrame(read_table(config.out / "items", ITEMS))
+        counts = add_reasons(
+            Sources(config.recommendations, config.out / "sequences", config.interactions, items, config.target),
+            Answerer(variant, generation, "text"),
+            first=config.reasons,
+            cluster=lambda: ray_session(part(config, ClusterConfig)),
+            on_progress=lambda now, rows: running.show(now.rows_seen, rows, f"{now.engines.failed} failed"),
+        )
+        save(config, config.out / "config" / "recommend-explain.yaml")
+        record_step(
+            config.out,
+            "recommend explain",
+            config,
+            rows_in=counts[REASONS_ASKED],
+            rows_out=counts[REASONS_KEPT],
+            seconds=running.seconds,
+            counts=dict(counts),
+        )
+        told = ", ".join(f"{count} {what}" for what, count in counts.items() if count)
+        running.result = f"{told} -> {config.recommendations}"
 
 
 def _names(config: NamedJob) -> Names:

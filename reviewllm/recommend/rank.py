@@ -185,7 +185,7 @@ def _write_examples(inputs: Inputs, ranker: Ranker, work: Path, counts: Counter[
         )
         counts[NO_CANDIDATE] += len(asked) - table.num_rows
         counts[USERS] += len(asked)
-        names += write_shards(table, folder, first=len(names), rows=len(asked)) or [None]
+        names += write_shards(table, folder, first=len(names), rows=max(1, len(asked))) or [None]
     return names
 
 

@@ -4,40 +4,26 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pytest
+from recommend.answers import StoppedError, answer_with, no_engine
 from recommend.shop import TITLES, frame
 
 from reviewllm.generation.config import GenerationConfig
-from reviewllm.generation.engine import Completion
 from reviewllm.generation.model import make_variant
-from reviewllm.generation.render_shard import ShardRenderer
-from reviewllm.generation.rows import generation_rows
-from reviewllm.generation.tasks import Piece, Task, from_stream, task_table
 from reviewllm.prompts.config import PromptConfig
 from reviewllm.recommend.answering import Answerer
 from reviewllm.recommend.make_profiles import ASKED, FAILED, KEPT, Profiler, make_profiles
 from reviewllm.recommend.names import item_names
 from reviewllm.recommend.profiles import Profiles, read_profiles
 from reviewllm.recommend.tables import PROFILES
-from reviewllm.scoring.scorer import without_scores
-from reviewllm.table_files import read_table, write_table
-from reviewllm.tables import GENERATIONS
+from reviewllm.table_files import read_table
 
 NAMES = item_names(list(TITLES), list(TITLES.values()), ids="ambiguous", max_chars=100)
 SEQUENCES = {"u1": ["i0", "i1", "i3"], "u2": ["i5", "i6", "i4"], "u3": ["i0", "i3", "i7"], "short": ["i0"]}
-
-
-class StoppedError(Exception):
-    """An engine is needed."""
-
-
-def no_engine() -> AbstractContextManager[None]:
-    raise StoppedError
 
 
 def by_rule(folder: Path, sequences: dict[str, list[str]], **changed: Any) -> Counter[str]:
@@ -81,16 +67,9 @@ def profiler(random_base: Path) -> Profiler:
     return Profiler(NAMES, Answerer(variant, generation, "constrained"))
 
 
-def answer_here(profiler: Profiler, work: Path, texts: dict[str, str]) -> None:
-    """What a model would have answered, in the place of an engine."""
+def answer(profiler: Profiler, work: Path, texts: dict[str, str]) -> None:
     assert profiler.answerer
-    render = ShardRenderer(profiler.answerer.spec(work))
-    for shard in [file.name for file in (work / "examples").iterdir()]:
-        prompts = from_stream(render(task_table([Task([Piece(shard)], 0, shard)])).to_pylist()[0]["prompts"])
-        users = prompts["user_id"].to_pylist()
-        results = [Completion(texts.get(user, '["tools"]'), [], "stop") for user in users]
-        rows = generation_rows(prompts, [0] * len(users), results, profiler.answerer.variant)
-        write_table(without_scores(rows), work / "answers" / shard, GENERATIONS)
+    answer_with(profiler.answerer, work, texts, '["tools"]')
 
 
 def test_profiles_by_a_model_are_cleaned_and_asked_again_where_they_failed(tmp_path: Path, profiler: Profiler) -> None:
@@ -103,7 +82,7 @@ def test_profiles_by_a_model_are_cleaned_and_asked_again_where_they_failed(tmp_p
     with pytest.raises(StoppedError):
         make(SEQUENCES)
     (work,) = folder.parent.glob(".profiles-*")
-    answer_here(profiler, work, texts)
+    answer(profiler, work, texts)
     assert make(SEQUENCES) == {KEPT: 0, ASKED: 3, FAILED: 1}
     rows = rows_of(folder)
     assert rows["u1"]["keywords"] == ["Garden", "garden tools ''x''", "x" * 40]
@@ -123,7 +102,7 @@ def test_profiles_of_another_model_are_not_taken_up(tmp_path: Path, profiler: Pr
     with pytest.raises(StoppedError):
         make_profiles(frame(SEQUENCES), profiler, folder, target="test", cluster=no_engine)
     (work,) = folder.parent.glob(".profiles-*")
-    answer_here(profiler, work, {})
+    answer(profiler, work, {})
     made = make_profiles(frame(SEQUENCES), profiler, folder, target="test", cluster=no_engine)
     assert made == {KEPT: 0, ASKED: 3, FAILED: 0}
     assert {json.dumps(row["keywords"]) for row in rows_of(folder).values()} == {'["tools"]'}

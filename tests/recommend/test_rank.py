@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import random
 import shutil
 import subprocess
 import sys
-from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -16,19 +14,18 @@ import polars as pl
 import pytest
 from kill_matrix import PROJECT, ray_cluster
 from pydantic import ValidationError
+from recommend.answers import StoppedError, answer_by_rule, no_engine
 from recommend.shop import TITLES, write_run
 
 from reviewllm.failpoints import VARIABLE
-from reviewllm.generation.generate_shard import ShardGenerator
-from reviewllm.generation.render_shard import ShardRenderer
-from reviewllm.generation.score_shard import ShardScorer
-from reviewllm.generation.tasks import Piece, Task, task_table
-from reviewllm.recommend.commands import RankJob, ranker_of
+from reviewllm.recommend.commands import RankJob, inputs_of, ranker_of
+from reviewllm.recommend.names import item_names
 from reviewllm.recommend.rank import Ranker, rank, work_folder
 from reviewllm.recommend.tables import RECOMMENDATIONS
 from reviewllm.table_files import read_table
 
 ORDER = ["i7", "i4", "i3", "i2", "i8"]  # of the retriever
+NAMES = item_names(list(TITLES), list(TITLES.values()), ids="ambiguous", max_chars=100)
 SEQUENCES = {"u1": ["i0", "i1", "i3"], "u2": ["i5", "i6", "i4"], "empty": ["i0", "i1", "i2"]}
 CANDIDATES = {"u1": ORDER, "u2": [*ORDER, "i5"], "empty": ["i0"]}
 
@@ -38,32 +35,18 @@ def job(out: Path, base: Path, **changed: Any) -> RankJob:
     return RankJob(out=out, base_model=str(base), **{**options, **changed})
 
 
-class StoppedError(Exception):
-    """An engine is needed."""
-
-
-def no_engine() -> AbstractContextManager[None]:
-    raise StoppedError
-
-
 def ranked(config: RankJob) -> pl.DataFrame:
     """What the command writes; the actors' work is done here, without Ray."""
     ranker = ranker_of(config)
     with pytest.raises(StoppedError):
-        rank(config.inputs, ranker, config.recommendations, cluster=no_engine)
+        rank(inputs_of(config, NAMES), ranker, config.recommendations, cluster=no_engine)
     answer_here(ranker, config)
-    rank(config.inputs, ranker, config.recommendations, cluster=no_engine)
+    rank(inputs_of(config, NAMES), ranker, config.recommendations, cluster=no_engine)
     return pl.DataFrame(read_table(config.recommendations, RECOMMENDATIONS))
 
 
 def answer_here(ranker: Ranker, config: RankJob) -> None:
-    work = work_folder(config.inputs, ranker, config.recommendations)
-    spec = ranker.answerer.spec(work)
-    render, score = ShardRenderer(spec), ShardScorer(spec)
-    for shard in sorted(file.name for file in (work / "examples").iterdir()):
-        if not (work / "answers" / shard).exists():
-            rendered = render(task_table([Task([Piece(shard)], 0, shard)]))
-            score(asyncio.run(ShardGenerator(spec)(rendered)))
+    answer_by_rule(ranker.answerer, work_folder(inputs_of(config, NAMES), ranker, config.recommendations))
 
 
 def manifest(config: RankJob) -> dict[str, Any]:
@@ -171,7 +154,7 @@ def test_rank_goes_on_after_a_stop_and_takes_up_nothing_of_another_fingerprint(
     with pytest.raises(OSError, match="No space left"):
         ranked(config)
     assert not config.recommendations.exists()
-    work = work_folder(config.inputs, ranker_of(config), config.recommendations)
+    work = work_folder(inputs_of(config, NAMES), ranker_of(config), config.recommendations)
     lost, kept = sorted((work / "answers").glob("*.parquet"))
     before = kept.stat().st_mtime_ns
     lost.unlink()
@@ -179,10 +162,10 @@ def test_rank_goes_on_after_a_stop_and_takes_up_nothing_of_another_fingerprint(
     assert kept.stat().st_mtime_ns == before
     ranker = ranker_of(config)
     with pytest.raises(StoppedError):
-        rank(config.inputs, ranker, config.recommendations, cluster=no_engine)
+        rank(inputs_of(config, NAMES), ranker, config.recommendations, cluster=no_engine)
     answer_here(ranker, config)
     assert kept.stat().st_mtime_ns == before
-    rank(config.inputs, ranker, config.recommendations, cluster=no_engine)
+    rank(inputs_of(config, NAMES), ranker, config.recommendations, cluster=no_engine)
     check_every_candidate_once(config, sequences, candidates)
     assert other["fingerprint"][0] != ranker.fingerprint
 
