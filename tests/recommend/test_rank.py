@@ -18,9 +18,9 @@ from recommend.answers import StoppedError, answer_by_rule, no_engine
 from recommend.shop import TITLES, write_run
 
 from reviewllm.failpoints import VARIABLE
-from reviewllm.recommend.commands import RankJob, inputs_of, ranker_of
 from reviewllm.recommend.names import item_names
 from reviewllm.recommend.rank import Ranker, rank, work_folder
+from reviewllm.recommend.rank_commands import RankJob, inputs_of, ranker_of
 from reviewllm.recommend.tables import RECOMMENDATIONS
 from reviewllm.table_files import read_table
 
