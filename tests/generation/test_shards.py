@@ -19,7 +19,7 @@ from reviewllm.generation.generate_shard import ShardGenerator
 from reviewllm.generation.model import make_variant
 from reviewllm.generation.render_shard import ShardRenderer
 from reviewllm.generation.score_shard import ShardScorer
-from reviewllm.generation.tasks import GenerationSpec, Piece, Task, task_table
+from reviewllm.generation.tasks import GenerationSpec, Piece, Task, from_stream, task_table
 from reviewllm.prompts.config import PromptConfig
 from reviewllm.prompts.renderer import Prompt, PromptRenderer
 from reviewllm.prompts.tokenizer import load_tokenizer
@@ -146,6 +146,55 @@ def test_shard_of_the_task_attributes(random_base: Path, tmp_path: Path) -> None
     for row, made in zip(written[:3], renderer.render(rows[:3]), strict=True):
         assert isinstance(made, Prompt)
         assert row["prompt_sha256"] == hashlib.sha256(np.array(made.token_ids, np.int32).tobytes()).hexdigest()
+
+
+def asked_row(name: str, **asked: Any) -> dict[str, Any]:
+    history = [entry(1, title="Steel rake"), entry(2, title="Garden gloves")]
+    return example(example_id=name, history=history, attributes=json.dumps(asked))
+
+
+RECOMMEND = PromptConfig(task="recommend", max_prompt_tokens=700)
+ASKED = [
+    asked_row("two", candidates=["Pen", "Garden rake", "Steel cup"], count=2),
+    asked_row("free", count=1),
+    asked_row("broken", count=0),
+]
+
+
+def answered(base: Path, tmp_path: Path, answers: Any) -> tuple[ShardGenerator, pa.Table, list[dict[str, Any]]]:
+    write_table(pa.Table.from_pylist(ASKED, schema=EXAMPLES.schema), tmp_path / "shard.parquet", EXAMPLES)
+    spec = spec_of(base, tmp_path, RECOMMEND).model_copy(update={"answers": answers, "scored": False})
+    rendered = ShardRenderer(spec)(task_table([Task(WHOLE, 0, "shard.parquet")]))
+    generator = ShardGenerator(spec)
+    ShardScorer(spec)(asyncio.run(generator(rendered)))
+    written = read_table([tmp_path / "out" / "shard.parquet"], GENERATIONS).to_pylist()
+    return generator, from_stream(rendered["prompts"][0].as_py()), written
+
+
+def test_shard_of_recommendations_has_a_schema_for_each_row(random_base: Path, tmp_path: Path) -> None:
+    generator, prompts, (two, free, broken) = answered(random_base, tmp_path, "constrained")
+    assert two["review"] == '["Garden rake","Steel cup"]'
+    assert free["review"] == '["Garden gloves"]'
+    assert (broken["review"], broken["error_class"]) == (None, "BadAttributes")
+    assert (two["history_kept"], two["attributes_kept"]) == (2, None)
+    schemas = generator._schemas(prompts, "recommend")
+    assert [None if one is None else json.loads(one)["items"] for one in schemas] == [
+        {"enum": ["Pen", "Garden rake", "Steel cup"]},
+        None,
+        None,
+    ]
+    assert generator._schemas(prompts, "review") == [None] * 3
+
+
+def test_shard_of_likelihoods_has_one_for_each_choice(random_base: Path, tmp_path: Path) -> None:
+    _, prompts, (two, free, broken) = answered(random_base, tmp_path, "likelihood")
+    assert two["review"] == "[-3.0, -1.0, -2.0]"
+    assert free["review"] == "[]"
+    assert broken["error_class"] == "BadAttributes"
+    tokenizer = load_tokenizer(str(random_base))
+    texts = [tokenizer.decode(ids) for ids in prompts["choice_ids"][0].as_py()]
+    assert texts == ['["Pen","', '["Garden rake","', '["Steel cup","']
+    assert prompts["choice_ids"].to_pylist()[1:] == [[], None]
 
 
 def test_shard_that_is_no_examples_table_is_named(random_base: Path, tmp_path: Path) -> None:
