@@ -40,8 +40,8 @@ def bought_with(matrix: Any, items: Numbers, *, most: int) -> Numbers:
     by_item = matrix.T.tocsr()
 
     def counts(block: Numbers) -> Any:
-        together = (by_item[block] @ matrix).tolil()
-        together[np.arange(len(block)), block] = 0
+        together = (by_item[block] @ matrix).tocoo()
+        together.data[together.col == block[together.row]] = 0  # the item itself
         return together
 
     return _by_blocks(items, counts, most)

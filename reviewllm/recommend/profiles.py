@@ -20,6 +20,11 @@ class Profiles:
         """Take user_id and keywords; None for no profile at all."""
         self._rows = pl.DataFrame(schema={"user_id": pl.String, "keywords": pl.List(pl.String)}) if rows is None else rows
 
+    @property
+    def shown(self) -> bool:
+        """Whether there is any."""
+        return not self._rows.is_empty()
+
     def of(self, users: Iterable[str]) -> dict[str, list[str]]:
         """The keywords of those of some users that have any."""
         asked = pl.DataFrame({"user_id": list(users)}, schema={"user_id": pl.String})

@@ -32,7 +32,7 @@ from reviewllm.generation.tasks import Answers
 from reviewllm.prompts.tasks.recommend import Asked as AskedNames
 from reviewllm.recommend.answering import Answerer, Cluster, answer_shards, read_answers
 from reviewllm.recommend.asking import Asked, Inputs, ask_by_shards, shuffled
-from reviewllm.recommend.names import Names
+from reviewllm.recommend.names import NameConfig, Names
 from reviewllm.recommend.profiles import Profiles
 from reviewllm.recommend.ranking import Place, fall_back, place_likeliest, place_named, read_likelihoods, read_list
 from reviewllm.recommend.rows import example_row, example_table
@@ -93,6 +93,7 @@ class Ranker(NamedTuple):
     config: RankConfig
     variant: Variant
     generation: GenerationConfig
+    naming: NameConfig
     names: Names
     profiles: Profiles
 
@@ -104,7 +105,8 @@ class Ranker(NamedTuple):
     @property
     def fingerprint(self) -> str:
         """sha256 of all that decides the ranking beside the tables."""
-        decides = [self.variant.fingerprint, self.config.model_dump(mode="json")]
+        options = [self.config.model_dump(mode="json"), self.naming.model_dump(mode="json"), self.profiles.shown]
+        decides = [self.variant.fingerprint, *options]
         return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()
 
 

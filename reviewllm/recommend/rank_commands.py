@@ -103,7 +103,8 @@ def ranker_of(config: RankJob) -> Ranker:
         generation=generation,
     )
     profiles = read_profiles(config.out / FOLDER / config.target) if config.profiles else Profiles()
-    return Ranker(part(config, RankConfig), variant, generation, names_of(config.out, part(config, NameConfig)), profiles)
+    naming = part(config, NameConfig)
+    return Ranker(part(config, RankConfig), variant, generation, naming, names_of(config.out, naming), profiles)
 
 
 def inputs_of(config: RankJob, names: Names) -> Inputs:

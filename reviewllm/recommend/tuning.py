@@ -62,9 +62,10 @@ class Tuned(NamedTuple):
 
 
 class _Catalogue(NamedTuple):
-    """Items by number, with what is like each of them."""
+    """Items by number, with what is like each of those that examples are made of."""
 
     item_ids: Sequence[str]
+    numbers: Mapping[str, int]
     names: Sequence[str]
     like: Numbers
     by_category: Mapping[str, Sequence[int]]
@@ -103,12 +104,12 @@ def write_tuning_examples(
     """
     chosen = sequences.filter(_is_chosen(sequences["user_id"], config)).sort("user_id")
     trained = sequences.select(pl.col("item_ids").list.head(pl.col("item_ids").list.len().cast(pl.Int64) - HELD_OUT))
-    catalogue, matrix = _catalogue(items, names, trained["item_ids"])
+    place = dict(zip(sequences["user_id"], range(sequences.height), strict=True))
+    catalogue, matrix = _catalogue(items, names, trained["item_ids"], [place[user] for user in chosen["user_id"]])
     aside = folder.with_name(f".{folder.name}.tmp")
     shutil.rmtree(aside, ignore_errors=True)
     tuned = Tuned(0, 0, 0, 0, 0, 0)
     shards = 0
-    place = dict(zip(sequences["user_id"], range(sequences.height), strict=True))
     for part in chosen.iter_slices(_ROWS):
         near = three_hops(matrix, np.array([place[user] for user in part["user_id"]]), most=_near_most(config))
         keywords = profiles.of(part["user_id"])
@@ -139,8 +140,8 @@ def _is_chosen(users: pl.Series, config: TuningConfig) -> pl.Series:
     return pl.Series([int.from_bytes(digest[:8], "big") < bound for digest in digests], dtype=pl.Boolean)
 
 
-def _catalogue(items: pl.DataFrame, names: Names, trained: pl.Series) -> tuple[_Catalogue, Any]:
-    """The items with what is like them, by the training parts of all users, and these as a matrix."""
+def _catalogue(items: pl.DataFrame, names: Names, trained: pl.Series, chosen: Sequence[int]) -> tuple[_Catalogue, Any]:
+    """The items with what is like those of the chosen users, by the training parts of all users, and these as a matrix."""
     ordered = items.select("item_id", "category").sort("item_id")
     item_ids, categories = ordered["item_id"].to_list(), ordered["category"].to_list()
     shown = names.of(item_ids, where="items")
@@ -150,14 +151,16 @@ def _catalogue(items: pl.DataFrame, names: Names, trained: pl.Series) -> tuple[_
     for number, category in enumerate(categories):
         if category is not None:
             by_category.setdefault(category, []).append(number)
-    like = bought_with(matrix, np.arange(len(item_ids)), most=_LIKE)
-    return _Catalogue(item_ids, shown, like, by_category, categories), matrix
+    needed = np.unique(matrix[np.array(chosen, dtype=np.int64)].indices)
+    like = np.full((len(item_ids), _LIKE), NONE, dtype=np.int64)
+    like[needed] = bought_with(matrix, needed, most=_LIKE)
+    numbers = {item: number for number, item in enumerate(item_ids)}
+    return _Catalogue(item_ids, numbers, shown, like, by_category, categories), matrix
 
 
 def _users(part: pl.DataFrame, near: Numbers, catalogue: _Catalogue) -> Iterator[_User]:
-    number = {item: place for place, item in enumerate(catalogue.item_ids)}
     for (user_id, item_ids), others in zip(part.select("user_id", "item_ids").rows(), near.tolist(), strict=True):
-        numbers = [number.get(item, NONE) for item in item_ids]  # what is held out need not be in the catalogue
+        numbers = [catalogue.numbers.get(item, NONE) for item in item_ids]  # what is held out need not be in the catalogue
         held_out = frozenset(numbers[-HELD_OUT:])
         nearest = [one for one in others if one != NONE and one not in held_out]
         yield _User(user_id, numbers[:-HELD_OUT], held_out, nearest)
@@ -179,7 +182,7 @@ def _examples(
         enriched += bool(added)
         answer = [*targets, *added]
         for kind in ("recommend", "retrieval")[: 1 + (config.palr == "v2")]:
-            candidates = _candidates(answer, user, catalogue, config, draw) if kind == "retrieval" else []
+            candidates = _candidates(targets, added, user, catalogue, config, draw) if kind == "retrieval" else []
             rows.append(
                 example_row(
                     f"{user.user_id}/{cut}/{kind}",
@@ -212,18 +215,24 @@ def _enrichment(user: _User, targets: int, config: TuningConfig) -> list[int]:
 
 
 def _candidates(
-    answer: Sequence[int], user: _User, catalogue: _Catalogue, config: TuningConfig, draw: random.Random
+    targets: Sequence[int],
+    added: Sequence[int],
+    user: _User,
+    catalogue: _Catalogue,
+    config: TuningConfig,
+    draw: random.Random,
 ) -> list[int]:
-    """The answer and negatives that are like it, shuffled; a user's own items, held-out ones included, are no negatives."""
-    wanted = config.num_candidates - len(answer)
+    """The answer and negatives that are like its targets, shuffled; a user's own items, held-out ones included, are no negatives."""
+    answer = [*targets, *added]
+    wanted = max(0, config.num_candidates - len(answer))
     out = {*user.trained, *user.held_out, *answer}
-    together = [one for one in dict.fromkeys(catalogue.like[answer].ravel().tolist()) if one != NONE and one not in out]
+    together = [one for one in dict.fromkeys(catalogue.like[targets].ravel().tolist()) if one != NONE and one not in out]
     draw.shuffle(together)
-    groups = [catalogue.by_category[name] for one in answer if (name := catalogue.categories[one]) is not None]
-    alike = _draw(groups, out, max(0, wanted), draw)
+    groups = [catalogue.by_category[name] for one in targets if (name := catalogue.categories[one]) is not None]
+    alike = _draw(groups, out, wanted, draw)
     half = together[: max(wanted // 2, wanted - len(alike))]
-    rest = [*alike, *together[len(half) :], *_draw([range(len(catalogue.item_ids))], out, max(0, wanted), draw)]
-    negatives = list(dict.fromkeys([*half, *rest]))[: max(0, wanted)]
+    rest = [*alike, *together[len(half) :], *_draw([range(len(catalogue.item_ids))], out, wanted, draw)]
+    negatives = list(dict.fromkeys([*half, *rest]))[:wanted]
     candidates = [*answer, *negatives]
     draw.shuffle(candidates)
     return candidates
