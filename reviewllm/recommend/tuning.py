@@ -222,7 +222,7 @@ def _candidates(
     config: TuningConfig,
     draw: random.Random,
 ) -> list[int]:
-    """The answer and negatives that are like its targets, shuffled; a user's own items, held-out ones included, are no negatives."""
+    """The answer and negatives that are like its targets, shuffled; no negative is the user's own, held-out ones included."""
     answer = [*targets, *added]
     wanted = max(0, config.num_candidates - len(answer))
     out = {*user.trained, *user.held_out, *answer}
