@@ -3,18 +3,23 @@
     python jobs/recommend.py prepare --interactions out/run/interactions --items out/run/items --out out/next
     python jobs/recommend.py train-sasrec --out out/next
     python jobs/recommend.py retrieve --target test --out out/next
+    python jobs/recommend.py profile --base-model <base> --out out/next
     python jobs/recommend.py examples --out out/next
     python jobs/train.py --task recommend --base-model <base> --out out/next
     python jobs/recommend.py rank --base-model <base> --adapter out/next/adapter --out out/next
+    python jobs/recommend.py explain --base-model <base> --recommendations out/next/recommendations/test/palr-v2 --out out/next
     python jobs/recommend.py evaluate --out out/next
 
 `prepare` reads one source: a table of interactions, a file of sequences (`--sequences`), or MovieLens (`--movielens`); it writes
 `sequences/` (a row for each user) and `items/`. Raw review files go through jobs/prepare.py first. `train-sasrec` writes `sasrec/`;
 `retrieve` writes `candidates/<target>/<retriever>.parquet`. What is held out is the `--target`: `test` a user's last item,
 `validation` the one before it, `next` nothing: what a firm runs every night, with the model that it has.
-`examples` writes `examples/train` for jobs/train.py, `rank` writes `recommendations/`: interrupted, the same command goes on after
-the last finished shard. `evaluate` measures everything in `candidates/<target>` and `recommendations/<target>`, or `--systems`,
-and writes `recommend-metrics/`: `metrics.parquet`, `comparisons.parquet`, `metrics.json`.
+`evaluate` measures everything in `candidates/<target>` and `recommendations/<target>`, or `--systems`, and writes
+`recommend-metrics/`: `metrics.parquet`, `comparisons.parquet`, `metrics.json`.
+`profile` writes `profiles/<target>`, keywords of what each user likes, asked anew only where the history changed; `retrieve
+--retriever profile` goes by them, and `--profiles` shows them in prompts. `examples` writes `examples/train` for jobs/train.py.
+`rank` writes `recommendations/<target>/<name>`, or `recommendations/dt=<date>` for `--target next`; `explain` gives them reasons.
+Interrupted, the same command goes on after the last finished shard. `--engine rule` asks no model.
 """
 
 from __future__ import annotations
