@@ -24,9 +24,10 @@ from reviewllm.cluster import ClusterConfig, log_folder, ray_session
 from reviewllm.config import JobConfig, part
 from reviewllm.progress import step
 from reviewllm.prompts.tasks import recommend as prompts
-from reviewllm.recommend.commands import ExamplesJob, RankJob, examples, rank_candidates
+from reviewllm.recommend.commands import ExamplesJob, examples
 from reviewllm.recommend.histories import catalogue
 from reviewllm.recommend.prepare import read_all_sequences
+from reviewllm.recommend.rank_commands import RankJob, rank_candidates
 from reviewllm.recommend.retrieve import retrieve
 from reviewllm.recommend.shop import Planned, PlannedShopConfig, catalogue_pages, write_planned_shop
 from reviewllm.recommend.tuning import Palr
