@@ -92,6 +92,8 @@ def write_tuning_examples(
     """Write the examples as shards into `folder`, in one rename.
 
     The order of the rows of `sequences` decides nothing. Whatever is drawn for a user depends on the seed and that user alone.
+    No validation or test item is in an example. Does not prevent that a profile knows the targets, which belong to the training
+    part that it summarises: a model learns to trust profiles more than it should.
 
     Args:
         sequences: SEQUENCES.
