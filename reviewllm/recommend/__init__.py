@@ -18,7 +18,7 @@ tuning.py            sequences -> fine-tuning examples
 asking.py            candidates and sequences by shards of users
 answering.py         shards of examples through an engine
 ranking.py           a model's answer -> an order of items
-rank.py              candidates -> recommendations
+rank.py              candidates -> recommendations, by whom ranker.py says
 reasons.py           recommendations -> one sentence why
 commands.py          the commands of jobs/recommend.py before ranking; rank_commands.py: ranking and reasons
 metrics.py           HR and NDCG of ranks

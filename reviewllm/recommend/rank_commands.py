@@ -20,7 +20,8 @@ from reviewllm.recommend.asking import Inputs
 from reviewllm.recommend.commands import OUT, names_of
 from reviewllm.recommend.names import NameConfig, Names
 from reviewllm.recommend.profiles import FOLDER, Profiles, read_profiles
-from reviewllm.recommend.rank import RankConfig, Ranker, rank
+from reviewllm.recommend.rank import rank
+from reviewllm.recommend.ranker import RankConfig, Ranker
 from reviewllm.recommend.reasons import ASKED as REASONS_ASKED
 from reviewllm.recommend.reasons import KEPT as REASONS_KEPT
 from reviewllm.recommend.reasons import Sources, add_reasons

@@ -19,8 +19,9 @@ from recommend.shop import TITLES, write_run
 
 from reviewllm.failpoints import VARIABLE
 from reviewllm.recommend.names import item_names
-from reviewllm.recommend.rank import Ranker, rank, work_folder
+from reviewllm.recommend.rank import rank, work_folder
 from reviewllm.recommend.rank_commands import RankJob, inputs_of, ranker_of
+from reviewllm.recommend.ranker import Ranker
 from reviewllm.recommend.tables import RECOMMENDATIONS
 from reviewllm.table_files import read_table
 
