@@ -53,12 +53,12 @@ from reviewllm.config import Day, JobConfig, Where, part, save
 from reviewllm.errors import ConfigError, PublishError
 from reviewllm.fetch import fetch_folder
 from reviewllm.generation.config import GenerationConfig
+from reviewllm.generation.merged import MERGED, merged_model
 from reviewllm.generation.model import Variant, make_variant
 from reviewllm.generation.pipeline import RunCounts
 from reviewllm.place import Place, below, is_uri
 from reviewllm.progress import Step, step
 from reviewllm.prompts.config import PromptConfig
-from reviewllm.sft.adapter import merge_adapter, model_digest
 from reviewllm.summary import record_step
 
 
@@ -276,16 +276,9 @@ def _adapter(config: BackfillJob) -> Path | None:
 
 
 def _engine_model(config: BackfillJob, variant: Variant) -> Path:
-    """What the engine loads; an adapter is merged once, under a name of its own, and found again by the next night."""
-    if variant.adapter is None or config.live_adapter or config.engine == "rule":
-        return variant.base
-    import ray
-
-    name = f"{model_digest(variant.base)[:12]}-{model_digest(variant.adapter)[:12]}"
-    merged = config.out.absolute() / ".merged" / name
-    if not merged.is_dir():  # on a worker: the driver may have neither the memory for a base nor torch
-        ray.get(ray.remote(merge_adapter).remote(variant.base, variant.adapter, merged))
-    return merged
+    """What the engine loads."""
+    alone = config.live_adapter or config.engine == "rule"
+    return variant.base if alone else merged_model(variant, config.out / MERGED)
 
 
 def replay(config: BackfillJob) -> Manifest | None:

@@ -36,17 +36,17 @@ if __package__ in (None, ""):  # run as a file: `python jobs/recommend.py`
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from jobs.entry import run
+from jobs.recommend_learn import ExamplesJob, ProfileJob, examples, profile_users
+from jobs.recommend_rank import ExplainJob, RankJob, explain, rank_candidates
 from reviewllm.config import JobConfig, part, save
 from reviewllm.errors import ConfigError
 from reviewllm.progress import step
-from reviewllm.recommend.commands import ExamplesJob, ProfileJob, examples, profile_users
 from reviewllm.recommend.evaluate import asked_users, measure
 from reviewllm.recommend.histories import catalogue, make_histories
 from reviewllm.recommend.names import NameConfig, read_names
 from reviewllm.recommend.prepare import read_all_sequences, write_sequences
 from reviewllm.recommend.profiles import read_profiles
 from reviewllm.recommend.published import published_for
-from reviewllm.recommend.rank_commands import ExplainJob, RankJob, explain, rank_candidates
 from reviewllm.recommend.ranks import Retriever
 from reviewllm.recommend.results import plain_text, write_results
 from reviewllm.recommend.retrieve import BOUND_AT, Popular, retrieve

@@ -20,14 +20,14 @@ if __package__ in (None, ""):  # run as a file: `python jobs/recommend_demo.py`
 
 from jobs import recommend, train
 from jobs.entry import run
+from jobs.recommend_learn import ExamplesJob, examples
+from jobs.recommend_rank import RankJob, rank_candidates
 from reviewllm.cluster import ClusterConfig, log_folder, ray_session
 from reviewllm.config import JobConfig, part
 from reviewllm.progress import step
 from reviewllm.prompts.tasks import recommend as prompts
-from reviewllm.recommend.commands import ExamplesJob, examples
 from reviewllm.recommend.histories import catalogue
 from reviewllm.recommend.prepare import read_all_sequences
-from reviewllm.recommend.rank_commands import RankJob, rank_candidates
 from reviewllm.recommend.retrieve import retrieve
 from reviewllm.recommend.shop import Planned, PlannedShopConfig, catalogue_pages, write_planned_shop
 from reviewllm.recommend.tuning import Palr

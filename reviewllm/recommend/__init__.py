@@ -20,7 +20,6 @@ answering.py         shards of examples through an engine
 ranking.py           a model's answer -> an order of items
 rank.py              candidates -> recommendations, by whom ranker.py says
 reasons.py           recommendations -> one sentence why
-commands.py          the commands of jobs/recommend.py before ranking; rank_commands.py: ranking and reasons
 metrics.py           HR and NDCG of ranks
 rankings.py          candidates and recommendations, read and checked; systems.py: which of them are measured
 evaluate.py          systems -> figures and comparisons, beside those of the paper (published.py)

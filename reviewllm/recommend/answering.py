@@ -27,11 +27,12 @@ _ANSWER = ("example_id", "review", "error", "error_class", "prompt_tokens", "com
 
 
 class Answerer(NamedTuple):
-    """Who answers, and in which form."""
+    """Who answers, and in which form; `merged` is the folder in which base and adapter become one model for the engine."""
 
     variant: Variant
     generation: GenerationConfig
     answers: Answers
+    merged: Path
 
     def spec(self, work: Path) -> GenerationSpec:
         """What the engines are sent."""
@@ -63,7 +64,7 @@ def answer_shards(
         ReviewLLMError: the engine cannot be used; finished shards are kept.
     """
     tasks = [Task([Piece(shard)], 0, shard) for shard in shards]
-    return write_unfinished(tasks, answerer.spec(work), cluster=cluster, on_progress=on_progress)
+    return write_unfinished(tasks, answerer.spec(work), cluster=cluster, merged=answerer.merged, on_progress=on_progress)
 
 
 def read_answers(work: Path, shard: str) -> dict[str, dict[str, Any]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from pathlib import Path
 from typing import Literal, NamedTuple
 
 from pydantic import Field, model_validator
@@ -65,11 +66,12 @@ class Ranker(NamedTuple):
     naming: NameConfig
     names: Names
     profiles: Profiles
+    merged: Path
 
     @property
     def answerer(self) -> Answerer:
         """Who answers what is asked."""
-        return Answerer(self.variant, self.generation, self.config.answers)
+        return Answerer(self.variant, self.generation, self.config.answers, self.merged)
 
     @property
     def fingerprint(self) -> str:

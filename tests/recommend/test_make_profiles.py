@@ -64,7 +64,7 @@ def profiler(random_base: Path) -> Profiler:
     generation = GenerationConfig(max_new_tokens=100)
     prompt = PromptConfig(task="profile", max_prompt_tokens=900)
     variant = make_variant(base_model=str(random_base), adapter=None, prompt=prompt, generation=generation)
-    return Profiler(NAMES, Answerer(variant, generation, "constrained"))
+    return Profiler(NAMES, Answerer(variant, generation, "constrained", Path("nowhere")))
 
 
 def answer(profiler: Profiler, work: Path, texts: dict[str, str]) -> None:

@@ -17,10 +17,10 @@ from pydantic import ValidationError
 from recommend.answers import StoppedError, answer_by_rule, no_engine
 from recommend.shop import TITLES, write_run
 
+from jobs.recommend_rank import RankJob, inputs_of, ranker_of
 from reviewllm.failpoints import VARIABLE
 from reviewllm.recommend.names import item_names
 from reviewllm.recommend.rank import rank, work_folder
-from reviewllm.recommend.rank_commands import RankJob, inputs_of, ranker_of
 from reviewllm.recommend.ranker import Ranker
 from reviewllm.recommend.tables import RECOMMENDATIONS
 from reviewllm.table_files import read_table

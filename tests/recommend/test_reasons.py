@@ -82,7 +82,7 @@ def answerer(random_base: Path) -> Answerer:
     generation = GenerationConfig(engine="rule", max_new_tokens=100)
     prompt = PromptConfig(task="reason", max_prompt_tokens=900)
     variant = make_variant(base_model=str(random_base), adapter=None, prompt=prompt, generation=generation)
-    return Answerer(variant, generation, "text")
+    return Answerer(variant, generation, "text", Path("nowhere"))
 
 
 def asked(sources: Sources, answerer: Answerer) -> Path:

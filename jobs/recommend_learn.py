@@ -11,6 +11,7 @@ from reviewllm.cluster import ClusterConfig, ray_session
 from reviewllm.config import JobConfig, part, save
 from reviewllm.evaluation.staging import alone
 from reviewllm.generation.config import GenerationConfig
+from reviewllm.generation.merged import MERGED
 from reviewllm.generation.model import make_variant
 from reviewllm.progress import step
 from reviewllm.prompts.config import PromptConfig
@@ -128,4 +129,4 @@ def _profile_answerer(config: ProfileJob) -> Answerer | None:
     variant = make_variant(
         base_model=config.base_model, adapter=config.adapter, prompt=part(config, PromptConfig), generation=generation
     )
-    return Answerer(variant, generation, "constrained")
+    return Answerer(variant, generation, "constrained", config.out / MERGED)

@@ -9,9 +9,9 @@ import pytest
 from pydantic import ValidationError
 from recommend.shop import write_run
 
+from jobs.recommend_learn import ExamplesJob, ProfileJob, examples, profile_users
 from reviewllm.errors import InputError
 from reviewllm.prompts.tasks.recommend import read_asked
-from reviewllm.recommend.commands import ExamplesJob, ProfileJob, examples, profile_users
 from reviewllm.recommend.tables import PROFILES
 from reviewllm.table_files import read_table
 from reviewllm.tables import EXAMPLES

@@ -7,17 +7,18 @@ from pathlib import Path
 import polars as pl
 from pydantic import Field, model_validator
 
+from jobs.recommend_learn import OUT, names_of
 from reviewllm.cluster import ClusterConfig, ray_session
 from reviewllm.config import Day, JobConfig, part, save
 from reviewllm.evaluation.staging import alone
 from reviewllm.generation.config import GenerationConfig
+from reviewllm.generation.merged import MERGED
 from reviewllm.generation.model import make_variant
 from reviewllm.progress import step
 from reviewllm.prompts.config import PromptConfig
 from reviewllm.prompts.tasks import TaskName
 from reviewllm.recommend.answering import Answerer
 from reviewllm.recommend.asking import Inputs
-from reviewllm.recommend.commands import OUT, names_of
 from reviewllm.recommend.names import NameConfig, Names
 from reviewllm.recommend.profiles import FOLDER, Profiles, read_profiles
 from reviewllm.recommend.rank import rank
@@ -105,7 +106,9 @@ def ranker_of(config: RankJob) -> Ranker:
     )
     profiles = read_profiles(config.out / FOLDER / config.target) if config.profiles else Profiles()
     naming = part(config, NameConfig)
-    return Ranker(part(config, RankConfig), variant, generation, naming, names_of(config.out, naming), profiles)
+    return Ranker(
+        part(config, RankConfig), variant, generation, naming, names_of(config.out, naming), profiles, config.out / MERGED
+    )
 
 
 def inputs_of(config: RankJob, names: Names) -> Inputs:
@@ -159,7 +162,7 @@ def explain(config: ExplainJob) -> None:
         items = pl.DataFrame(read_table(config.out / "items", ITEMS))
         counts = add_reasons(
             Sources(config.recommendations, config.out / "sequences", config.interactions, items, config.target),
-            Answerer(variant, generation, "text"),
+            Answerer(variant, generation, "text", config.out / MERGED),
             first=config.reasons,
             cluster=lambda: ray_session(part(config, ClusterConfig)),
             on_progress=lambda now, rows: running.show(now.rows_seen, rows, f"{now.engines.failed} failed"),
