@@ -9,7 +9,8 @@ evaluation, over the same lists and over all items as RecBole counts them by def
 what the user has), epochs, seconds. A firm's own retriever hands in its lists the same way.
 
 The protocol is leave-one-out: trained without the last two items of each user, stopped early by NDCG@10 of the validation
-item over all items; the best epoch's weights are used, also where `--time-limit-s` ends the training first.
+item over all items; the best epoch's weights are used, also where `--time-limit-s` ends the training first. On one thread
+seconds are the processor's, so that other work on the machine counts little.
 
 RecBole 1.2.1 runs beside torch 2.13, numpy 2 and scipy 1.17 with pandas 2 (requirements/recommend-peers.txt) and what
 `mend` sets at run time. Its packages are never changed.
@@ -25,7 +26,7 @@ import sys
 import tempfile
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -72,7 +73,9 @@ class PeerJob(JobConfig):
     sequences: Path = Field(description="a folder or file of SEQUENCES")
     model: Model = Field(description="the model; also the retriever's name in the candidates")
     out: Path = Field(description="folder for <model>.parquet")
-    time_limit_s: float = Field(600, gt=0, description="no epoch begins later; the best epoch so far is kept")
+    time_limit_s: float = Field(
+        600, gt=0, description="no epoch begins later, validations counted; the best epoch so far is kept"
+    )
     epochs: int = Field(300, ge=1, description="at most; training ends earlier when validation stops improving")
     max_length: int = Field(50, ge=1, description="items of a history that SASRec reads; the other models have their own")
     threads: int = Field(1, ge=1, description="CPU threads")
@@ -91,7 +94,7 @@ def main(config: PeerJob) -> None:
     name, settings = MODELS[config.model]
     settings = {"max_length": config.max_length, "epochs": config.epochs, "seed": config.seed, **settings}
     with recbole_folder() as folder:
-        peer = Peer(name, table, folder, settings)
+        peer = Peer(name, table, folder, settings, now=time.process_time if config.threads == 1 else time.perf_counter)
         figures = peer.fit(time_limit_s=config.time_limit_s)
         found, lists = peer.test()
     write_table(candidates(table, lists, config.model), config.out / f"{config.model}.parquet", CANDIDATES)
@@ -123,7 +126,17 @@ class Peer:
     Users and items are numbered by their place in the sequences, from 0, as RecBole's tokens; its own ids start with 1.
     """
 
-    def __init__(self, name: str, sequences: pa.Table, folder: Path, settings: dict[str, Any]) -> None:
+    def __init__(
+        self,
+        name: str,
+        sequences: pa.Table,
+        folder: Path,
+        settings: dict[str, Any],
+        *,
+        now: Callable[[], float] = time.perf_counter,
+    ) -> None:
+        """Prepare model `name` of RecBole in an empty folder; seconds are taken from `now`."""
+        self.now = now
         mend()
         import torch
         from recbole.config import Config
@@ -138,7 +151,7 @@ class Peer:
         self.train, self.valid, self.tested = data_preparation(config, dataset)
         model = get_model(name)(config, self.train.dataset)
         torch.autograd.set_detect_anomaly(False)  # one of RecBole's models switches it on for all when it is imported
-        self.trainer = make_trainer(config, model, self.seen)
+        self.trainer = make_trainer(config, model, self.seen, now)
         self.user_ids = dataset.token2id("user_id", [str(user) for user in range(users)])
         self.tokens = np.array([-1, *map(int, dataset.field2id_token["item_id"][1:])])
 
@@ -149,7 +162,7 @@ class Peer:
         `seconds_per_validation` (means), `train_s` (training alone) and `stopped_by`.
         """
         trainer = self.trainer
-        trainer.deadline = time.monotonic() + time_limit_s
+        trainer.deadline = self.now() + time_limit_s
         trainer.held_out = 2
         stopped_by = "validation"
         try:
@@ -177,9 +190,9 @@ class Peer:
         """
         trainer = self.trainer
         trainer.held_out = None
-        start = time.perf_counter()
+        start = self.now()
         default = trainer.evaluate(self.tested, load_best_model=False)
-        seconds = time.perf_counter() - start
+        seconds = self.now() - start
         trainer.held_out, trainer.lists = 1, {}
         found = trainer.evaluate(self.tested, load_best_model=False)
         items, scores = zip(*(trainer.lists[user] for user in self.user_ids), strict=True)
@@ -191,7 +204,7 @@ class TimeUp(Exception):  # noqa: N818
     """The time of a training is up; an exception because RecBole's loop has no other way out."""
 
 
-def make_trainer(config: Any, model: torch.nn.Module, seen: list[np.ndarray]) -> Any:
+def make_trainer(config: Any, model: torch.nn.Module, seen: list[np.ndarray], now: Callable[[], float]) -> Any:
     """RecBole's trainer that keeps the best weights in memory, times itself and excludes what a user has."""
     import torch
     from recbole.trainer import Trainer
@@ -202,15 +215,15 @@ def make_trainer(config: Any, model: torch.nn.Module, seen: list[np.ndarray]) ->
         lists: dict[int, tuple[np.ndarray, np.ndarray]] | None = None  # of a user's number in RecBole: items and scores
 
         def _train_epoch(self, *arguments: Any, **options: Any) -> Any:
-            start = time.perf_counter()
+            start = now()
             loss = super()._train_epoch(*arguments, **options)
-            self.epoch_s.append(time.perf_counter() - start)
+            self.epoch_s.append(now() - start)
             return loss
 
         def _valid_epoch(self, *arguments: Any, **options: Any) -> Any:
-            start = time.perf_counter()
+            start = now()
             found = super()._valid_epoch(*arguments, **options)
-            self.validation_s.append(time.perf_counter() - start)
+            self.validation_s.append(now() - start)
             return found
 
         def _save_checkpoint(self, epoch: int, *_: Any, **__: Any) -> None:
@@ -218,7 +231,7 @@ def make_trainer(config: Any, model: torch.nn.Module, seen: list[np.ndarray]) ->
 
         def check_time(self, epoch: int, score: float) -> None:
             print(f"epoch {epoch + 1}: {self.epoch_s[-1]:.1f} s, validation {score:.5f}", file=sys.stderr)
-            if time.monotonic() > self.deadline:
+            if now() > self.deadline:
                 raise TimeUp
 
         def _full_sort_batch_eval(self, batch: Any) -> Any:
