@@ -133,6 +133,7 @@ class Ours(Contender):
             learning_rate=task.learning_rate,
             batch_places=task.batch_targets,
             epochs=epochs,
+            max_minutes=24 * 60,  # the task says how long
             evaluate_every=evaluate_every,
             patience=epochs,
             seed=task.seed,
