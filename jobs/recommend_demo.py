@@ -1,6 +1,6 @@
 """Recommendation on embedded defaults, for real: a planned shop, its retriever, and a tiny language model that ranks.
 
-    python jobs/recommend_demo.py                    # about 20 minutes on two cores
+    python jobs/recommend_demo.py                    # about 15 minutes on two cores
     python jobs/recommend_demo.py --shop-users 500 --epochs 2 --max-steps 5 --base-steps 20 --sample-users 20    # a trial
 
 sequences -> SASRec's candidates -> fine-tuning examples -> adapters (PALR v1 and v2) -> rankings by the bare base and both
@@ -28,6 +28,7 @@ from reviewllm.progress import step
 from reviewllm.prompts.tasks import recommend as prompts
 from reviewllm.recommend.histories import catalogue
 from reviewllm.recommend.prepare import read_all_sequences
+from reviewllm.recommend.ranker import Method
 from reviewllm.recommend.retrieve import retrieve
 from reviewllm.recommend.shop import Planned, PlannedShopConfig, catalogue_pages, write_planned_shop
 from reviewllm.recommend.tuning import Palr
@@ -47,7 +48,7 @@ class RecommendDemoJob(JobConfig, ClusterConfig, PlannedShopConfig):
     out: Path = Field(Path("out/recommend-demo"), description="folder that receives all output")
     epochs: int = Field(80, ge=1, description="of SASRec, at most")
     base_steps: int = Field(500, ge=1, description="optimizer steps of the tiny base's own training")
-    max_steps: int = Field(900, ge=1, description="optimizer steps of each adapter")
+    max_steps: int = Field(1200, ge=1, description="optimizer steps of each adapter")
     users_fraction: float = Field(0.2, gt=0, le=1, description="share of the users that the adapters learn from")
     num_candidates: int = Field(30, ge=2, description="candidates that are ranked")
     sample_users: int = Field(400, ge=1, description="users for whom candidates are ranked")
@@ -67,9 +68,10 @@ def main(config: RecommendDemoJob) -> None:
         _rank(config, base, "base", palr="v2", adapter=None)
         for palr in versions:
             _rank(config, base, f"palr-{palr}", palr=palr, adapter=out / f"adapter-{palr}")
+        _rank(config, base, "palr-v2-likelihood", palr="v2", adapter=out / "adapter-v2", method="likelihood")
     retrieved, ranked = out / "candidates" / "test", out / "recommendations" / "test"
     systems = [retrieved / "planned.parquet", retrieved / "sasrec.parquet"]
-    systems += [ranked / name for name in ("base", "palr-v1", "palr-v2")]
+    systems += [ranked / name for name in ("base", "palr-v1", "palr-v2-likelihood", "palr-v2")]
     recommend.evaluate(
         recommend.EvaluateJob(
             out=out,
@@ -88,7 +90,15 @@ def _retrieve(config: RecommendDemoJob) -> None:
     recommend.prepare(recommend.PrepareJob(sequences=sequences, item_names=names, core=1, out=out))
     recommend.train(
         recommend.TrainSasrecJob(
-            out=out, epochs=config.epochs, learning_rate=2e-3, dropout=0.3, evaluate_every=3, seed=config.seed
+            out=out,
+            epochs=config.epochs,
+            loss="softmax",  # few items: over all of them it is as fast
+            batch_places=2048,
+            learning_rate=2e-3,
+            dropout=0.3,
+            evaluate_every=3,
+            patience=5,
+            seed=config.seed,
         )
     )
     recommend.retrieve_candidates(recommend.RetrieveJob(out=out))
@@ -155,7 +165,9 @@ def _fine_tune(config: RecommendDemoJob, base: Path, palr: Palr) -> None:
     )
 
 
-def _rank(config: RecommendDemoJob, base: Path, name: str, *, palr: Palr, adapter: Path | None) -> None:
+def _rank(
+    config: RecommendDemoJob, base: Path, name: str, *, palr: Palr, adapter: Path | None, method: Method = "generate"
+) -> None:
     """One ranking of the sample's candidates, as `name`."""
     rank_candidates(
         RankJob(
@@ -163,6 +175,7 @@ def _rank(config: RecommendDemoJob, base: Path, name: str, *, palr: Palr, adapte
             base_model=str(base),
             adapter=adapter,
             palr=palr,
+            method=method,
             num_candidates=config.num_candidates,
             sample_users=config.sample_users,
             run_name=name,

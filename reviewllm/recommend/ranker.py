@@ -18,11 +18,13 @@ from reviewllm.recommend.names import NameConfig, Names
 from reviewllm.recommend.profiles import Profiles
 from reviewllm.recommend.tuning import Palr
 
+Method = Literal["generate", "likelihood"]
+
 
 class RankConfig(StageConfig):
     """How candidates are ranked."""
 
-    method: Literal["generate", "likelihood"] = Field(
+    method: Method = Field(
         "generate", description="write the names of the best, or compare how likely each candidate is as the first answer"
     )
     palr: Palr = Field("v2", description="v1 shows no candidates, and takes any item of the catalogue that the model names")

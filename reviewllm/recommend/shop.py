@@ -40,7 +40,7 @@ Item = tuple[int, int, int]  # places in BRANDS, MATERIALS and KINDS
 class PlannedShopConfig(StageConfig):
     """The size of the planned shop."""
 
-    shop_users: int = Field(6000, ge=50, description="users of the planned shop; it has 2,880 items")
+    shop_users: int = Field(3000, ge=50, description="users of the planned shop; it has 2,880 items")
     shop_seed: int = Field(0, ge=0, description="of the planned shop")
 
 
