@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 import polars as pl
+import pyarrow as pa
 import pyarrow.parquet as pq
 
-from reviewllm.errors import InputError
+from reviewllm.errors import InputError, SchemaError
 from reviewllm.recommend.split import LEFT_OUT, Target
 from reviewllm.recommend.tables import CANDIDATES, RECOMMENDATIONS
 from reviewllm.table_files import read_table, table_files
@@ -46,7 +47,6 @@ def read_candidates(source: Path, sequences: pl.DataFrame, target: Target) -> di
         InputError: a score is not a number, a rank is below 1, or a user has a rank or an item twice.
     """
     rows = pl.DataFrame(read_table(source, CANDIDATES))
-    _refuse(rows.filter(pl.col("score").is_nan()), source, "score", "is not a number; leave it null where there is none")
     parts = rows.partition_by("retriever", as_dict=True, include_key=False, maintain_order=True)
     return {str(name): check_ranking(part, sequences, target, where=source) for (name,), part in parts.items()}
 
@@ -73,11 +73,15 @@ def is_recommendations(source: Path) -> bool:
     """Whether a file or folder holds RECOMMENDATIONS; else it is to hold CANDIDATES.
 
     Raises:
-        SchemaError: no Parquet file is there.
+        SchemaError: no Parquet file is there, or the first is none.
     """
     kind: Table = RECOMMENDATIONS
     first = table_files(source, kind)[0]
-    return "method" in pq.ParquetFile(first).schema_arrow.names
+    try:
+        names = pq.ParquetFile(first).schema_arrow.names
+    except (pa.ArrowInvalid, OSError) as error:
+        raise SchemaError(f"{first}: not a readable Parquet file ({error}); make it anew or remove it") from error
+    return "method" in names and "score" not in names  # a firm's candidates may have columns of their own
 
 
 def check_ranking(rows: pl.DataFrame, sequences: pl.DataFrame, target: Target, *, where: Path) -> Ranking:
@@ -86,10 +90,7 @@ def check_ranking(rows: pl.DataFrame, sequences: pl.DataFrame, target: Target, *
     Raises:
         InputError: a rank is below 1, or a user has a rank or an item twice.
     """
-    _refuse(rows.filter(pl.col("rank") < 1), where, "rank", "is below 1; the best has rank 1")
-    for name in ("rank", "item_id"):
-        twice = rows.filter(pl.struct("user_id", name).is_duplicated())
-        _refuse(twice, where, name, "stands there twice for this user; each may stand there once")
+    check_ranks(rows, where=where)
     left_out = LEFT_OUT[target]
     history = pl.col("item_ids").list.head((pl.col("item_ids").list.len().cast(pl.Int64) - left_out).clip(0))
     seen = sequences.select("user_id", history.alias("item_id")).explode("item_id", empty_as_null=False)
@@ -106,10 +107,25 @@ def check_ranking(rows: pl.DataFrame, sequences: pl.DataFrame, target: Target, *
     return Ranking(closed, {why: count for why, count in dropped.items() if count})
 
 
+def check_ranks(rows: pl.DataFrame, *, where: Path) -> None:
+    """Check the ranks, and where there are any the scores, of one system's rows, whole users at a time.
+
+    Raises:
+        InputError: a score is not a number, a rank is below 1, or a user has a rank or an item twice.
+    """
+    if "score" in rows.columns:
+        _refuse(rows.filter(pl.col("score").is_nan()), where, "score", "is not a number; leave it null where there is none")
+    _refuse(rows.filter(pl.col("rank") < 1), where, "rank", "is below 1; the best has rank 1")
+    for name in ("rank", "item_id"):
+        twice = rows.filter(pl.struct("user_id", name).is_duplicated())
+        _refuse(twice, where, name, "stands there twice for this user; each may stand there once")
+
+
 def _refuse(bad: pl.DataFrame, where: Path, column: str, why: str) -> None:
     if bad.height:
         user, value = bad.select("user_id", column).row(0)
-        raise InputError(f"{where}: {bad.height} row(s): {column} {value!r} of user {user!r} {why}")
+        shown = repr(value[:80] if isinstance(value, str) else value)
+        raise InputError(f"{where}: {bad.height} row(s): {column} {shown} of user {user[:80]!r} {why}")
 
 
 def _base(model: str, adapter: str | None) -> str:

@@ -32,7 +32,7 @@ def read_systems(given: Sequence[str], sequences: pl.DataFrame, *, target: Targe
     """
     found: dict[str, Ranking] = {}
     for one in given or _in_folder(out, target):
-        name, _, path = one.partition("=") if not Path(one).exists() else ("", "", one)
+        name, _, path = one.partition("=") if "=" in one and not Path(one).exists() else ("", "", one)
         read = read_recommendations if is_recommendations(Path(path)) else read_candidates
         # A model that named nothing of the catalogue has no row, and every user is a miss.
         rankings = read(Path(path), sequences, target) or {Path(path).stem: nothing_ranked()}

@@ -8,7 +8,7 @@ import polars as pl
 import pyarrow as pa
 import pytest
 
-from reviewllm.errors import ConfigError, InputError
+from reviewllm.errors import ConfigError, InputError, SchemaError
 from reviewllm.recommend.systems import read_systems, read_users
 from reviewllm.recommend.tables import CANDIDATES, RECOMMENDATIONS
 from reviewllm.table_files import write_table
@@ -49,6 +49,11 @@ def test_read_systems_refuses_unclear_names_and_none(tmp_path: Path) -> None:
     write(tmp_path / "folder" / "three.parquet", retriever="three")
     with pytest.raises(ConfigError, match="holds 2 systems"):
         read_systems([f"both={tmp_path / 'folder'}"], SEQUENCES, target="test", out=tmp_path)
+    (tmp_path / "cut.parquet").write_bytes(one.read_bytes()[:100])
+    with pytest.raises(SchemaError, match=r"cut.parquet: not a readable Parquet file"):
+        read_systems([str(tmp_path / "cut.parquet")], SEQUENCES, target="test", out=tmp_path)
+    with pytest.raises(SchemaError, match="/none: no Parquet file"):
+        read_systems([str(tmp_path / "none")], SEQUENCES, target="test", out=tmp_path)
     with pytest.raises(InputError, match="neither candidates/test nor recommendations/test"):
         read_systems([], SEQUENCES, target="test", out=tmp_path)
 
