@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from reviewllm.errors import InputError, SchemaError
+from reviewllm.recommend.rankings import check_ranks
 from reviewllm.recommend.split import Target, held_out
 from reviewllm.recommend.tables import CANDIDATES, SEQUENCES
 from reviewllm.spill import Spill
@@ -23,7 +24,7 @@ from reviewllm.table_files import table_files
 from reviewllm.tables import Table
 
 USERS_AT_ONCE = 1000  # of a shard
-IN_HISTORY, REPEATED = "candidates that the user has bought", "candidates that stand there twice"
+IN_HISTORY = "candidates that the user has bought"
 NO_ITEM, NO_SEQUENCE = "candidates that are not in the items table", "users without a sequence"
 _BATCH_ROWS = 100_000
 
@@ -87,6 +88,8 @@ def ask_by_shards(inputs: Inputs, spill: Path, counts: Counter[str]) -> Iterator
 
     Raises:
         SchemaError: a table does not fit.
+        InputError: there is no candidate, none is of a user of the sequences, a user has those of two retrievers, or ranks and
+            scores are not as CANDIDATES says.
     """
     users = read_users(inputs)
     wanted = pl.DataFrame({"user_id": users})
@@ -95,10 +98,17 @@ def ask_by_shards(inputs: Inputs, spill: Path, counts: Counter[str]) -> Iterator
     try:
         told = _spilled(inputs.candidates, CANDIDATES, spill / "candidates", buckets, wanted)
         known = _spilled(inputs.sequences, SEQUENCES, spill / "sequences", buckets, wanted)
+        any_known = False
         for bucket in range(buckets):
             rows, sequences = told.read(bucket), known.read(bucket)
+            any_known = any_known or sequences is not None
             if rows is not None:
                 yield list(_shard(rows, {} if sequences is None else dict(sequences.rows()), inputs, counts))
+        if not any_known:
+            raise InputError(
+                f"{inputs.candidates}: none of its {len(users)} users, as {users[0][:80]!r}, is in {inputs.sequences}; name "
+                "candidates of this run"
+            )
     finally:
         shutil.rmtree(spill, ignore_errors=True)
 
@@ -137,7 +147,8 @@ def batches(source: Path, kind: Table, names: Sequence[str]) -> Iterator[pl.Data
 def _shard(
     rows: pl.DataFrame, sequences: Mapping[str, Sequence[str]], inputs: Inputs, counts: Counter[str]
 ) -> Iterator[Asked]:
-    ordered = rows.sort("user_id", "rank", "item_id", maintain_order=True)
+    _check(rows, inputs.candidates)
+    ordered = rows.sort("user_id", "rank")
     grouped = ordered.group_by("user_id", maintain_order=True).agg("item_id", pl.col("retriever").first())
     for user_id, items, retriever in grouped.rows():
         if user_id not in sequences:
@@ -145,9 +156,18 @@ def _shard(
             continue
         history, _ = held_out(sequences[user_id], inputs.target)
         known = [item for item in items if item in inputs.items]
-        once = list(dict.fromkeys(known))
-        counts.update({NO_ITEM: len(items) - len(known), REPEATED: len(known) - len(once)})
         bought = set(history)
-        new = [item for item in once if item not in bought]
-        counts[IN_HISTORY] += len(once) - len(new)
+        new = [item for item in known if item not in bought]
+        counts.update({NO_ITEM: len(items) - len(known), IN_HISTORY: len(known) - len(new)})
         yield Asked(user_id, history, new[: inputs.most], retriever)
+
+
+def _check(rows: pl.DataFrame, source: Path) -> None:
+    mixed = rows.group_by("user_id").agg(pl.col("retriever").unique().sort()).filter(pl.col("retriever").list.len() > 1)
+    if mixed.height:
+        user, names = mixed.row(0)
+        raise InputError(
+            f"{source}: user {user[:80]!r} has candidates of {len(names)} retrievers, {', '.join(names[:5])}; "
+            "rank one at a time: name its file, or keep its rows alone"
+        )
+    check_ranks(rows, where=source)

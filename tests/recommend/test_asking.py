@@ -16,13 +16,14 @@ from reviewllm.recommend.asking import (
     IN_HISTORY,
     NO_ITEM,
     NO_SEQUENCE,
-    REPEATED,
     Asked,
     Inputs,
     ask_by_shards,
     read_users,
     shuffled,
 )
+from reviewllm.recommend.tables import CANDIDATES
+from reviewllm.table_files import write_table
 
 SEQUENCES = {"u1": ["i0", "i1", "i2"], "u2": ["i3", "i4", "i5"], "u3": ["i0", "i4", "i6"]}
 
@@ -39,14 +40,34 @@ def asked(found: Inputs, spill: Path) -> tuple[dict[str, Asked], Counter[str]]:
     return users, counts
 
 
-def test_ask_leaves_out_what_the_user_has_and_what_stands_there_twice(tmp_path: Path) -> None:
-    out = write_run(tmp_path, SEQUENCES, {"u1": ["i0", "i5", "new", "i2", "i5", "i6"], "u2": ["i3"], "x": ["i1"]})
+def test_ask_leaves_out_what_the_user_has_and_what_has_no_name(tmp_path: Path) -> None:
+    out = write_run(tmp_path, SEQUENCES, {"u1": ["i0", "i5", "new", "i2", "i6"], "u2": ["i3"], "x": ["i1"]})
     users, counts = asked(inputs(out), tmp_path / "spill")
     # i2 is u1's test item: it may be found, and i0 and i1 may not.
     assert users["u1"] == Asked("u1", ["i0", "i1"], ["i5", "i2", "i6"], "own")
     assert users["u2"].candidates == []
-    assert counts == {IN_HISTORY: 2, REPEATED: 1, NO_ITEM: 1, NO_SEQUENCE: 1}
+    assert counts == {IN_HISTORY: 2, NO_ITEM: 1, NO_SEQUENCE: 1}
     assert set(users) == {"u1", "u2"}
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"rank": [0, 1]}, "rank 0 of user 'u1' is below 1"),
+        ({"rank": [3, 3]}, "rank 3 of user 'u1' stands there twice"),
+        ({"item_id": ["i5", "i5"]}, "item_id 'i5' of user 'u1' stands there twice"),
+        ({"score": [1.0, float("nan")]}, "score nan of user 'u1' is not a number"),
+        ({"rank": [1, 1], "retriever": ["a", "b"]}, "user 'u1' has candidates of 2 retrievers, a, b"),
+        ({"user_id": ["x", "y"]}, "none of its 2 users, as 'x', is in"),
+    ],
+)
+def test_ask_refuses_candidates_that_say_no_order(tmp_path: Path, changed: dict[str, list[Any]], message: str) -> None:
+    out = write_run(tmp_path, SEQUENCES, {})
+    columns = candidates_table({"u1": ["i5", "i6"]}).to_pydict() | changed
+    write_table(pa.table(columns, schema=CANDIDATES.schema), out / "candidates" / "test" / "own.parquet", CANDIDATES)
+    with pytest.raises(InputError, match=message):
+        asked(inputs(out), tmp_path / "spill")
+    assert not (tmp_path / "spill").exists()
 
 
 def test_ask_goes_by_rank_whatever_the_order_of_the_rows(tmp_path: Path) -> None:
