@@ -17,10 +17,11 @@ from typing import Any, NamedTuple
 
 import polars as pl
 import pyarrow as pa
+from pydantic import TypeAdapter
 
-from reviewllm.errors import InputError
+from reviewllm.errors import ConfigError, InputError
 from reviewllm.examples.shards import write_shards
-from reviewllm.files import write_text
+from reviewllm.files import read_json, write_text
 from reviewllm.generation.pipeline import RunCounts
 from reviewllm.prompts.text import neutralise
 from reviewllm.recommend.answering import Answerer, Cluster, answer_shards, read_answers
@@ -75,12 +76,19 @@ def add_reasons(
 
     Raises:
         InputError: there are no recommendations.
-        SchemaError: a table does not fit.
+        ConfigError: they are of another target.
+        SchemaError: a table, or the manifest, does not fit.
         ReviewLLMError: the engine cannot be used; finished shards are kept.
     """
     folder = sources.recommendations
     if not (folder / MANIFEST).is_file():
         raise InputError(f"{folder}: has no recommendations; run `jobs/recommend.py rank` for this target first")
+    written_for = _manifest(folder).get("target")
+    if written_for != sources.target:
+        raise ConfigError(
+            f"--target {sources.target}: {folder} was ranked for --target {written_for}; prompts would show another history than "
+            "the ranking saw"
+        )
     decides = f"{answerer.variant.fingerprint} {first} {folder.name}"
     work = folder.with_name(f".reasons-{hashlib.sha256(decides.encode()).hexdigest()[:16]}")
     shutil.rmtree(work / "examples", ignore_errors=True)
@@ -101,7 +109,7 @@ def add_reasons(
     shutil.rmtree(finished, ignore_errors=True)
     for part, shard in zip(parts, shards, strict=True):
         write_table(_with_reasons(part, work, shard, counts), finished / part.name, RECOMMENDATIONS)
-    manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+    manifest = _manifest(folder)
     manifest["reasons"] = {"fingerprint": answerer.variant.fingerprint, "model": answerer.variant.model, "counts": counts}
     write_text(json.dumps(manifest, indent=1) + "\n", finished / MANIFEST)
     replace_folder(finished, folder)
@@ -109,9 +117,14 @@ def add_reasons(
     return counts
 
 
+def _manifest(folder: Path) -> dict[str, Any]:
+    return read_json(folder / MANIFEST, TypeAdapter(dict[str, Any]))
+
+
 def _examples(sources: Sources, parts: Sequence[Path], spill: Path, first: int) -> Iterator[list[dict[str, Any]]]:
     """What is asked of each part of the recommendations, which holds whole users."""
-    asked = [pl.read_parquet(part, columns=["user_id", "item_id", "rank"]).filter(pl.col("rank") <= first) for part in parts]
+    tables = [read_table([part], RECOMMENDATIONS.only(("user_id", "item_id", "rank"))) for part in parts]
+    asked = [pl.DataFrame(table).filter(pl.col("rank") <= first) for table in tables]
     place = pl.concat([rows.select("user_id", part=pl.lit(number)).unique() for number, rows in enumerate(asked)])
     shutil.rmtree(spill, ignore_errors=True)
     try:

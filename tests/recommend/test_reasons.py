@@ -14,7 +14,7 @@ from conftest import day
 from recommend.answers import StoppedError, answer_by_rule, answer_with, no_engine
 from recommend.shop import items_table, write_run
 
-from reviewllm.errors import InputError
+from reviewllm.errors import ConfigError, InputError, SchemaError
 from reviewllm.files import write_text
 from reviewllm.generation.config import GenerationConfig
 from reviewllm.generation.model import make_variant
@@ -65,7 +65,7 @@ def sources(tmp_path: Path) -> Sources:
         rows = [recommendation(user, item, rank) for rank, item in enumerate(items, start=1)]
         table = pa.Table.from_pylist(rows, schema=RECOMMENDATIONS.schema)
         write_table(table, folder / f"part-{number:05d}.parquet", RECOMMENDATIONS)
-    write_text('{"rows": 5}', folder / "_manifest.json")
+    write_text('{"rows": 5, "target": "test"}', folder / "_manifest.json")
     reviews = [
         bought("u1", "i1", 2, "Leaks."),
         bought("u1", "i0", 1, "Solid rake."),
@@ -149,3 +149,14 @@ def test_reasons_by_the_rule_engine_name_the_latest_purchase(sources: Sources, a
 def test_reasons_of_what_was_never_ranked(sources: Sources, answerer: Answerer, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"run `jobs/recommend.py rank` for this target first"):
         add_reasons(sources._replace(recommendations=tmp_path / "none"), answerer, first=1, cluster=no_engine)
+
+
+def test_reasons_of_another_target_or_of_a_file_that_was_cut_off_are_refused(sources: Sources, answerer: Answerer) -> None:
+    with pytest.raises(ConfigError, match="--target next: .* was ranked for --target test"):
+        add_reasons(sources._replace(target="next"), answerer, first=1, cluster=no_engine)
+    (sources.recommendations / "part-00001.parquet").write_bytes(b"PAR1")
+    with pytest.raises(SchemaError, match=r"part-00001.parquet: not a readable Parquet file"):
+        add_reasons(sources, answerer, first=1, cluster=no_engine)
+    (sources.recommendations / "_manifest.json").write_text("{")
+    with pytest.raises(SchemaError, match=r"_manifest.json: cannot be read as JSON"):
+        add_reasons(sources, answerer, first=1, cluster=no_engine)
