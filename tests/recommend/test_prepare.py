@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import polars as pl
+import pyarrow.parquet as pq
 import pytest
 
 from reviewllm.errors import InputError, RejectedBudgetError
@@ -56,3 +57,32 @@ def test_read_all_sequences_refuses_none_and_users_or_items_twice(tmp_path: Path
     write_table(rows.to_arrow(), tmp_path / "sequences" / "s.parquet", SEQUENCES)
     with pytest.raises(InputError, match="'v', have an item twice"):
         read_all_sequences(tmp_path)
+    rows = pl.DataFrame({"user_id": ["u", "v"], "item_ids": [["a"], ["b", None]]})
+    pq.write_table(rows.to_arrow(), tmp_path / "sequences" / "s.parquet")
+    with pytest.raises(InputError, match="'v', have a null among the items"):
+        read_all_sequences(tmp_path)
+    pq.write_table(SEQUENCES.schema.empty_table(), tmp_path / "sequences" / "s.parquet")
+    with pytest.raises(InputError, match="holds no user"):
+        read_all_sequences(tmp_path)
+
+
+def test_write_sequences_leaves_the_items_of_another_job_alone(tmp_path: Path) -> None:
+    write_table(ITEMS.schema.empty_table(), tmp_path / "items" / "part-00000.parquet", ITEMS)
+    given = source(tmp_path, "u1 a b c\n")
+    with pytest.raises(
+        InputError, match=r"items: has part-00000.parquet, which another job wrote; .* --items .* to keep them"
+    ):
+        write_sequences(given, tmp_path, core=1, max_rejected_fraction=0, keep_items=False)
+    assert not (tmp_path / "rejected").exists()
+    write_sequences(given, tmp_path, core=1, max_rejected_fraction=0, keep_items=True)
+    write_sequences(given, tmp_path, core=1, max_rejected_fraction=0, keep_items=True)
+    assert [file.name for file in (tmp_path / "items").iterdir()] == ["part-00000.parquet"]
+    assert read_all_sequences(tmp_path).height == 1
+
+
+def test_write_sequences_takes_the_first_name_of_an_item(tmp_path: Path) -> None:
+    given = source(tmp_path, "u1 a b c\n")
+    again = given.items.filter(item_id="a").with_columns(title=pl.lit("Pear"))
+    given = given._replace(items=pl.concat([given.items, again]))
+    write_sequences(given, tmp_path, core=1, max_rejected_fraction=0, keep_items=False)
+    assert pl.DataFrame(read_table(tmp_path / "items", ITEMS)).filter(item_id="a")["title"].to_list() == ["Apple"]

@@ -152,7 +152,7 @@ def test_reasons_of_what_was_never_ranked(sources: Sources, answerer: Answerer, 
 
 
 def test_reasons_of_another_target_or_of_a_file_that_was_cut_off_are_refused(sources: Sources, answerer: Answerer) -> None:
-    with pytest.raises(ConfigError, match="--target next: .* was ranked for --target test"):
+    with pytest.raises(ConfigError, match=r"--target next: .* was ranked for --target test"):
         add_reasons(sources._replace(target="next"), answerer, first=1, cluster=no_engine)
     (sources.recommendations / "part-00001.parquet").write_bytes(b"PAR1")
     with pytest.raises(SchemaError, match=r"part-00001.parquet: not a readable Parquet file"):
