@@ -29,7 +29,8 @@ def run(main: Callable[[Config], object], job: type[Config], arguments: Sequence
         sys.exit(2)
     except KeyboardInterrupt:
         print(
-            "\ninterrupted; the same command goes on with a backfill, a training or an evaluation, the other jobs begin again",
+            "\ninterrupted; the same command goes on with a backfill, a training, an evaluation, a ranking, profiles or reasons, "
+            "the other jobs begin again",
             file=sys.stderr,
         )
         sys.exit(130)

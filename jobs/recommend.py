@@ -40,6 +40,7 @@ from jobs.recommend_learn import ExamplesJob, ProfileJob, examples, profile_user
 from jobs.recommend_rank import ExplainJob, RankJob, explain, rank_candidates
 from reviewllm.config import JobConfig, part, save
 from reviewllm.errors import ConfigError
+from reviewllm.evaluation.staging import alone
 from reviewllm.progress import step
 from reviewllm.recommend.evaluate import asked_users, measure
 from reviewllm.recommend.histories import catalogue, make_histories
@@ -80,13 +81,14 @@ def prepare(config: PrepareJob) -> None:
     """Write sequences and items."""
     with step("recommend prepare") as running:
         source = _source(config)
-        made = write_sequences(
-            source,
-            config.out,
-            core=config.core,
-            max_rejected_fraction=config.max_rejected_fraction,
-            keep_items=config.items is not None and config.items.resolve() == (config.out / "items").resolve(),
-        )
+        with alone(config.out):  # a ranking at work reads its tables twice
+            made = write_sequences(
+                source,
+                config.out,
+                core=config.core,
+                max_rejected_fraction=config.max_rejected_fraction,
+                keep_items=config.items is not None and config.items.resolve() == (config.out / "items").resolve(),
+            )
         save(config, config.out / "config" / "recommend-prepare.yaml")
         counts = {**made.counts, "rejected lines": source.rejected.height}
         record_step(
@@ -167,9 +169,9 @@ def retrieve_candidates(config: RetrieveJob) -> None:
     with step("recommend retrieve") as running:
         sequences = read_all_sequences(config.out)
         file = config.out / "candidates" / config.target / f"{config.retriever}.parquet"
-        found = retrieve(
-            _retriever(config, sequences), sequences, file, target=config.target, k=config.k, on_progress=running.show
-        )
+        retriever = _retriever(config, sequences)
+        with alone(config.out):
+            found = retrieve(retriever, sequences, file, target=config.target, k=config.k, on_progress=running.show)
         save(config, config.out / "config" / f"recommend-retrieve-{config.target}-{config.retriever}.yaml")
         record_step(
             config.out,

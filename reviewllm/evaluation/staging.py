@@ -21,7 +21,7 @@ _LOCK = ".metrics.lock"
 
 @contextmanager
 def alone(out: Path) -> Iterator[None]:
-    """Let one evaluation at a time work on an output folder; the lock is gone with the process, however that ends.
+    """Let one evaluation or ranking at a time work on an output folder; the lock is gone with the process, however that ends.
 
     Raises:
         RaceError: another one is at work.
@@ -31,9 +31,7 @@ def alone(out: Path) -> Iterator[None]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise RaceError(
-                f"{out}: another evaluation is at work on this folder; wait for it, or name another --out"
-            ) from error
+            raise RaceError(f"{out}: another job is at work on this folder; wait for it, or name another --out") from error
         yield
 
 

@@ -165,7 +165,7 @@ def test_evaluate_bad_input_stops_before_anything_is_asked(
 
 
 def test_evaluate_two_at_once_in_one_folder_is_refused(prepared: Path, random_base: Path, server: EndpointServer) -> None:
-    with alone(prepared), pytest.raises(RaceError, match="another evaluation is at work on this folder"):
+    with alone(prepared), pytest.raises(RaceError, match="another job is at work on this folder"):
         evaluate.evaluate(job(prepared, random_base, server))
     assert server.calls == []
 

@@ -11,7 +11,8 @@ import pytest
 import torch
 
 from jobs import recommend
-from reviewllm.errors import ConfigError
+from reviewllm.errors import ConfigError, RaceError
+from reviewllm.evaluation.staging import alone
 from reviewllm.recommend.tables import CANDIDATES
 from reviewllm.summary import read_summary
 from reviewllm.table_files import read_table
@@ -79,6 +80,17 @@ def test_evaluate_refuses_a_candidate_that_is_not_there(prepared: Path) -> None:
     recommend.retrieve_candidates(recommend.RetrieveJob(retriever="popular", out=prepared))
     with pytest.raises(ConfigError, match="there is no such system; there are popular"):
         recommend.evaluate(recommend.EvaluateJob(candidate="palr", out=prepared))
+
+
+def test_prepare_and_retrieve_leave_a_folder_alone_in_which_a_ranking_is_at_work(prepared: Path) -> None:
+    before = (prepared / "sequences" / "sequences.parquet").stat().st_mtime_ns
+    with alone(prepared):
+        with pytest.raises(RaceError, match="another job is at work on this folder"):
+            recommend.prepare(recommend.PrepareJob(sequences=prepared.parent / "s.txt", core=1, out=prepared))
+        with pytest.raises(RaceError, match="another job is at work on this folder"):
+            recommend.retrieve_candidates(recommend.RetrieveJob(retriever="popular", out=prepared))
+    assert (prepared / "sequences" / "sequences.parquet").stat().st_mtime_ns == before
+    assert not (prepared / "candidates").exists()
 
 
 def test_import_needs_no_torch() -> None:
