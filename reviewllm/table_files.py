@@ -66,7 +66,8 @@ def table_files(folder: Path, kind: Table) -> list[Path]:
     if not files:
         raise SchemaError(
             f"{folder}: no Parquet file of table '{kind.name}' is there; run the job that writes it first: jobs/prepare.py "
-            "writes interactions, items and examples, jobs/backfill.py and jobs/evaluate.py write generations"
+            "writes interactions, items and examples, jobs/backfill.py and jobs/evaluate.py write generations, jobs/recommend.py "
+            "sequences, candidates, profiles and recommendations"
         )
     return files
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import polars as pl
 
+from reviewllm.errors import InputError
 from reviewllm.recommend.tables import PROFILES
 from reviewllm.table_files import read_table, table_files
 
@@ -35,7 +36,13 @@ def read_profiles(folder: Path) -> Profiles:
     """The profiles of a folder; users without keywords are left out.
 
     Raises:
-        SchemaError: it is not there, or does not fit.
+        InputError: it is not there.
+        SchemaError: it does not fit.
     """
+    if not folder.exists():
+        raise InputError(
+            f"{folder}: is not there; run `jobs/recommend.py profile --target {folder.name}` first, which asks for each user's "
+            "keywords"
+        )
     rows = pl.DataFrame(read_table(table_files(folder, PROFILES), PROFILES.only(("user_id", "keywords"))))
     return Profiles(rows.drop_nulls("keywords").unique("user_id", keep="first", maintain_order=True))

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import polars as pl
-from pydantic import BaseModel, ConfigDict, TypeAdapter
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from reviewllm.errors import RejectedBudgetError, SourceError
 from reviewllm.sources.files import read_lines
@@ -168,8 +168,13 @@ def _read_datamaps(file: Path) -> DataMaps:
     text = b"".join(line for _, line in _numbered(file))
     try:
         return TypeAdapter(DataMaps).validate_json(text)
-    except ValueError as error:
-        raise SourceError(f"{file}: expected a JSON object with 'id2user' and 'id2item', ids to ids: {error}") from error
+    except ValidationError as error:
+        problem = error.errors()[0]
+        place = ".".join(str(part)[:80] for part in problem["loc"]) or "the whole file"
+        raise SourceError(
+            f"{file}: expected a JSON object with 'id2user' and 'id2item', ids to ids; {place}: {problem['msg']} "
+            f"({error.error_count()} problem(s) in all)"
+        ) from error
 
 
 def _read_names(file: Path) -> tuple[pl.DataFrame, list[tuple[str, int, str]]]:

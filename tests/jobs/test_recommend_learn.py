@@ -39,6 +39,9 @@ def test_profiles_and_examples_of_a_run(tmp_path: Path) -> None:
 def test_commands_refuse_what_cannot_be(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"run `jobs/recommend.py prepare"):
         examples(ExamplesJob(out=tmp_path))
+    out = write_run(tmp_path / "run", SEQUENCES, {})
+    with pytest.raises(InputError, match=r"run `jobs/recommend.py profile --target validation` first"):
+        examples(ExamplesJob(out=out, profiles=True))
     with pytest.raises(ValidationError, match="without --base-model"):
         ProfileJob(out=tmp_path)
     with pytest.raises(ValidationError, match="--task review makes no profiles"):

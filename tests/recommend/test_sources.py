@@ -59,8 +59,12 @@ def test_read_sequences_refuses_a_file_that_cannot_be_read(
 def test_read_sequences_refuses_maps_of_another_form(tmp_path: Path) -> None:
     (tmp_path / "s.txt").write_text("1 1\n")
     (tmp_path / "maps.json").write_text('{"id2user": []}')
-    with pytest.raises(SourceError, match="id2user"):
+    with pytest.raises(SourceError, match=r"ids to ids; id2user: .*object \(2 problem\(s\) in all\)"):
         read_sequences(tmp_path / "s.txt", datamaps=tmp_path / "maps.json")
+    (tmp_path / "maps.json").write_bytes(b"\xff{")
+    with pytest.raises(SourceError, match="ids to ids; the whole file: Invalid JSON") as found:
+        read_sequences(tmp_path / "s.txt", datamaps=tmp_path / "maps.json")
+    assert "pydantic" not in str(found.value)
 
 
 def test_read_movielens_reads_latin_1_and_rejects_bad_lines(tmp_path: Path) -> None:
