@@ -28,6 +28,8 @@ def read_summary(out: Path) -> dict[str, Any]:
         loaded: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise InputError(f"{path}: is not JSON ({error}); remove it, the next step writes it anew") from error
+    if not (isinstance(loaded, dict) and "steps" in loaded and "config" in loaded):
+        raise InputError(f"{path}: is no summary, which has 'steps' and 'config'; remove it, the next step writes it anew")
     return loaded
 
 
