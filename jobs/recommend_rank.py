@@ -57,6 +57,8 @@ class RankJob(JobConfig, ClusterConfig, GenerationConfig, PromptConfig, RankConf
             raise ValueError(f"--task {self.task} ranks nothing; leave the option out")
         if (self.target == "next") != (self.date is not None):
             raise ValueError("--date belongs to --target next, which needs it")
+        if self.date and self.run_name:
+            raise ValueError("--run-name belongs to --target test and validation; with --target next the date is the name")
         return self
 
     @property
@@ -177,5 +179,5 @@ def explain(config: ExplainJob) -> None:
             seconds=running.seconds,
             counts=dict(counts),
         )
-        told = ", ".join(f"{count} {what}" for what, count in counts.items() if count)
+        told = ", ".join(f"{count} {what}" for what, count in counts.items() if count) or "no recommendation"
         running.result = f"{told} -> {config.recommendations}"

@@ -169,7 +169,7 @@ def _places(asked: Asked, answer: Mapping[str, Any] | None, ranker: Ranker, coun
         bought = frozenset(asked.history)
         free = config.palr == "v1"
         placed = place_named(named or [], asked.candidates, bought, ranker.names, counts, free=free)[: config.count]
-    counts[FELL_BACK] += not placed and config.falls_back
+    counts[FELL_BACK] += bool(asked.candidates) and not placed and config.falls_back
     counts["items by the model"] += len(placed)
     return fall_back(placed, asked.candidates) if config.falls_back else placed
 

@@ -74,6 +74,7 @@ def test_rank_puts_the_models_choice_first_and_the_retrievers_order_behind(tmp_p
     told = manifest(config)
     assert (told["users"], told["rows"]) == (3, 10)
     assert told["counts"]["users without a candidate"] == 1
+    assert told["counts"]["users with the retriever's order"] == 0
     assert told["counts"]["items by the model"] == 4
     assert told["counts"]["outside the candidates"] == 0
     assert told["counts"]["prompt tokens"] > 0
@@ -204,6 +205,7 @@ def test_rank_refuses_options_that_do_not_fit(tmp_path: Path, random_base: Path)
         ({"method": "likelihood", "palr": "v1"}, "--palr v1 shows none"),
         ({"target": "next"}, "--date belongs to --target next"),
         ({"date": "2026-11-21"}, "--date belongs to --target next"),
+        ({"target": "next", "date": "2026-11-21", "run_name": "x"}, "the date is the name"),
         ({"task": "review"}, "--task review ranks nothing"),
     ):
         with pytest.raises(ValidationError, match=message):
