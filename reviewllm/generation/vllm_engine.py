@@ -139,9 +139,8 @@ class VLLMEngine:
             skip_reading_prefix_cache=not cached,
         )
         final = await self._run(ids, sampling, adapter)
-        if (
-            cached and (final.num_cached_tokens or 0) >= begins
-        ):  # a token's likelihood comes of the state of the one before it
+        # A token's likelihood comes of the state of the one before it, so that one must not be of the cache either.
+        if cached and (final.num_cached_tokens or 0) >= begins:
             return await self._log_likelihood(ids, begins, adapter, cached=False)
         told = zip(ids[begins:], final.prompt_logprobs[begins:], strict=True)
         return float(sum(by_token[token].logprob for token, by_token in told))
