@@ -120,7 +120,7 @@ class RetrieveJob(JobConfig, NameConfig):
         "sasrec", description="who retrieves; profile goes by the keywords of `profile` for the same target"
     )
     target: Target = Field("test", description="which item is held out: test the last, validation the one before, next none")
-    k: int = Field(100, ge=1, description="candidates of each user")
+    num_candidates: int = Field(100, ge=1, description="candidates of each user")
     sasrec: Path | None = Field(None, description="folder of `train-sasrec`; default <out>/sasrec")
     out: Path = Field(OUT, description="folder of the run")
 
@@ -171,7 +171,9 @@ def retrieve_candidates(config: RetrieveJob) -> None:
         file = config.out / "candidates" / config.target / f"{config.retriever}.parquet"
         retriever = _retriever(config, sequences)
         with alone(config.out):
-            found = retrieve(retriever, sequences, file, target=config.target, k=config.k, on_progress=running.show)
+            found = retrieve(
+                retriever, sequences, file, target=config.target, k=config.num_candidates, on_progress=running.show
+            )
         save(config, config.out / "config" / f"recommend-retrieve-{config.target}-{config.retriever}.yaml")
         record_step(
             config.out,
@@ -182,9 +184,8 @@ def retrieve_candidates(config: RetrieveJob) -> None:
             seconds=running.seconds,
             counts=found._asdict(),
         )
-        bound = (
-            "" if found.hit_ratio is None else f"; HR@{min(config.k, BOUND_AT)} {found.hit_ratio:.4f} of {found.asked} users"
-        )
+        among = min(config.num_candidates, BOUND_AT)
+        bound = "" if found.hit_ratio is None else f"; HR@{among} {found.hit_ratio:.4f} of {found.asked} users"
         running.result = f"{found.rows} candidates of {found.users} users, none for {found.without}{bound} -> {file}"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import polars as pl
 from pydantic import Field, model_validator
@@ -21,7 +22,7 @@ from reviewllm.recommend.answering import Answerer
 from reviewllm.recommend.asking import Inputs
 from reviewllm.recommend.names import NameConfig, Names
 from reviewllm.recommend.profiles import FOLDER, Profiles, read_profiles
-from reviewllm.recommend.rank import rank
+from reviewllm.recommend.rank import MANIFEST, rank
 from reviewllm.recommend.ranker import RankConfig, Ranker
 from reviewllm.recommend.reasons import ASKED as REASONS_ASKED
 from reviewllm.recommend.reasons import KEPT as REASONS_KEPT
@@ -40,6 +41,9 @@ class RankJob(JobConfig, ClusterConfig, GenerationConfig, PromptConfig, RankConf
     adapter: Path | None = Field(None, description="adapter trained with --task recommend; none: the bare base")
     target: Target = Field("test", description="which item is held out: test, validation, or next for none")
     date: Day | None = Field(None, description="with --target next: day of the night")
+    on_existing: Literal["keep", "replace"] = Field(
+        "keep", description="with --date: leave a night that is there, or rank it anew, without its reasons"
+    )
     retriever: str = Field("sasrec", description="whose candidates: <out>/candidates/<target>/<retriever>.parquet")
     candidates: Path | None = Field(None, description="a candidates table of your own instead")
     sample_users: int | None = Field(None, ge=1, description="rank for so many users alone, drawn by --ranking-seed")
@@ -130,6 +134,9 @@ def inputs_of(config: RankJob, names: Names) -> Inputs:
 def rank_candidates(config: RankJob) -> None:
     """Write recommendations."""
     with alone(config.out), step("recommend rank") as running:
+        if config.date and config.on_existing == "keep" and (config.recommendations / MANIFEST).is_file():
+            running.result = f"{config.recommendations} is there, and stays; --on-existing replace ranks it anew"
+            return
         ranker = ranker_of(config)
         save(config, config.out / "config" / "recommend-rank.yaml")
         made = rank(

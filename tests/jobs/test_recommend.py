@@ -37,8 +37,10 @@ def test_flow_from_sequences_to_metrics(prepared: Path, capsys: pytest.CaptureFi
         )
     )
     for retriever in ("popular", "sasrec"):
-        recommend.retrieve_candidates(recommend.RetrieveJob(retriever=retriever, k=3, out=prepared))
-        recommend.retrieve_candidates(recommend.RetrieveJob(retriever=retriever, k=3, target="next", out=prepared))
+        recommend.retrieve_candidates(recommend.RetrieveJob(retriever=retriever, num_candidates=3, out=prepared))
+        recommend.retrieve_candidates(
+            recommend.RetrieveJob(retriever=retriever, num_candidates=3, target="next", out=prepared)
+        )
     recommend.evaluate(recommend.EvaluateJob(out=prepared))
     torch.set_num_threads(threads)
     rows = pl.DataFrame(read_table(prepared / "candidates" / "next" / "sasrec.parquet", CANDIDATES))

@@ -17,10 +17,11 @@ from pydantic import ValidationError
 from recommend.answers import StoppedError, answer_by_rule, no_engine
 from recommend.shop import TITLES, write_run
 
-from jobs.recommend_rank import RankJob, inputs_of, ranker_of
+from jobs.recommend_rank import RankJob, inputs_of, rank_candidates, ranker_of
+from reviewllm.errors import InputError
 from reviewllm.failpoints import VARIABLE
 from reviewllm.recommend.names import item_names
-from reviewllm.recommend.rank import rank, work_folder
+from reviewllm.recommend.rank import MANIFEST, rank, work_folder
 from reviewllm.recommend.ranker import Ranker
 from reviewllm.recommend.tables import RECOMMENDATIONS
 from reviewllm.table_files import read_table
@@ -95,6 +96,17 @@ def test_rank_by_likelihood_orders_all_candidates(tmp_path: Path, random_base: P
         assert part.sort("rank")["log_likelihood"].to_list() == [-float(place) for place in range(1, part.height + 1)]
     assert rows["source"].unique().to_list() == ["model"]
     assert "i3" not in rows.filter(user_id="u1")["item_id"]  # bought, where nothing is held out
+
+
+def test_rank_leaves_a_night_that_is_there(tmp_path: Path, random_base: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = job(write_run(tmp_path, SEQUENCES, CANDIDATES), random_base, target="next", date="2026-11-21")
+    config.recommendations.mkdir(parents=True)
+    (config.recommendations / MANIFEST).write_text("{}")
+    rank_candidates(config)
+    assert (config.recommendations / MANIFEST).read_text() == "{}"
+    assert "is there, and stays; --on-existing replace" in capsys.readouterr().out
+    with pytest.raises(InputError, match=r"candidates/next/own\.parquet: is not there"):
+        rank_candidates(config.model_copy(update={"on_existing": "replace"}))
 
 
 def test_rank_v1_takes_no_candidates_and_falls_back_on_nobody(tmp_path: Path, random_base: Path) -> None:
