@@ -26,7 +26,19 @@ from reviewllm.config import read_yaml
 from reviewllm.errors import ConfigError, SubmissionError
 from reviewllm.secrets import refuse_secrets
 
-JOBS = ("prepare", "train", "merge", "evaluate", "annotate", "attributes", "recommend", "backfill", "report", "demo")
+JOBS = (
+    "prepare",
+    "train",
+    "merge",
+    "evaluate",
+    "annotate",
+    "attributes",
+    "recommend",
+    "backfill",
+    "report",
+    "demo",
+    "recommend_demo",
+)
 LIVE = ("PENDING", "RUNNING")
 _NOT_THE_NIGHT = {"--plan", "--probe"}  # a backfill with these publishes nothing
 _PLACES = (
