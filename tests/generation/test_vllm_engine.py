@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
-import gc
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 from conftest import WORDS, entry, example
+from generation.one_engine import ask_one_engine
 
-from reviewllm.generation.config import GenerationConfig
 from reviewllm.generation.engine import Request, shared_beginning
 from reviewllm.prompts.config import PromptConfig
 from reviewllm.prompts.renderer import Prompt, PromptRenderer
@@ -47,10 +45,7 @@ def expected(base: Path, prompts: list[list[int]], choices: list[list[list[int]]
 
 
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore")  # vLLM's own imports, which elsewhere run in the actors' processes
 def test_vllm_names_candidates_alone_and_tells_their_likelihoods(tmp_path: Path) -> None:
-    from reviewllm.generation.vllm_engine import VLLMEngine
-
     base = make_tiny_base(
         [WORDS],
         tmp_path / "base",
@@ -65,34 +60,14 @@ def test_vllm_names_candidates_alone_and_tells_their_likelihoods(tmp_path: Path)
     schema = TASKS["recommend"].answer_schema
     assert schema is not None
 
-    async def ask() -> tuple[list[Any], list[list[list[float]]]]:
-        engine = VLLMEngine(
-            GenerationConfig(max_new_tokens=1200, engine_kwargs={"dtype": "float32"}),
-            model=base,
-            tokenizer=tokenizer,
-            max_model_len=4096,
-            adapters=[],
-            end_tokens=[tokenizer.eos_token_id],
-            constrained=True,
-        )
-        try:
-            pairs = list(zip(prompts, rows, strict=True))
-            written = [Request({}, ids, 0, None, answer_schema=schema(row)) for ids, row in pairs]
-            asked = [Request({}, ids, 0, None, choices=some) for ids, some in zip(prompts, choices, strict=True)]
-            answers = await asyncio.gather(*map(engine.generate, written))
-            one_by_one = [await engine.log_likelihoods(request) for request in asked]
-            at_once = await asyncio.gather(*map(engine.log_likelihoods, asked))
-            return answers, [one_by_one, at_once]
-        finally:
-            engine.close()
-
-    answers, told = asyncio.run(ask())
-    gc.collect()  # vLLM leaves its sockets to the collector, which would warn of them in another test
+    written = [Request({}, ids, 0, None, answer_schema=schema(one)) for ids, one in zip(prompts, rows, strict=True)]
+    asked = [Request({}, ids, 0, None, choices=some) for ids, some in zip(prompts, choices, strict=True)]
+    answers, told = ask_one_engine(base, written, asked)
     for answer, one in zip(answers, rows, strict=True):
-        asked = json.loads(one["attributes"])
+        wanted_of = json.loads(one["attributes"])
         names = json.loads(answer.text)
-        assert len(names) == asked["count"]
-        assert set(names) <= set(asked["candidates"])
+        assert len(names) == wanted_of["count"]
+        assert set(names) <= set(wanted_of["candidates"])
     wanted = expected(base, prompts, choices)
     for likelihoods in told:
         for found, should in zip(likelihoods, wanted, strict=True):
