@@ -36,7 +36,7 @@ if __package__ in (None, ""):  # run as a file: `python jobs/recommend.py`
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from jobs.entry import run
-from jobs.recommend_learn import ExamplesJob, ProfileJob, examples, profile_users
+from jobs.recommend_learn import OUT, ExamplesJob, ProfileJob, examples, names_of, profile_users
 from jobs.recommend_rank import ExplainJob, RankJob, explain, rank_candidates
 from reviewllm.config import JobConfig, part, save
 from reviewllm.errors import ConfigError
@@ -44,9 +44,9 @@ from reviewllm.evaluation.staging import alone
 from reviewllm.progress import step
 from reviewllm.recommend.evaluate import asked_users, measure
 from reviewllm.recommend.histories import catalogue, make_histories
-from reviewllm.recommend.names import NameConfig, read_names
+from reviewllm.recommend.names import NameConfig
 from reviewllm.recommend.prepare import read_all_sequences, write_sequences
-from reviewllm.recommend.profiles import read_profiles
+from reviewllm.recommend.profiles import FOLDER, read_profiles
 from reviewllm.recommend.published import published_for
 from reviewllm.recommend.ranks import Retriever
 from reviewllm.recommend.results import plain_text, write_results
@@ -57,8 +57,6 @@ from reviewllm.recommend.sources import Source, read_interactions, read_movielen
 from reviewllm.recommend.split import Target
 from reviewllm.recommend.systems import read_systems, read_users
 from reviewllm.summary import record_step
-
-OUT = Path("out/recommend")
 
 
 class PrepareJob(JobConfig):
@@ -228,8 +226,8 @@ def _retriever(config: RetrieveJob, sequences: pl.DataFrame) -> Retriever:
     if config.retriever == "sasrec":
         return load_sasrec(config.sasrec or config.out / "sasrec")
     if config.retriever == "profile":
-        names = read_names(config.out / "items", ids=config.ids, max_chars=config.max_name_chars)
-        return ProfileRetriever(read_profiles(config.out / "profiles" / config.target), names)
+        profiles = read_profiles(config.out / FOLDER / config.target)
+        return ProfileRetriever(profiles, names_of(config.out, part(config, NameConfig)))
     item_ids = catalogue(sequences)
     return Popular(make_histories(sequences, item_ids, "next" if config.target == "next" else "validation"), item_ids)
 

@@ -1,6 +1,6 @@
 """Recommendation on embedded defaults, for real: a planned shop, its retriever, and a tiny language model that ranks.
 
-    python jobs/recommend_demo.py                    # about 15 minutes on two cores
+    python jobs/recommend_demo.py
     python jobs/recommend_demo.py --shop-users 500 --epochs 2 --max-steps 5 --base-steps 20 --sample-users 20    # a trial
 
 sequences -> SASRec's candidates -> fine-tuning examples -> adapters (PALR v1 and v2) -> rankings by the bare base and both

@@ -27,10 +27,11 @@ from reviewllm.recommend.affinity import NONE, Numbers, bought_with, purchase_ma
 from reviewllm.recommend.names import Names
 from reviewllm.recommend.profiles import Profiles
 from reviewllm.recommend.rows import example_row, example_table
+from reviewllm.recommend.split import LEFT_OUT
 from reviewllm.table_files import replace_folder
 
 Palr = Literal["v1", "v2"]
-HELD_OUT = 2  # the last item is the test, the one before it validation
+HELD_OUT = LEFT_OUT["validation"]  # and the test item behind it
 _LIKE = 60  # items that are looked at for negatives, of each target
 _ROWS = 1000  # of a shard
 
