@@ -112,10 +112,11 @@ def shared_data() -> Callable[[str], Path]:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark tests that need a browser, so that they can be left out and run by themselves."""
+    """Mark tests that need a browser, so that they can be left out and run by themselves; begin with those that take longest."""
     for item in items:
         if "browser" in getattr(item, "fixturenames", ()):
             item.add_marker("browser")
+    items.sort(key=lambda item: item.get_closest_marker("ray") is None)  # of a file, all or none
 
 
 @pytest.fixture(scope="module")

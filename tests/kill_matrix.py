@@ -156,10 +156,10 @@ class Trial:
 
     def run(self, *events: At | After) -> int:
         """One run in which these things happen; its exit status (negative: the signal that ended it)."""
-        driver, hits = self.start(*events)
-        for after in events:
-            if isinstance(after, After):
-                self._wait_and_kill(driver, after)
+        timed = [event for event in events if isinstance(event, After)]
+        driver, hits = self.start(*events, delay_s=0.2 if timed else 0.0)
+        for after in timed:
+            self._wait_and_kill(driver, after)
         try:
             status: int = driver.wait(TIMEOUT_S)
         finally:
@@ -169,18 +169,25 @@ class Trial:
         self.kills += [f"{at.do} at {at.label}" for at in reached]
         return status
 
-    def start(self, *events: At | After) -> tuple[psutil.Popen, Path]:
-        """Begin a run; returns its driver, and the folder of the marks `<label>.<hit>` of its labelled steps."""
+    def start(self, *events: At | After, delay_s: float = 0.2) -> tuple[psutil.Popen, Path]:
+        """Begin a run; returns its driver, and the folder of the marks `<label>.<hit>` of its labelled steps.
+
+        Four rows at a time take `delay_s`: at 0.2 a night takes 6 s, so that what an After waits for is still running.
+        """
         hits = self.data.with_name(f"{self.data.name}-hits-{time.monotonic_ns()}")
         wanted = {at.label: {"do": at.do, "hit": at.hit, "folder": str(hits)} for at in events if isinstance(at, At)}
         self.cluster.failpoints.write_text(json.dumps(wanted))
         with open(self.log, "ab") as log:
             driver = psutil.Popen(
-                self.cluster.on_head(self.command()), cwd=PROJECT, env=self.cluster.environment, stdout=log, stderr=log
+                self.cluster.on_head(self.command(delay_s)),
+                cwd=PROJECT,
+                env=self.cluster.environment,
+                stdout=log,
+                stderr=log,
             )
         return driver, hits
 
-    def command(self) -> list[str]:
+    def command(self, delay_s: float = 0.2) -> list[str]:
         """What runs the night."""
         options = {
             "base-model": self.made / "base",
@@ -191,7 +198,7 @@ class Trial:
             "shard-rows": SHARD_ROWS,
             "max-prompt-tokens": 400,
             "max-new-tokens": 24,
-            "rule-delay-s": 0.2,  # four rows at a time: 6 s a night, so that what an After waits for is still running
+            "rule-delay-s": delay_s,
             "rule-concurrency": 4,
             "grace-seconds": 5,
             "ray-address": self.cluster.address,

@@ -32,24 +32,22 @@ from reviewllm.place import Place
 
 pytestmark = pytest.mark.chaos
 
-TRIALS = 5
 
-
-def test_backfill_killed_sixty_times_writes_every_row_once(tmp_path: Path) -> None:
+@pytest.mark.parametrize("seed", range(1, 6))
+def test_backfill_killed_sixty_times_in_all_writes_every_row_once(seed: int, tmp_path: Path) -> None:
     made = make_examples(tmp_path / "made")
     kills = []
     with ray_cluster(tmp_path) as cluster:
-        for seed in range(1, TRIALS + 1):
-            kinds = [("labelled", labelled_kills), ("random", random_kills)]
-            if seed == 1:
-                kinds.append(("terms", labelled_terms))
-            for name, kill in kinds:
-                trial = Trial(cluster, made, tmp_path / f"{name}-{seed}")
-                kill(trial, random.Random(seed))
-                trial.check()
-                kills += trial.kills
+        kinds = [("labelled", labelled_kills), ("random", random_kills)]
+        if seed == 1:
+            kinds.append(("terms", labelled_terms))
+        for name, kill in kinds:
+            trial = Trial(cluster, made, tmp_path / name)
+            kill(trial, random.Random(seed))
+            trial.check()
+            kills += trial.kills
     print(f"{len(kills)} kills: {kills}")
-    assert len(kills) >= 60
+    assert len(kills) >= 12
 
 
 def test_backfill_rows_that_kill_or_hang_engines_are_found_and_the_others_written(tmp_path: Path) -> None:

@@ -5,7 +5,10 @@ from __future__ import annotations
 import random
 from pathlib import Path
 
+import pytest
 from kill_matrix import Trial, labelled_kills, make_examples, random_kills, ray_cluster
+
+pytestmark = pytest.mark.ray
 
 
 def test_backfill_killed_at_every_step_and_at_random_times_writes_every_row_once(tmp_path: Path) -> None:

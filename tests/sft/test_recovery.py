@@ -4,29 +4,36 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import re
+import shutil
 import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pyarrow as pa
 import pytest
-from conftest import WORDS, entry, example
+from conftest import WORDS, entry, example, free_port
+from ray_nodes import kill_tree, node_environment, start_node
+from trained_here import train_here
 
+from jobs.train import TrainJob
 from reviewllm.failpoints import VARIABLE
 from reviewllm.sft.adapter import CURVE_FILE
 from reviewllm.table_files import write_table
 from reviewllm.tables import EXAMPLES
 from reviewllm.tiny_base import TinyBaseConfig, make_tiny_base
 
+pytestmark = pytest.mark.ray
+
 PROJECT = Path(__file__).resolve().parents[2]
 STEPS, SAVE_STEPS = 18, 3
 WEIGHTS = "adapter/adapter_model.safetensors"
 DEADLINE_S = 240  # of one training; a loaded machine needs a third of it
+SETTINGS = {"RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2"}  # of Ray Train's look at its workers; 2 s by default
 
 
 @pytest.fixture(scope="module")
@@ -50,52 +57,76 @@ def trial(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-class Training:
-    """A training as its own process, with its own Ray, that can lose workers or its driver."""
+def options_of(trial: Path, out: Path, workers: int) -> dict[str, Any]:
+    """The options of a training."""
+    return {
+        "base_model": str(trial / "base"),
+        "examples": str(trial / "examples"),
+        "out": out,
+        "num_workers": workers,
+        "per_device_train_batch_size": 8 // workers,
+        "gradient_accumulation_steps": 1,
+        "num_train_epochs": 3,
+        "max_steps": STEPS,
+        "save_steps": SAVE_STEPS,
+        "max_failures": 20,
+        "learning_rate": 1e-3,
+        "warmup_steps": 4,
+        "lr_scheduler_type": "cosine",
+        "lora_dropout": 0.1,
+        "validation_fraction": 0.2,
+        "eval_steps": 6,
+        "max_prompt_tokens": 900,
+        "max_response_tokens": 60,
+        "max_sequence_tokens": 1024,
+    }
 
-    def __init__(self, trial: Path, out: Path, workers: int, *, killed_writing: int | None = None) -> None:
+
+class Node:
+    """A Ray node of two CPUs that outlives its drivers and may be lost."""
+
+    def __init__(self, folder: Path) -> None:
+        port = free_port()
+        self.address = f"127.0.0.1:{port}"
+        self.failpoints = folder / f"failpoints-{port}.json"
+        self.environment = {**node_environment(), **SETTINGS, VARIABLE: str(self.failpoints)}
+        self._temporary = Path(f"/tmp/reviewllm-recovery-{port}")  # Ray's socket names must be short
+        flags = ["--head", f"--port={port}", "--num-cpus=2", "--include-dashboard=false", f"--temp-dir={self._temporary}"]
+        self.process = start_node(self.environment, folder / f"node-{port}.log", *flags)
+
+    def lose(self) -> None:
+        """SIGKILL all of it."""
+        kill_tree(self.process)
+        shutil.rmtree(self._temporary, ignore_errors=True)
+
+
+class Training:
+    """A training as its own process, which can lose workers, its driver or its node."""
+
+    def __init__(self, node: Node, trial: Path, out: Path, workers: int, *, killed_writing: int | None = None) -> None:
         """Start; the first worker is killed in the middle of writing the checkpoint of step `killed_writing`."""
+        self.node = node
         self.checkpoints = out / "checkpoints" / "adapter"
         self.log = out / "log.txt"
         out.mkdir(parents=True, exist_ok=True)
-        options = {
-            "base-model": trial / "base",
-            "examples": trial / "examples",
-            "out": out,
-            "num-workers": workers,
-            "per-device-train-batch-size": 8 // workers,
-            "gradient-accumulation-steps": 1,
-            "num-train-epochs": 3,
-            "max-steps": STEPS,
-            "save-steps": SAVE_STEPS,
-            "max-failures": 20,
-            "learning-rate": 1e-3,
-            "warmup-steps": 4,
-            "lr-scheduler-type": "cosine",
-            "lora-dropout": 0.1,
-            "validation-fraction": 0.2,
-            "eval-steps": 6,
-            "max-prompt-tokens": 900,
-            "max-response-tokens": 60,
-            "max-sequence-tokens": 1024,
-        }
-        flags = [text for name, value in options.items() for text in (f"--{name}", str(value))]
+        options = {**options_of(trial, out, workers), "ray_address": node.address}
+        flags = [text for name, value in options.items() for text in (f"--{name.replace('_', '-')}", str(value))]
         wanted = {"do": "kill", "hit": 2, "folder": str(out / "hits")}  # behind the second file
         failpoints = {f"put checkpoint-{killed_writing:08d}": wanted} if killed_writing else {}
-        (out / "failpoints.json").write_text(json.dumps(failpoints))
+        node.failpoints.write_text(json.dumps(failpoints))
         with open(self.log, "ab") as log:
             self.driver = psutil.Popen(
                 [sys.executable, "jobs/train.py", *flags, "--no-track"],
                 cwd=PROJECT,
                 stdout=log,
                 stderr=log,
-                env={**os.environ, VARIABLE: str(out / "failpoints.json")},
+                env=node.environment,
             )
 
     def workers(self) -> list[psutil.Process]:
         """The living processes of Ray Train's workers, in no order."""
         found = []
-        for process in self.driver.children(recursive=True):
+        for process in self.node.process.children(recursive=True):
             with contextlib.suppress(psutil.NoSuchProcess):
                 named = "RayTrainWorker" in process.name() or "RayTrainWorker" in " ".join(process.cmdline())
                 if named and process.status() != psutil.STATUS_ZOMBIE:
@@ -133,32 +164,34 @@ class Training:
         return self.driver.wait(DEADLINE_S)
 
     def kill_everything(self) -> None:
-        """SIGKILL the driver and all that it started: what a lost head node leaves."""
-        with contextlib.suppress(psutil.NoSuchProcess):
-            processes = [*self.driver.children(recursive=True), self.driver]
-            for process in processes:
-                with contextlib.suppress(psutil.NoSuchProcess):
-                    process.kill()
-            psutil.wait_procs(processes, timeout=20)
+        """SIGKILL the driver and its node: what a lost head node leaves."""
+        kill_tree(self.driver)
+        self.node.lose()
 
 
 @pytest.fixture
-def started() -> Iterator[list[Training]]:
-    """The trainings of a test; what still runs at its end is ended."""
+def start(trial: Path, tmp_path: Path) -> Iterator[Callable[..., Training]]:
+    """Starts trainings in one folder, on a node that is there or a new one; what still runs at the end is ended."""
     trainings: list[Training] = []
-    yield trainings
-    for training in trainings:
-        training.kill_everything()
+
+    def training(workers: int, **options: Any) -> Training:
+        there = trainings and trainings[-1].node.process.is_running()
+        node = trainings[-1].node if there else Node(tmp_path)
+        trainings.append(Training(node, trial, tmp_path / "killed", workers, **options))
+        return trainings[-1]
+
+    yield training
+    for one in trainings:
+        one.kill_everything()
 
 
 def curve(out: Path) -> list[dict[str, float]]:
     return [json.loads(line) for line in (out / "adapter" / CURVE_FILE).read_text().splitlines()]
 
 
-def undisturbed(trial: Path, out: Path, workers: int, started: list[Training]) -> Path:
-    """The folder of a training that nothing happened to."""
-    started.append(Training(trial, out, workers))
-    assert started[-1].end() == 0, started[-1].log.read_text()
+def undisturbed(trial: Path, out: Path, workers: int) -> Path:
+    """The folder of a training that nothing happened to, and that no Ray had a part in."""
+    train_here(TrainJob(**options_of(trial, out, workers)))
     return out
 
 
@@ -171,12 +204,9 @@ def assert_same(out: Path, expected: Path) -> None:
 
 
 def test_two_workers_killed_one_after_the_other_end_as_if_nothing_had_happened(
-    trial: Path, tmp_path: Path, started: list[Training]
+    trial: Path, tmp_path: Path, start: Callable[..., Training]
 ) -> None:
-    expected = undisturbed(trial, tmp_path / "undisturbed", 2, started)
-    out = tmp_path / "killed"
-    training = Training(trial, out, 2, killed_writing=5 * SAVE_STEPS)
-    started.append(training)
+    training = start(2, killed_writing=5 * SAVE_STEPS)
     training.wait_until(lambda: len(training.workers()) == 2 and training.checkpoints.is_dir())
     time.sleep(1)
     training.kill(training.workers()[:1])
@@ -188,36 +218,32 @@ def test_two_workers_killed_one_after_the_other_end_as_if_nothing_had_happened(
     assert training.end() == 0, training.log.read_text()
     assert training.resumed()[-1] == 4 * SAVE_STEPS  # the one that was being written is not there
     assert len(training.resumed()) == 3
-    assert_same(out, expected)
+    assert_same(tmp_path / "killed", undisturbed(trial, tmp_path / "undisturbed", 2))
 
 
 def test_one_worker_interrupted_killed_and_without_its_driver_ends_as_if_nothing_had_happened(
-    trial: Path, tmp_path: Path, started: list[Training]
+    trial: Path, tmp_path: Path, start: Callable[..., Training]
 ) -> None:
-    expected = undisturbed(trial, tmp_path / "undisturbed", 1, started)
     out = tmp_path / "killed"
-    training = Training(trial, out, 1)
-    started.append(training)
+    training = start(1)
     training.wait_until(lambda: training.last_step() > 0)
     training.driver.send_signal(signal.SIGINT)  # Ctrl-C
     assert training.end() == 130
     assert "the same command goes on" in training.log.read_text()
 
-    training = Training(trial, out, 1, killed_writing=4 * SAVE_STEPS)
-    started.append(training)
+    training = start(1, killed_writing=4 * SAVE_STEPS)
     training.wait_until(lambda: 3 * SAVE_STEPS in training.resumed())
     training.kill_everything()  # the driver with all of its Ray
     assert not (out / "adapter").exists()
 
-    again = Training(trial, out, 1)
-    started.append(again)
+    again = start(1)
     assert again.end() == 0, again.log.read_text()
     assert len(again.resumed()) >= 2
+    expected = undisturbed(trial, tmp_path / "undisturbed", 1)
     assert_same(out, expected)
 
     (out / WEIGHTS).unlink()  # a start of a finished training trains nothing, and puts its adapter in place again
-    once_more = Training(trial, out, 1)
-    started.append(once_more)
+    once_more = start(1)
     assert once_more.end() == 0
     assert once_more.resumed() == again.resumed()
     assert_same(out, expected)

@@ -1,5 +1,6 @@
 """The command: where the report goes, and what it says of what it cannot do."""
 
+import datetime as dt
 import json
 import subprocess
 import sys
@@ -17,15 +18,16 @@ def _nightly(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
 
 
 def test_nightly_writes_beside_the_data_or_where_it_is_told(shop: Shop, tmp_path: Path) -> None:
-    shop.publish_rows(NIGHT, texts(20, seed=0))
+    tonight = dt.datetime.now(dt.UTC).date()  # the command asks the clock too: an older newest night wants a look
+    shop.publish_rows(tonight, texts(20, seed=0))
     data = tmp_path / "data"
 
     beside = _nightly("--data", data)
-    elsewhere = _nightly("--data", data, "--date", str(NIGHT), "--nights", "3", "--to", tmp_path / "2026")
+    elsewhere = _nightly("--data", data, "--date", str(tonight), "--nights", "3", "--to", tmp_path / "elsewhere")
 
     assert (beside.returncode, elsewhere.returncode) == (0, 0), beside.stderr + elsewhere.stderr
-    assert beside.stdout.strip().endswith(f"cannot be told yet. -> {data}/reports/dt=2026-11-21/index.html")
-    for folder in (data / "reports" / "dt=2026-11-21", tmp_path / "2026"):
+    assert beside.stdout.strip().endswith(f"cannot be told yet. -> {data}/reports/dt={tonight}/index.html")
+    for folder in (data / "reports" / f"dt={tonight}", tmp_path / "elsewhere"):
         assert (folder / "index.html").read_text().startswith("<!DOCTYPE html>")
         assert json.loads((folder / "night.json").read_text())["rows"] == 20
 
