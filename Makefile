@@ -2,6 +2,7 @@
 # make test      install, then the tests           make check  linter, formatter and type checker
 # make test-slow  pages in headless Chromium (skipped without it), vLLM's own server, trainings in every form and over nodes
 # make test-chaos  a backfill killed sixty times    (make test has a dozen kills)
+# make test-clock    tests that read a clock, on another day of another time zone (needs Debian's faketime; CLOCK='+400 days')
 # make test-cluster  Ray nodes in network namespaces that are killed and cut off, Slurm, Ray Jobs, Prometheus (needs root)
 # make bench-sft   speed and memory of the trainer beside transformers' Trainer and TRL's (benchmarks/README.md)
 # make bench-recommend  SASRec beside RecTools' and RecBole's: training, full ranking, HR@10
@@ -20,10 +21,10 @@ PIP = .venv/bin/python -m pip --disable-pip-version-check
 list = $(foreach path,$(2),$(1) "$(path)")
 
 .DEFAULT_GOAL := help
-.PHONY: help install dev demo test test-slow test-chaos test-cluster check bench-sft bench-recommend clean
+.PHONY: help install dev demo test test-slow test-chaos test-clock test-cluster check bench-sft bench-recommend clean
 
 help:
-	@sed -n '1,10s/^# \{0,1\}//p' Makefile
+	@sed -n '1,11s/^# \{0,1\}//p' Makefile
 
 .venv/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || { \
@@ -51,14 +52,23 @@ demo: .venv/.installed
 	@.venv/bin/python jobs/demo.py --out "$(OUT)" $(call list,--reviews,$(REVIEWS)) $(call list,--items,$(ITEMS)) \
 	  $(if $(BASE_MODEL),--base-model "$(BASE_MODEL)") $(if $(SEED),--seed $(SEED))
 
+# More processes than two cores: those that run Ray, engines and drivers wait most of the time.
 test: .venv/.installed-dev
-	.venv/bin/python -m pytest
+	.venv/bin/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 test-slow: .venv/.installed-dev
-	.venv/bin/python -m pytest -m 'browser or vllm_server or slow'
+	.venv/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m 'browser or vllm_server or slow'
 
 test-chaos: .venv/.installed-dev
-	.venv/bin/python -m pytest -m chaos tests/jobs/test_chaos.py
+	.venv/bin/python -m pytest -n 2 -m chaos tests/jobs/test_chaos.py
+
+# By default half a minute before the end of 29 February 2028, UTC; where it is the next day already.
+CLOCK ?= @2028-03-01 13:59:30
+CLOCK_TESTS = tests/report/nightly tests/backfill tests/generation tests/annotation tests/test_summary.py
+test-clock: .venv/.installed-dev
+	@command -v faketime > /dev/null || { echo "make test-clock needs faketime: apt-get install faketime" >&2; exit 1; }
+	TZ=Pacific/Kiritimati PYTHONPATH=tests/faketime FAKETIME_DONT_FAKE_MONOTONIC=1 faketime -f '$(CLOCK)' \
+	  .venv/bin/python -m pytest -n 2 --dist loadfile -p no:cacheprovider $(CLOCK_TESTS)
 
 test-cluster: .venv/.installed-dev
 	.venv/bin/python -m pytest -m cluster tests/cluster

@@ -43,7 +43,7 @@ def test_read_sequences_translates_ids_and_names(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "problem"),
     [
-        ("s.txt.gz", gzip.compress(b"u a b c\n" * 99)[:-6], "fetch it again"),
+        ("s.txt.gz", gzip.compress(b"u a b c\n" * 99, mtime=0)[:-6], "fetch it again"),
         ("missing", None, "no such file"),
     ],
 )
