@@ -104,7 +104,7 @@ def _check_paths(config: PrepareJob) -> None:
 
 def _record_sources(config: PrepareJob, counts: IngestCounts, running: Step) -> None:
     for name, table in (("interactions", counts.interactions), ("items", counts.items)):
-        lost = {"rejected": table.rejected, "dropped": table.duplicates}
+        lost = {"rejected": table.rejected, "dropped": table.duplicates, "changed": table.changed}
         record_step(
             config.out,
             name,
@@ -123,8 +123,8 @@ def _record_sources(config: PrepareJob, counts: IngestCounts, running: Step) -> 
     rows = counts.interactions
     where = " (see rejected/)" if rows.rejected else ""
     running.result = (
-        f"{rows.rows_in} purchases read = {rows.written} written + {rows.rejected} rejected{where} + {rows.duplicates} repeats; "
-        f"{counts.items.written} items -> {config.out}"
+        f"{rows.rows_in} purchases read = {rows.written} written + {rows.rejected} rejected{where} + {rows.duplicates} repeats "
+        f"+ {rows.changed} changed since; {counts.items.written} items -> {config.out}"
     )
 
 

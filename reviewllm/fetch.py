@@ -34,7 +34,7 @@ def local_copies(given: Sequence[str | Path], *, flag: str, near: Path) -> Itera
     near.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".fetched-", dir=near) as folder:
         yield [
-            _copy(str(one), Path(folder) / str(number), flag) if is_uri(one) else Path(one)
+            _copy(str(one), Path(folder) / f"{number:04d}", flag) if is_uri(one) else Path(one)
             for number, one in enumerate(given)
         ]
 

@@ -100,7 +100,7 @@ ITEMS = Table(
 INTERACTIONS = Table(
     "interactions",
     (
-        Column("purchase_id", pa.string(), "the source's id, or a stable hash of the row's key fields"),
+        Column("purchase_id", pa.string(), "the source's id, or a hash of user, item and time with a number behind it"),
         Column("user_id", pa.string(), "the shop's id of the user; never a name"),
         Column("item_id", pa.string(), "the item bought"),
         Column("category", pa.string(), "of the item, or of the file where the item has none"),

@@ -9,10 +9,11 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class TableCounts:
-    """Rows of one table: every row read was written, rejected or the repeat of another.
+    """Rows of one table: every row read was written, rejected, the repeat of another, or another state of its purchase.
 
     `reasons` counts the rejected rows by reason; `noted` counts values within the rows that were read which could not be
-    taken as they stood, by what happened to them.
+    taken as they stood, by what happened to them; `changed` counts rows whose purchase was written with another rating or
+    review.
 
     Raises:
         AssertionError: the sum does not hold, which is an error in this program.
@@ -24,9 +25,11 @@ class TableCounts:
     duplicates: int
     reasons: Mapping[str, int] = field(default_factory=dict)
     noted: Mapping[str, int] = field(default_factory=dict)
+    changed: int = 0
 
     def __post_init__(self) -> None:
-        if self.rows_in != self.written + self.rejected + self.duplicates or self.rejected != sum(self.reasons.values()):
+        accounted = self.written + self.rejected + self.duplicates + self.changed
+        if self.rows_in != accounted or self.rejected != sum(self.reasons.values()):
             raise AssertionError(f"internal error: rows were lost or made up: {self}; please report this")
 
 
@@ -48,6 +51,7 @@ class Tally:
     rows_in: int = 0
     written: int = 0
     duplicates: int = 0
+    changed: int = 0
     reasons: Counter[str] = field(default_factory=Counter)
     noted: Counter[str] = field(default_factory=Counter)
     first_rejected: str | None = None
@@ -60,4 +64,4 @@ class Tally:
         """
         rejected = self.reasons.total()
         reasons, noted = (dict((+counts).most_common()) for counts in (self.reasons, self.noted))
-        return TableCounts(self.rows_in, self.written, rejected, self.duplicates, reasons, noted)
+        return TableCounts(self.rows_in, self.written, rejected, self.duplicates, reasons, noted, self.changed)

@@ -34,7 +34,7 @@ def ingest(
     The formats are those of `formats`, told apart by the files' fields. The tables are written aside and replace
     earlier ones whole, so a run that fails leaves the earlier output as it was, and a run that is killed leaves at
     most a hidden folder `.ingest-*` behind, which may be removed. The same files give the same bytes, whatever the
-    order of the paths. Memory holds about `rows_per_part` rows.
+    order of the paths: a file whose name comes later is the newer one. Memory holds about `rows_per_part` rows.
 
     Args:
         reviews: files, or folders searched to the bottom, of reviews and purchases. Item files among them are the
@@ -48,7 +48,7 @@ def ingest(
         on_progress: told (file name, bytes read of all files, bytes of all files) after every chunk.
 
     Returns:
-        Rows in, written, rejected and dropped as repeats, for either table.
+        Rows in, written, rejected, dropped as repeats and as another state of their purchase, for either table.
 
     Raises:
         ConfigError: an argument is out of range, or `column_names` names a column that does not exist.

@@ -1,4 +1,4 @@
-"""Read all sources of one table, set bad rows aside, drop repeats, and write the parts, one bucket in memory."""
+"""Read all sources of one table, set bad rows aside, keep one row of each thing, and write the parts, one bucket in memory."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import polars as pl
 
 from reviewllm.sources.counts import Tally
 from reviewllm.sources.formats import TABLE_OF_INTERACTIONS
+from reviewllm.sources.identity import one_row_each
 from reviewllm.sources.interactions import PURCHASE_ID_CONFLICT, parse_interactions
 from reviewllm.sources.items import parse_items
 from reviewllm.sources.parts import Parts
@@ -42,12 +43,11 @@ class Pipeline:
     def write_interactions(self, sources: Sequence[Source]) -> Tally:
         """Write the interactions, sorted by user, time, item and purchase_id; a user's rows lie in one part.
 
-        Rows with the same purchase_id (by the source, or by the content) meet first: a repeat of equal content is
-        dropped, one of other content rejected.
+        Rows of the same purchase meet first, and `one_row_each` says which of them stays.
         """
         has_ids = any(source.format.name == TABLE_OF_INTERACTIONS for source in sources)
         tally = Tally()
-        # Without ids of the source equal rows have equal users, and one grouping serves both ends.
+        # Without ids of the source a purchase has one user, and one grouping serves both ends.
         spill = self._spill(sources, key="purchase_id" if has_ids else "user_id")
         self._read(sources, _parse_interactions, spill, tally)
         buckets: Iterable[pl.DataFrame] = (self._resolve(rows, sources, tally) for rows in spill.drain())
@@ -90,15 +90,13 @@ class Pipeline:
                 self.on_chunk(source, chunk.bytes_done)
 
     def _resolve(self, rows: pl.DataFrame, sources: Sequence[Source], tally: Tally) -> pl.DataFrame:
-        """Keep the first row of each purchase_id (rows are in the order of the files and their lines)."""
-        is_first = pl.col("purchase_id").is_first_distinct()
-        differs = pl.col("content") != pl.col("content").first().over("purchase_id")
-        marked = rows.with_columns(is_first.alias("is_first"), differs.alias("differs"))
-        conflicts = marked.filter("differs").select("file", "line", pl.lit(PURCHASE_ID_CONFLICT).alias("reason"))
-        for bad in conflicts.partition_by("file", maintain_order=True):
+        """Keep one row of each purchase (rows are in the order of the files and their lines)."""
+        kept, conflicts, changed = one_row_each(rows)
+        reasons = conflicts.select("file", "line", pl.lit(PURCHASE_ID_CONFLICT).alias("reason"))
+        for bad in reasons.partition_by("file", maintain_order=True):
             self._reject(sources[bad["file"][0]], bad.select("line", "reason"), tally)
-        kept = marked.filter("is_first").drop("is_first", "differs")
-        tally.duplicates += rows.height - kept.height - conflicts.height
+        tally.changed += changed
+        tally.duplicates += rows.height - kept.height - conflicts.height - changed
         return kept
 
     def _reject(self, source: Source, bad: pl.DataFrame, tally: Tally) -> None:

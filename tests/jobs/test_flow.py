@@ -111,7 +111,8 @@ def test_prepare_rows_in_are_rows_out(prepared: Flow) -> None:
     steps = {step["step"]: step for step in json.loads((prepared.out / "summary.json").read_text())["steps"]}
     interactions = steps["interactions"]
     lines = sum(
-        step for step in (interactions["rows_out"], *(interactions["counts"][key] for key in ("rejected", "dropped")))
+        step
+        for step in (interactions["rows_out"], *(interactions["counts"][key] for key in ("rejected", "dropped", "changed")))
     )
     assert interactions["rows_in"] == lines
     assert read_table(prepared.out / "interactions", INTERACTIONS).num_rows == interactions["rows_out"]

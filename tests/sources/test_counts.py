@@ -13,8 +13,8 @@ pytestmark = pytest.mark.filterwarnings("error")
 
 
 def test_freeze_sums_reasons() -> None:
-    tally = Tally(rows_in=10, written=6, duplicates=1, reasons=Counter(b=1, a=2))
-    assert tally.freeze() == TableCounts(10, 6, 1 + 2, 1, {"a": 2, "b": 1})
+    tally = Tally(rows_in=12, written=6, duplicates=1, changed=2, reasons=Counter(b=1, a=2))
+    assert tally.freeze() == TableCounts(12, 6, 1 + 2, 1, {"a": 2, "b": 1}, changed=2)
 
 
 def test_freeze_refuses_a_lost_row() -> None:

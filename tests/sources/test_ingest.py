@@ -220,7 +220,7 @@ def test_ingest_budget_holds_for_items_by_themselves(tmp_path: Path, write_lines
         run([reviews], tmp_path / "out", [items])
 
 
-# ---- repeats
+# ---- repeats, and states of one purchase
 
 
 def test_ingest_drops_exact_repeats_only(
@@ -229,25 +229,36 @@ def test_ingest_drops_exact_repeats_only(
     lines = [review(), review(reviewText="Fine <b>strings</b>"), review(reviewText="Other"), review(overall=4)]
     lines += [review(unixReviewTime=1393545601), review(reviewText=None), review(reviewText="")]
     counts = run([write_lines("a.json", lines), write_lines("b.json", [review()])], tmp_path / "out").interactions
-    assert (counts.rows_in, counts.written, counts.duplicates) == (7 + 1, 5, 3)
+    assert (counts.rows_in, counts.written, counts.duplicates, counts.changed) == (7 + 1, 5, 3, 0)
     interactions = read_tables(tmp_path / "out")["interactions"]
     assert interactions["purchase_id"].n_unique() == 5
-    assert set(interactions["category"]) == {"a"}  # of equal rows the first file's stays
+    assert sorted(interactions["category"]) == ["a", "a", "a", "a", "b"]  # of equal rows the newest file's stays
 
 
-def test_ingest_rejects_a_purchase_id_that_repeats_with_other_content(tmp_path: Path, read_tables: ReadTables) -> None:
+def test_ingest_of_two_exports_keeps_the_newest_state_with_a_text(
+    tmp_path: Path, write_lines: WriteLines, read_tables: ReadTables, review: Review
+) -> None:
+    rated = [review(reviewerID=user, reviewText=None) for user in ("U1", "U2", "U3")]
+    since = [review(reviewerID="U1", overall=2), review(reviewerID="U2", overall=1, reviewText="")]
+    paths = [write_lines("2026-11-21.json", since), write_lines("2026-11-20.json", rated)]
+    counts = run(paths, tmp_path / "out").interactions
+    assert (counts.rows_in, counts.written, counts.duplicates, counts.changed) == (5, 3, 0, 2)
+    rows = read_tables(tmp_path / "out")["interactions"].select("user_id", "rating", "review").rows()
+    assert rows == [("U1", 2.0, "Fine strings"), ("U2", 1.0, None), ("U3", 5.0, None)]
+
+
+def test_ingest_rejects_a_purchase_id_that_repeats_for_another_user(tmp_path: Path, read_tables: ReadTables) -> None:
     rows = [("P1", "U1", 5), ("P2", "U1", 5), ("P1", "U1", 5), ("P1", "U2", 5), ("P1", "U1", 4), (None, "U3", 5)]
     table = pl.DataFrame(rows, schema=["purchase_id", "user_id", "rating"], orient="row")
     table.with_columns(item_id=pl.lit("I"), purchased_at=pl.lit("2014-02-28")).write_parquet(tmp_path / "o.parquet")
     # Two buckets or more, so that the users of one purchase_id lie apart.
     counts = run([tmp_path / "o.parquet"], tmp_path / "out", max_rejected_fraction=0.5, rows_per_part=1).interactions
     tables = read_tables(tmp_path / "out")
-    conflict = "purchase_id repeats with different content"
-    assert sorted(tables["rejected"].rows()) == [("o.parquet", 4, conflict), ("o.parquet", 5, conflict)]
+    assert tables["rejected"].rows() == [("o.parquet", 4, "purchase_id repeats with another user, item or time")]
     kept = tables["interactions"].sort("user_id", "purchase_id").select("purchase_id", "user_id", "rating").rows()
-    assert kept[:2] == [("P1", "U1", 5.0), ("P2", "U1", 5.0)]  # equal content under another id is another purchase
-    assert (kept[2][1], len(kept[2][0])) == ("U3", 32)
-    assert (counts.rows_in, counts.written, counts.rejected, counts.duplicates) == (6, 3, 2, 1)
+    assert kept[:2] == [("P1", "U1", 4.0), ("P2", "U1", 5.0)]  # equal content under another id is another purchase
+    assert (kept[2][1], len(kept[2][0])) == ("U3", 32 + len("-1"))
+    assert (counts.rows_in, counts.written, counts.rejected, counts.duplicates, counts.changed) == (6, 3, 1, 0, 2)
 
 
 def test_ingest_keeps_the_titled_one_of_repeated_items(
@@ -288,7 +299,8 @@ def test_ingest_twice_and_in_any_order_of_paths_gives_equal_bytes(
 def test_ingest_in_small_pieces_gives_the_same_rows(
     tmp_path: Path, write_lines: WriteLines, read_tables: ReadTables, review: Review, suffix: str
 ) -> None:
-    lines = [*many_reviews(review), *bad_lines(review), *many_reviews(review)[:20]]
+    ties = [review(reviewerID="U1", reviewText=text) for text in ("a", None, "b", "a")]
+    lines = [*many_reviews(review), *ties, *bad_lines(review), *many_reviews(review)[:20], *ties[:1]]
     path = write_lines(f"a.{suffix}", lines)
     results = []
     for name, options in (("whole", {}), ("pieces", {"chunk_bytes": 500, "rows_per_part": 10})):

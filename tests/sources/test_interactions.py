@@ -1,15 +1,14 @@
-"""Raw text -> interactions: numbers, times, reasons, the content hash."""
+"""Raw text -> interactions: numbers, times, reasons, whose id a row has."""
 
 from __future__ import annotations
 
 import datetime as dt
-import hashlib
 from typing import Any
 
 import polars as pl
 import pytest
 
-from reviewllm.sources.interactions import content_hash, parse_interactions, parse_rating, parse_time
+from reviewllm.sources.interactions import parse_interactions, parse_rating, parse_time
 
 pytestmark = pytest.mark.filterwarnings("error")
 
@@ -97,7 +96,6 @@ def test_parse_interactions_rejects_a_bad_row_and_keeps_its_neighbours(change: d
 
 def test_parse_interactions_good_row_has_every_column() -> None:
     good, bad = parse({"review": "Fine <b>strings</b> &amp; picks"})
-    content = hashlib.blake2b(b"1393545600000000 5000000 2 2 U1I1Fine strings & picks", digest_size=16).hexdigest()
     assert bad.is_empty()
     assert good.row(0, named=True) == {
         "user_id": "U1",
@@ -106,9 +104,9 @@ def test_parse_interactions_good_row_has_every_column() -> None:
         "review": "Fine strings & picks",
         "purchased_at": FEB_28,
         "line": 1,
-        "purchase_id": content,
+        "purchase_id": parse({"review": None})[0]["purchase_id"][0],
         "category": "File",
-        "content": content,
+        "has_own_id": False,
     }
 
 
@@ -120,24 +118,11 @@ def test_parse_interactions_without_text_is_rating_only(review: str | None) -> N
 def test_parse_interactions_keeps_own_purchase_id_and_category_unless_blank() -> None:
     own, blank = {"purchase_id": "P1", "category": "Toys"}, {"purchase_id": " ", "category": ""}
     good, _ = parse(own, blank)
-    assert good["purchase_id"].to_list() == ["P1", good["content"][1]]
+    assert good["purchase_id"].to_list() == ["P1", parse({})[0]["purchase_id"][0]]
+    assert good["has_own_id"].to_list() == [True, False]
     assert good["category"].to_list() == ["Toys", "File"]
 
 
-def test_content_hash_tells_fields_apart() -> None:
-    changes = [
-        {},
-        {"user_id": "U1I", "item_id": "1"},
-        {"user_id": "U2"},
-        {"item_id": "I2"},
-        {"rating": "4"},
-        {"review": None},
-        {"purchased_at": "1393545601"},
-    ]
-    hashes = content_hash(parse(*changes)[0])
-    assert hashes.n_unique() == len(changes)
-
-
-def test_content_hash_is_blind_to_how_the_source_wrote_values() -> None:
-    rows = parse({}, {"rating": "5"}, {"purchased_at": "2014-02-28"}, {"review": " Fine<br>"})[0]
-    assert content_hash(rows).n_unique() == 1
+def test_parse_interactions_made_id_is_blind_to_how_the_source_wrote_the_time() -> None:
+    rows = parse({}, {"purchased_at": "2014-02-28"}, {"purchased_at": "1393545600000"})[0]
+    assert rows["purchase_id"].n_unique() == 1
