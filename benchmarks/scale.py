@@ -38,6 +38,7 @@ from reviewllm.backfill.night import SCHEMA_VERSION, Manifest, PublishedFile, pu
 from reviewllm.backfill.work import WorkConfig, find_work
 from reviewllm.config import JobConfig
 from reviewllm.place import Place
+from reviewllm.sources.identity import ID_RULE
 from reviewllm.table_files import write_table
 from reviewllm.tables import EXAMPLES, GENERATIONS, HISTORY_ENTRY, TIMESTAMP
 from reviewllm.tiny_base import TinyBaseConfig, make_tiny_base
@@ -143,7 +144,7 @@ def make_examples(
     )
     return pa.table(
         {
-            "example_id": [f"{start + row:032x}" for row in range(count)],
+            "example_id": [f"{start + row:032x}-1" for row in range(count)],
             "user_id": [f"U{user:012d}" for user in users],
             "item_id": titles.take(pa.array(draw.integers(0, len(pool), size=count))),
             "category": ["Garden"] * count,
@@ -249,7 +250,7 @@ def _publish_ids(data: Place, published: int, rows: int) -> None:
         places = np.arange(start, start + count)
         table = pl.DataFrame(
             {
-                "example_id": [f"{place:032x}" if place < own else f"x{place:031x}" for place in places.tolist()],
+                "example_id": [f"{place:032x}-1" if place < own else f"{place:032x}-2" for place in places.tolist()],
                 "user_id": [f"U{int(place / _ROWS_OF_A_USER):012d}" for place in places.tolist()],
             }
         )
@@ -283,6 +284,7 @@ def _publish_ids(data: Place, published: int, rows: int) -> None:
         prompt_tokens=0,
         completion_tokens=0,
         seconds=0,
+        id_rule=ID_RULE,
         id_buckets=1,
         written_ids_sha256="",
         failed_ids_sha256="",

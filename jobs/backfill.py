@@ -248,7 +248,7 @@ def _tell_plan(work: Work, prediction: Prediction) -> None:
     if staged:
         print(f"  {staged} of those to write are written already, by a run of this night that has not ended")
     if work.superseded.num_rows:
-        print(f"  {work.superseded.num_rows} published rows are superseded by their users' own reviews")
+        print(f"  {work.superseded.num_rows} published, and reviewed since: superseded by their users' own reviews")
     print(f"  planned: {prediction.text(datetime.datetime.now(datetime.UTC))}", flush=True)
 
 

@@ -60,6 +60,7 @@ class Manifest(BaseModel):
     prompt_tokens: int  # of what was written
     completion_tokens: int
     seconds: float  # of the run that published it
+    id_rule: int = 1  # by which purchase_ids were made where the source has none; nights of rule 1 do not say so
     id_buckets: int  # into which ids are parted for the two digests
     written_ids_sha256: str
     failed_ids_sha256: str

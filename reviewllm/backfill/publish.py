@@ -37,6 +37,7 @@ from reviewllm.backfill.work import Work, expected_ids
 from reviewllm.errors import BudgetError, PublishError, RaceError, SchemaError, StorageError
 from reviewllm.failpoints import reached
 from reviewllm.place import Place
+from reviewllm.sources.identity import ID_RULE
 from reviewllm.table_files import replace_folder
 from reviewllm.tables import DEAD_LETTERS, GENERATIONS, SUPERSEDED
 
@@ -91,7 +92,8 @@ def publish(
         reached("verify")
         _refuse_failed_night(night, letters, sum(part.rows for part in parts), publication.max_failed_fraction)
         contents = _check(night, examples, work, parts, folder, letters, publication)
-        manifest = _manifest(night, parts, folder, contents, letters, details, run)
+        id_rule = publication.earlier.id_rule if publication.earlier else ID_RULE  # of its oldest rows
+        manifest = _manifest(night, parts, folder, contents, letters, {**details, "id_rule": id_rule}, run)
         reached("publish")
         publication.before_commit()
         _keep_if_unsure(data, unless_published)
@@ -147,7 +149,7 @@ def republish(night: Night, manifest: Manifest, forgotten: frozenset[str], *, ru
         )
         if contents.problems:
             raise PublishError(f"{data.where}/{night.published}: rows are wrong: {'; '.join(contents.problems)}")
-        details = manifest.model_dump(include={"model", "adapter", "seconds", "ledger"})
+        details = manifest.model_dump(include={"model", "adapter", "seconds", "ledger", "id_rule"})
         changed = _manifest(night, parts, folder, contents, letters, details, run)
         _keep_if_unsure(data, unless_published)
         _put_in_place(night, folder, changed, replaces=True)

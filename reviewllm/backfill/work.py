@@ -10,24 +10,25 @@ import hashlib
 import tempfile
 from array import array
 from collections.abc import Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import polars as pl
 import pyarrow as pa
-import pyarrow.compute as pc
 from pydantic import Field
 
 from reviewllm.backfill.forgotten import without_forgotten
 from reviewllm.backfill.ids import IdSets, buckets_for
-from reviewllm.backfill.night import Manifest, published_files, read_dead_letters
+from reviewllm.backfill.night import Manifest, published_files, published_folder, read_dead_letters
 from reviewllm.config import Day, StageConfig
-from reviewllm.errors import InputError
+from reviewllm.errors import InputError, PublishError
 from reviewllm.examples.purchases import is_blank
 from reviewllm.failpoints import reached
 from reviewllm.generation.tasks import Piece
 from reviewllm.place import File, Place
+from reviewllm.sources.identity import EARLIER_ID, ID_RULE, MADE_ID, made_by_earlier_rule
 from reviewllm.tables import EXAMPLES, GENERATIONS, INTERACTIONS, SUPERSEDED
 
 _TAIL = 1 << 14  # bytes at the end of a Parquet file, where its footer is: with size and time they tell its content
@@ -88,6 +89,7 @@ class _Source(NamedTuple):
     rows: int
     starts: np.ndarray  # whether a row, in that order, is the first of its user
     order: np.ndarray | None
+    has_made_ids: bool  # whether a purchase has no id of the source's own
 
 
 def find_work(
@@ -110,7 +112,9 @@ def find_work(
         forgotten: sha256 of the ids of users for whom nothing is written.
 
     Raises:
-        InputError: there are no examples, an example_id stands there twice, a rating is none, or a category is unknown.
+        InputError: there are no examples, an example_id stands there twice or was made by an earlier version, a rating is none,
+            or a category is unknown.
+        PublishError: a night has purchases under ids that an earlier version made.
         SchemaError: a file is damaged or does not fit its table.
     """
     reached("plan")
@@ -132,6 +136,8 @@ def find_work(
             categories |= its
         _refuse_unknown(config.category, categories, examples)
         for day, manifest in nights.items():
+            if manifest.id_rule < ID_RULE and any(source.has_made_ids for source in sources):
+                _refuse_earlier_ids(data, day, manifest)
             _add_published(data, day, manifest, sets, dead=replay in (None, day))
         if interactions is not None:
             _add_reviewed(interactions, sets)
@@ -163,17 +169,21 @@ def _read_source(
     examples: Place, file: File, number: int, config: WorkConfig, forgotten: frozenset[str], sets: IdSets
 ) -> tuple[_Source, int, set[str]]:
     """Put a file's ids into the sets; returns what must be known of it later, the rows filtered out, and the categories."""
-    columns = ["example_id", "user_id", "category", "rating", "purchased_at", "reference"]
-    table = examples.read_columns(file.name, EXAMPLES, columns)
-    rows = pl.DataFrame(table.append_column("hidden", pc.is_valid(table["reference"])).drop_columns(["reference"]))
-    rows = rows.with_row_index("row")
+    columns = ["example_id", "user_id", "item_id", "category", "rating", "purchased_at", "reference"]
+    rows = pl.DataFrame(examples.read_columns(file.name, EXAMPLES, columns)).with_row_index("row")
     wrong = rows.filter(~pl.col("rating").is_between(1, 5))  # NaN neither
     if wrong.height:
         raise InputError(
             f"{examples.where}/{file.name}: {wrong.height} rating(s) are not 1 to 5 stars, {wrong['rating'][0]} of purchase "
             f"{wrong['example_id'][0]!r} among them; put them right in the source"
         )
-    sets.add("hidden", rows.filter("hidden").select("example_id"))
+    if made_by_earlier_rule(rows):
+        raise InputError(
+            f"{examples.where}/{file.name}: was written by an earlier version, whose ids of purchases changed with their review; "
+            "run jobs/prepare.py again"
+        )
+    sets.add("hidden", rows.filter(pl.col("reference").is_not_null()).select("example_id"))
+    rows = rows.drop("reference")
     order = None
     in_order = rows.sort("user_id", "purchased_at", maintain_order=True)
     if not in_order["row"].is_sorted():
@@ -189,8 +199,26 @@ def _read_source(
     kept = without_forgotten(rows.filter(wanted), forgotten)
     sets.add("pending", kept.select("example_id", "row", source=pl.lit(number, dtype=pl.Int32)))
     identity = repr((file.name, file.size, file.mtime_ns)).encode() + examples.tail(file.name, _TAIL)
-    source = _Source(file.name, hashlib.sha256(identity).digest(), rows.height, starts, order)
+    has_made_ids = bool(rows["example_id"].str.contains(MADE_ID).any())
+    source = _Source(file.name, hashlib.sha256(identity).digest(), rows.height, starts, order, has_made_ids)
     return source, rows.height - kept.height, {*rows["category"].unique()}
+
+
+def _refuse_earlier_ids(data: Place, day: datetime.date, manifest: Manifest) -> None:
+    """Refuse a night that would hide from tonight's ids: of an earlier rule, with ids that may have been made by it."""
+    letters = pl.DataFrame(read_dead_letters(data, day, manifest).select(["example_id"]))
+    batches = (
+        batch for file in published_files(data, day, manifest) for batch in data.batches(file, GENERATIONS, ["example_id"])
+    )
+    for batch in chain(batches, [letters]):
+        earlier = batch.filter(pl.col("example_id").str.contains(EARLIER_ID))
+        if earlier.height:
+            raise PublishError(
+                f"{data.where}/{published_folder(day)}: was published by an earlier version, whose ids of purchases "
+                f"({earlier['example_id'][0]}, for one) changed with their rating and review, so nothing tells which purchases it "
+                "has, and they would be written twice; move the night away, and they are written anew, or give every purchase "
+                "of the source the purchase_id that the night has"
+            )
 
 
 def _add_published(data: Place, day: datetime.date, manifest: Manifest, sets: IdSets, *, dead: bool) -> None:
