@@ -19,8 +19,9 @@ class LeakageCheck:
 
     It raises where a history holds a purchase that is not strictly earlier than its target (so no target is in its own
     or an earlier history), where a history holds a hidden review, where a training or backfill reference belongs to an
-    evaluation target, and where an evaluated user is trained on. It counts, and does not refuse, examples whose reference
-    the user had written before in the same words about another purchase: that text is rightly in the history.
+    evaluation target, where an evaluated user is trained on, and where a purchase is in two examples. It counts, and does
+    not refuse, examples whose reference the user had written before in the same words about another purchase: that text is
+    rightly in the history.
 
     It does not prevent leakage across users in time: another user's later review may be trained on.
     """
@@ -30,6 +31,7 @@ class LeakageCheck:
         self._evaluated = set(evaluated)
         self._backfill_history = backfill_history
         self._without_review = pl.DataFrame()
+        self._ids: set[str] = set()  # of the part
         self.repeated_wording = 0
 
     def start_part(self, without_review: pl.DataFrame) -> None:
@@ -37,6 +39,7 @@ class LeakageCheck:
         hidden = without_review.filter(pl.col("review").is_not_null())
         review = pl.col("review").str.slice(0, MAX_HISTORY_CHARS)
         self._without_review = hidden.select("user_id", "item_id", "purchased_at", review)
+        self._ids.clear()
 
     def add(self, shard: pa.Table) -> None:
         """Check one shard of examples of the current part.
@@ -46,6 +49,11 @@ class LeakageCheck:
         """
         examples = pl.DataFrame(shard)
         split = examples["split"][0]
+        known = pl.Series([name in self._ids for name in examples["example_id"].to_list()], dtype=pl.Boolean)
+        self._refuse(
+            examples.filter(known | examples["example_id"].is_duplicated()), "are of a purchase that another has too"
+        )
+        self._ids.update(examples["example_id"])
         if split == "train":
             self._refuse(examples.filter(pl.col("user_id").is_in(list(self._evaluated))), "train on an evaluated user")
         entries = examples.select("example_id", "user_id", "purchased_at", "reference", "history").explode("history")

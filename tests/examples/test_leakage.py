@@ -60,3 +60,12 @@ def test_add_same_words_about_another_purchase_are_counted() -> None:
     made = check([])
     made.add(shard(history=[entry(1, review="Fine."), entry(2, review="Fine.")], reference="Fine."))
     assert made.repeated_wording == 1
+
+
+def test_add_a_purchase_in_two_examples_of_a_part_is_refused() -> None:
+    made = check([])
+    made.add(shard(split="backfill", reference=None))
+    with pytest.raises(LeakageError, match=r"1 example\(s\) are of a purchase that another has too, the first is e1"):
+        made.add(shard(split="train"))
+    with pytest.raises(LeakageError, match=r"1 example\(s\) are of a purchase"):
+        check([]).add(pa.concat_tables([shard(), shard()]))
