@@ -29,10 +29,16 @@ from reviewllm.place import is_uri
 from reviewllm.progress import Step, step
 from reviewllm.sources.counts import IngestCounts
 from reviewllm.sources.ingest import ingest
+from reviewllm.sources.layouts import sort_names
 from reviewllm.sources.shop import ShopConfig, write_shop
 from reviewllm.summary import SUMMARY, record_step
 
 _MOST_LINES = 5  # categories that are named one by one on the screen
+_WITHOUT = {  # what follows from a column of a table that is empty throughout
+    ("interactions", "review"): " (so every purchase counts as rating-only; a column of another name is mapped with "
+    "--column-names)",
+    ("interactions", "category"): " (so all purchases share one quota)",
+}
 
 
 class PrepareJob(JobConfig, ShopConfig, ExamplesConfig):
@@ -54,8 +60,8 @@ def main(config: PrepareJob) -> None:
         reviews, items = ([str(folder)] for folder in write_shop(config.out / "raw", part(config, ShopConfig)))
     with (
         step("sources") as running,
-        local_copies(reviews, flag="--reviews", near=config.out) as review_files,
-        local_copies(items, flag="--items", near=config.out) as item_files,
+        local_copies(reviews, flag="--reviews", near=config.out, check=sort_names) as review_files,
+        local_copies(items, flag="--items", near=config.out, check=sort_names) as item_files,
     ):
         counts = ingest(
             reviews=review_files,
@@ -120,6 +126,11 @@ def _record_sources(config: PrepareJob, counts: IngestCounts, running: Step) -> 
         )
         for what, count in table.noted.items():
             print(f"  {name}: {count} {what}")
+        if table.empty:
+            columns = (column + _WITHOUT.get((name, column), "") for column in table.empty)
+            print(f"  {name}: empty throughout: {', '.join(columns)}")
+    for note in counts.notes:
+        print(f"  {note}")
     rows = counts.interactions
     where = " (see rejected/)" if rows.rejected else ""
     running.result = (

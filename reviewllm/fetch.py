@@ -6,7 +6,7 @@ import hashlib
 import shutil
 import tempfile
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -15,13 +15,20 @@ from reviewllm.place import Place, is_uri
 from reviewllm.sft.storage import CONTENTS, Storage
 from reviewllm.table_files import replace_folder
 
+Check = Callable[[str, Sequence[str]], object]
+
 
 @contextmanager
-def local_copies(given: Sequence[str | Path], *, flag: str, near: Path) -> Iterator[list[Path]]:
+def local_copies(
+    given: Sequence[str | Path], *, flag: str, near: Path, check: Check = lambda where, names: None
+) -> Iterator[list[Path]]:
     """Paths of what was named: local ones as they are, and copies of what URIs name, which are removed in the end.
 
-    A URI names an object or a prefix; of a prefix all objects are copied, with their names. The copies need as much disk
-    below `near` as the objects are large.
+    A URI names an object or a prefix; of a prefix all objects are copied, with their names. A copy lies below folders of the
+    names in its URI. The copies need as much disk below `near` as the objects are large.
+
+    Args:
+        check: called with a prefix and the names below it before the first is copied; may raise.
 
     Raises:
         ConfigError: a URI is none.
@@ -34,17 +41,17 @@ def local_copies(given: Sequence[str | Path], *, flag: str, near: Path) -> Itera
     near.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".fetched-", dir=near) as folder:
         yield [
-            _copy(str(one), Path(folder) / f"{number:04d}", flag) if is_uri(one) else Path(one)
+            _copy(str(one), Path(folder) / f"{number:04d}", flag, check) if is_uri(one) else Path(one)
             for number, one in enumerate(given)
         ]
 
 
-def _copy(where: str, into: Path, flag: str) -> Path:
+def _copy(where: str, into: Path, flag: str, check: Check) -> Path:
     place = Place(where, flag=flag)
-    name = place.root.rpartition("/")[2]
-    target = into / name
-    into.mkdir(parents=True)
+    target = into / place.root.strip("/")
+    target.parent.mkdir(parents=True)
     files = place.files()
+    check(f"{flag} {place.where}", [file.name for file in files])
     if not files and place.exists(""):
         place.download("", target)
         return target

@@ -15,6 +15,7 @@ import pyarrow as pa
 from reviewllm.errors import SchemaError
 
 TIMESTAMP = pa.timestamp("us", tz="UTC")
+NO_CATEGORY = "unknown"  # of a purchase to which its source gives none
 
 
 @dataclass(frozen=True)
@@ -103,7 +104,7 @@ INTERACTIONS = Table(
         Column("purchase_id", pa.string(), "the source's id, or a hash of user, item and time with a number behind it"),
         Column("user_id", pa.string(), "the shop's id of the user; never a name"),
         Column("item_id", pa.string(), "the item bought"),
-        Column("category", pa.string(), "of the item, or of the file where the item has none"),
+        Column("category", pa.string(), f"of the row, or in the name of Amazon's file, or '{NO_CATEGORY}'"),
         Column("rating", pa.float64(), "stars, 1 to 5"),
         Column("review", pa.string(), "cleaned of HTML; null in a rating-only purchase", nullable=True),
         Column("purchased_at", TIMESTAMP, "when it was bought or reviewed, UTC"),
@@ -127,7 +128,7 @@ EXAMPLES = Table(
         Column("item_id", pa.string(), "the new item"),
         Column("category", pa.string(), "of the new item"),
         Column("rating", pa.float64(), "stars that the user gave the new item, 1 to 5; 0 where attributes are extracted"),
-        Column("title", pa.string(), "of the new item: its title, else brand, else category, else item id"),
+        Column("title", pa.string(), "of the new item, or what stands in: brand and category, else item id"),
         Column("attributes", pa.string(), "of the new item, as in the items", nullable=True),
         Column("purchased_at", TIMESTAMP, "when the new item was bought, UTC"),
         Column("history", pa.list_(HISTORY_ENTRY), "the user's own reviews, oldest first; empty for a new user"),

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from jobs import backfill, prepare
-from reviewllm.errors import ConfigError, InputError, StorageError
+from reviewllm.errors import ConfigError, InputError, SourceError, StorageError
 from reviewllm.fetch import check_folder_writable, fetch_folder, local_copies, put_folder
 from reviewllm.place import Place, below
 from reviewllm.sft.storage import CONTENTS
@@ -36,6 +36,30 @@ def test_local_copies_of_an_object_a_prefix_and_a_local_path(where: str, tmp_pat
         local_copies([below(where, "absent")], flag="--reviews", near=tmp_path),
     ):
         raise AssertionError
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("orders/category=Toys/part-0.parquet", r"--reviews s3://.*/orders: is partitioned by category"),
+        ("orders/_delta_log/0.json", r"--reviews s3://.*/orders: is a Delta table"),
+        ("orders/more.csv", r"--reviews s3://.*/orders: holds more\.csv, which is CSV"),
+    ],
+)
+def test_prepare_refuses_a_layout_in_an_object_store_before_it_copies(
+    where: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, said: str
+) -> None:
+    for one in ("orders/part-0.parquet", name):
+        Place(where).write(one, b"PAR1")
+    monkeypatch.delattr(Place, "download")
+    with pytest.raises(SourceError, match=said):
+        prepare.main(prepare.PrepareJob(out=tmp_path, reviews=[below(where, "orders")]))
+
+
+def test_prepare_refuses_an_object_within_the_partition_of_a_column(where: str, tmp_path: Path) -> None:
+    Place(where).write("orders/category=Toys/part-0.parquet", b"PAR1")
+    with pytest.raises(SourceError, match="'category=Toys', whose name holds the column 'category'"):
+        prepare.main(prepare.PrepareJob(out=tmp_path, reviews=[below(where, "orders/category=Toys/part-0.parquet")]))
 
 
 def test_put_and_fetch_folder_round_trip_is_checked_and_made_once(where: str, tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 
@@ -13,7 +13,7 @@ class TableCounts:
 
     `reasons` counts the rejected rows by reason; `noted` counts values within the rows that were read which could not be
     taken as they stood, by what happened to them; `changed` counts rows whose purchase was written with another rating or
-    review.
+    review. `empty` are the columns that no row that was written has a value in.
 
     Raises:
         AssertionError: the sum does not hold, which is an error in this program.
@@ -26,6 +26,7 @@ class TableCounts:
     reasons: Mapping[str, int] = field(default_factory=dict)
     noted: Mapping[str, int] = field(default_factory=dict)
     changed: int = 0
+    empty: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         accounted = self.written + self.rejected + self.duplicates + self.changed
@@ -35,17 +36,18 @@ class TableCounts:
 
 @dataclass(frozen=True)
 class IngestCounts:
-    """What an `ingest` read and wrote."""
+    """What an `ingest` read and wrote, and what is to be said of its files, a line each."""
 
     interactions: TableCounts
     items: TableCounts
+    notes: Sequence[str] = ()
 
 
 @dataclass
 class Tally:
     """Counts on their way; each field is counted where its rows pass, so that `freeze` can prove the sum.
 
-    `first_rejected` is 'file:line'.
+    `filled` counts the values of the columns that may be empty; `first_rejected` is 'file:line'.
     """
 
     rows_in: int = 0
@@ -54,6 +56,7 @@ class Tally:
     changed: int = 0
     reasons: Counter[str] = field(default_factory=Counter)
     noted: Counter[str] = field(default_factory=Counter)
+    filled: Counter[str] = field(default_factory=Counter)
     first_rejected: str | None = None
 
     def freeze(self) -> TableCounts:
@@ -64,4 +67,5 @@ class Tally:
         """
         rejected = self.reasons.total()
         reasons, noted = (dict((+counts).most_common()) for counts in (self.reasons, self.noted))
-        return TableCounts(self.rows_in, self.written, rejected, self.duplicates, reasons, noted, self.changed)
+        empty = tuple(name for name, count in self.filled.items() if not count) if self.written else ()
+        return TableCounts(self.rows_in, self.written, rejected, self.duplicates, reasons, noted, self.changed, empty)

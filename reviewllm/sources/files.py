@@ -5,16 +5,18 @@ from __future__ import annotations
 import gzip
 import re
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from reviewllm.errors import SourceError
+from reviewllm.sources.layouts import SUFFIXES, refuse_within_table, sort_names
 
-# In a folder only these are data; a file that is named itself may be called anything.
-SUFFIXES = (".json", ".jsonl", ".ndjson", ".json.gz", ".jsonl.gz", ".ndjson.gz", ".parquet")
 _GZIP_MAGIC = b"\x1f\x8b"
 _PARQUET_MAGIC = b"PAR1"
+# So Amazon names a file of reviews by its category; 'All_Amazon_Review' holds all of them.
+_CATEGORY_NAME = re.compile(r"(?!All_Amazon_)[A-Z][A-Za-z]*(?:_[A-Za-z]+)*")
 
 
 @dataclass(frozen=True)
@@ -40,33 +42,58 @@ class DataFile:
         return self._starts_with(_PARQUET_MAGIC)
 
     @property
-    def category(self) -> str:
-        """The category that the file's name gives: 'reviews_Musical_Instruments_5.json.gz' -> 'Musical Instruments'."""
+    def category(self) -> str | None:
+        """The category in a name of Amazon's: 'reviews_Musical_Instruments_5.json.gz' -> 'Musical Instruments'; else None."""
         stem = re.sub(r"(\.(json|jsonl|ndjson|parquet))?(\.gz)?$", "", self.path.name)
         stem = re.sub(r"^reviews_|_5$", "", stem)
-        return " ".join(stem.replace("_", " ").split()) or "unknown"
+        return stem.replace("_", " ") if _CATEGORY_NAME.fullmatch(stem) else None
+
+    def read_head(self, size_bytes: int) -> bytes:
+        """The first bytes, unzipped.
+
+        Raises:
+            SourceError: the gzip stream is truncated or corrupt.
+        """
+        try:
+            with (gzip.open if self.is_gzip else open)(self.path, "rb") as stream:
+                return stream.read(size_bytes)
+        except (OSError, EOFError, zlib.error) as error:
+            raise SourceError(f"{self.path}: truncated or corrupt ({error}); fetch the file again") from error
 
     def _starts_with(self, magic: bytes) -> bool:
         with open(self.path, "rb") as file:
             return file.read(len(magic)) == magic
 
 
-def find_files(paths: Sequence[Path], *, except_below: Sequence[Path] = ()) -> list[DataFile]:
-    """List the data files at `paths`, folders searched to the bottom, each file once.
+class Found(NamedTuple):
+    """Data files, in the order of their names, and the names of files beside them that are no data."""
+
+    data: list[DataFile]
+    others: list[str]
+
+
+def find_files(paths: Sequence[Path], *, columns: Collection[str] = (), except_below: Sequence[Path] = ()) -> Found:
+    """Find the data files at `paths`, folders searched to the bottom, each file once.
 
     The order is that of the names, so it does not depend on the order of `paths`. Names that start with '.' or '_'
-    are not data, nor is what a folder holds below `except_below` (an earlier output).
+    are not data, nor is what a folder holds below `except_below` (an earlier output). `columns` are those that may be
+    read.
 
     Raises:
-        SourceError: a path does not exist, a folder holds no data file, or a file cannot be read or is empty.
+        SourceError: a path does not exist, a folder holds no data file, or a file cannot be read or is empty; or the layout
+            of a folder means what reading its files would not give (`layouts`).
     """
-    found: dict[Path, DataFile] = {}
+    data: dict[Path, DataFile] = {}
+    others: dict[str, None] = {}
     for path in sorted(set(paths)):
-        for file in _files_at(path, except_below):
-            found.setdefault(file.path.resolve(), file)
-    for file in found.values():
+        refuse_within_table(path, columns)
+        found = _files_at(path, except_below)
+        others.update(dict.fromkeys(found.others))
+        for file in found.data:
+            data.setdefault(file.path.resolve(), file)
+    for file in data.values():
         _check_readable(file)
-    return sorted(found.values(), key=lambda file: (file.name, str(file.path)))
+    return Found(sorted(data.values(), key=lambda file: (file.name, str(file.path))), list(others))
 
 
 def read_lines(file: Path, *, max_bytes: int) -> Iterator[bytes]:
@@ -85,24 +112,17 @@ def read_lines(file: Path, *, max_bytes: int) -> Iterator[bytes]:
         raise SourceError(f"{file}: cannot be read: {error}; fetch it again") from error
 
 
-def _files_at(path: Path, except_below: Sequence[Path]) -> list[DataFile]:
+def _files_at(path: Path, except_below: Sequence[Path]) -> Found:
     if path.is_file():
-        return [DataFile(path.name, path)]
+        return Found([DataFile(path.name, path)], [])
     if not path.is_dir():
         raise SourceError(f"{path}: no such file or folder; check the path")
     outputs = {folder.resolve() for folder in except_below}
-    files = [
-        DataFile(found.relative_to(path).as_posix(), found)
-        for found in path.rglob("*")
-        if _is_data(found.relative_to(path)) and found.is_file() and outputs.isdisjoint(found.resolve().parents)
-    ]
-    if not files:
+    files = (found for found in path.rglob("*") if found.is_file() and outputs.isdisjoint(found.resolve().parents))
+    names = sort_names(str(path), [file.relative_to(path).as_posix() for file in files])
+    if not names.data:
         raise SourceError(f"{path}: the folder holds no data file; looked for names ending in {', '.join(SUFFIXES)}")
-    return files
-
-
-def _is_data(relative: Path) -> bool:
-    return relative.name.lower().endswith(SUFFIXES) and not any(part.startswith((".", "_")) for part in relative.parts)
+    return Found([DataFile(name, path / name) for name in names.data], names.others)
 
 
 def _check_readable(file: DataFile) -> None:

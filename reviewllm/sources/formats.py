@@ -14,6 +14,7 @@ INTERACTION_FIELDS = tuple(column.name for column in INTERACTIONS.columns)
 # What metadata carries beside the columns of the items table; it goes into `attributes`, in this order.
 ATTRIBUTE_FIELDS = ("details", "tech1", "tech2", "features", "description", "categories")
 ITEM_FIELDS = tuple(column.name for column in ITEMS.columns)
+ID_FIELDS = ("purchase_id", "user_id", "item_id")
 _REQUIRED = ("user_id", "item_id", "rating", "purchased_at")
 
 Kind = Literal["interactions", "items"]
@@ -21,15 +22,23 @@ Kind = Literal["interactions", "items"]
 
 @dataclass(frozen=True)
 class Format:
-    """A format by name, with `fields` from our names to the names in the file."""
+    """A format by name, with `fields` from our names to the names in the file.
+
+    `mark` is a field that a file of this format must have, beside what its kind asks for; `names_say_category` is true of a
+    source that names its files by the category of what is in them.
+    """
 
     name: str
     kind: Kind
     fields: Mapping[str, str]
+    names_say_category: bool = False
+    mark: str | None = None
 
     def matches(self, present: frozenset[str]) -> bool:
         """Tell whether a file with the fields `present` is of this format."""
         names = self.fields
+        if self.mark and self.mark not in present:
+            return False
         if self.kind == "interactions":
             return all(names[field] in present for field in _REQUIRED)
         others = {theirs for ours, theirs in names.items() if ours != "item_id"}
@@ -51,6 +60,7 @@ _AMAZON_REVIEWS = Format(
         "review": "reviewText",
         "purchased_at": "unixReviewTime",
     },
+    names_say_category=True,
 )
 _AMAZON_2023_REVIEWS = Format(
     "Amazon Reviews 2023",
@@ -62,6 +72,20 @@ _AMAZON_2023_REVIEWS = Format(
         "review": "text",
         "purchased_at": "timestamp",
     },
+    names_say_category=True,
+)
+_AMAZON_2014_ITEMS = Format(  # published as Python literals, and read once it is JSON
+    "Amazon metadata 2014",
+    "items",
+    {
+        "item_id": "asin",
+        "title": "title",
+        "brand": "brand",
+        "price": "price",
+        "description": "description",
+        "categories": "categories",
+    },
+    mark="categories",
 )
 _AMAZON_ITEMS = Format(
     "Amazon metadata v2 (2018)",
@@ -113,6 +137,7 @@ def known_formats(column_names: Mapping[str, str]) -> list[Format]:
         _AMAZON_REVIEWS,
         _AMAZON_2023_REVIEWS,
         _AMAZON_2023_ITEMS,
+        _AMAZON_2014_ITEMS,
         _AMAZON_ITEMS,
     ]
 

@@ -48,11 +48,13 @@ def ingest(
         on_progress: told (file name, bytes read of all files, bytes of all files) after every chunk.
 
     Returns:
-        Rows in, written, rejected, dropped as repeats and as another state of their purchase, for either table.
+        Rows in, written, rejected, dropped as repeats and as another state of their purchase, for either table, and what is to
+        be said of the files.
 
     Raises:
         ConfigError: an argument is out of range, or `column_names` names a column that does not exist.
-        SourceError: a path is missing, or a file is empty, truncated, corrupt or of no known format.
+        SourceError: a path is missing, or a file is empty, truncated, corrupt or of no known format, or the layout of a
+            folder or a column of a file means what reading it would not give.
         RejectedBudgetError: too many rows were rejected; only `out/rejected` was written.
     """
     _check_arguments(out, max_rejected_fraction, rows_per_part, chunk_bytes)
@@ -65,7 +67,7 @@ def ingest(
         pipeline = Pipeline(staging, rejected, rows_per_part, chunk_bytes, _progress(plan, on_progress))
         tallies = {"interactions": pipeline.write_interactions(plan.interactions), "items": pipeline.write_items(plan.items)}
         rejected.close()
-        counts = IngestCounts(tallies["interactions"].freeze(), tallies["items"].freeze())
+        counts = IngestCounts(tallies["interactions"].freeze(), tallies["items"].freeze(), plan.notes)
         if not counts.interactions.rows_in:
             raise SourceError(f"{', '.join(map(str, reviews))}: the files hold no row")
         complaints = [_complain(name, tally, max_rejected_fraction) for name, tally in tallies.items()]

@@ -9,20 +9,22 @@ from pathlib import Path
 import polars as pl
 
 from reviewllm.sources.counts import Tally
-from reviewllm.sources.formats import TABLE_OF_INTERACTIONS
+from reviewllm.sources.formats import ID_FIELDS, TABLE_OF_INTERACTIONS
 from reviewllm.sources.identity import one_row_each
 from reviewllm.sources.interactions import PURCHASE_ID_CONFLICT, parse_interactions
 from reviewllm.sources.items import parse_items
 from reviewllm.sources.parts import Parts
 from reviewllm.sources.plan import Source
 from reviewllm.spill import Spill
-from reviewllm.tables import INTERACTIONS, ITEMS
+from reviewllm.tables import INTERACTIONS, ITEMS, NO_CATEGORY, Table
 
 # Each bucket is a file on the way; 4,096 parts of the default size are two billion rows.
 _MAX_BUCKETS = 4_096
 # Rows held before they are appended to the buckets' files; five times as many cost 270 MiB more and saved no
 # time (a million reviews of 500 bytes).
 _ROWS_HELD = 100_000
+# '146.0' and '1.2e+17', as whole numbers look that were made floating-point ones; no hexadecimal id looks so.
+_LIKE_A_FLOAT = r"^-?[0-9]+\.0+$|^-?[0-9]\.[0-9]+[eE]\+?[0-9]+$"
 
 Parse = Callable[[Source, pl.DataFrame], tuple[pl.DataFrame, pl.DataFrame]]
 
@@ -41,7 +43,7 @@ class Pipeline:
     on_chunk: Callable[[Source, int], None]
 
     def write_interactions(self, sources: Sequence[Source]) -> Tally:
-        """Write the interactions, sorted by user, time, item and purchase_id; a user's rows lie in one part.
+        """Write the interactions, sorted by user, time, and place in the source; a user's rows lie in one part.
 
         Rows of the same purchase meet first, and `one_row_each` says which of them stays.
         """
@@ -55,8 +57,9 @@ class Pipeline:
             buckets = _regroup(buckets, self._spill(sources, key="user_id"))
         parts = Parts(self.folder / INTERACTIONS.name, INTERACTIONS, rows_per_part=self.rows_per_part)
         for rows in buckets:
-            parts.write(rows.sort("user_id", "purchased_at", "item_id", "purchase_id"))
+            parts.write(rows.sort("user_id", "purchased_at", "file", "line"))
             tally.written += rows.height
+            _count_filled(rows, INTERACTIONS, tally)
         parts.close()
         return tally
 
@@ -71,6 +74,7 @@ class Pipeline:
             kept = titled_first.unique("item_id", keep="first", maintain_order=True).sort("item_id")
             parts.write(kept)
             tally.written += kept.height
+            _count_filled(kept, ITEMS, tally)
             tally.duplicates += rows.height - kept.height
         parts.close()
         return tally
@@ -84,6 +88,7 @@ class Pipeline:
         for number, source in enumerate(sources):
             for chunk in source.read(chunk_bytes=self.chunk_bytes):
                 good, bad = parse(source, chunk.rows)
+                _note_float_ids(good, tally)
                 spill.add(good.with_columns(pl.lit(number, pl.Int32).alias("file")))
                 self._reject(source, pl.concat([chunk.bad, bad]).sort("line"), tally)
                 tally.rows_in += chunk.rows.height + chunk.bad.height
@@ -109,7 +114,23 @@ class Pipeline:
 
 
 def _parse_interactions(source: Source, raw: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
-    return parse_interactions(raw, file_category=source.file.category)
+    return parse_interactions(raw, file_category=source.category)
+
+
+def _note_float_ids(rows: pl.DataFrame, tally: Tally) -> None:
+    for name in (name for name in ID_FIELDS if name in rows.columns):
+        found = int(rows[name].str.contains(_LIKE_A_FLOAT).sum())
+        tally.noted[f"values of {name} look like numbers with a decimal point, as '146.0'; such ids join with no '146'"] += (
+            found
+        )
+
+
+def _count_filled(rows: pl.DataFrame, table: Table, tally: Tally) -> None:
+    """Count the values of the columns that may be empty; a category that stands for none is no value."""
+    filled = {column.name: rows[column.name].count() for column in table.columns if column.nullable}
+    if table is INTERACTIONS:
+        filled["category"] = int((rows["category"] != NO_CATEGORY).sum())
+    tally.filled.update(filled)
 
 
 def _regroup(frames: Iterable[pl.DataFrame], spill: Spill) -> Iterator[pl.DataFrame]:

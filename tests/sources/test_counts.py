@@ -35,3 +35,8 @@ def test_ingest_counts_crosses_processes() -> None:
 def test_freeze_notes_what_happened_commonest_first() -> None:
     tally = Tally(rows_in=1, written=1, noted=Counter(a=1, b=2, c=0))
     assert list(tally.freeze().noted.items()) == [("b", 2), ("a", 1)]
+
+
+def test_freeze_names_columns_without_any_value() -> None:
+    assert Tally(rows_in=1, written=1, filled=Counter({"review": 0, "title": 1})).freeze().empty == ("review",)
+    assert Tally(filled=Counter({"review": 0})).freeze().empty == ()  # of a table without rows there is nothing to say

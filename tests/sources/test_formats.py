@@ -23,6 +23,7 @@ FILE = DataFile("x.json", Path("x.json"))
         ("rating title text asin parent_asin user_id timestamp", "Amazon Reviews 2023"),
         ("asin title brand main_cat category description feature price tech1", "Amazon metadata v2 (2018)"),
         ("asin price", "Amazon metadata v2 (2018)"),
+        ("asin title price imUrl related salesRank brand categories", "Amazon metadata 2014"),
         ("main_category title price store features details parent_asin", "Amazon Reviews 2023 metadata"),
         ("user_id item_id rating purchased_at", "table of interactions"),
         ("item_id title rating", "table of items"),

@@ -5,6 +5,8 @@ from __future__ import annotations
 import datetime as dt
 import gzip
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -89,6 +91,32 @@ def test_ingest_amazon_2018_with_metadata(
     ]
 
 
+def test_ingest_amazon_2014_metadata_once_it_is_json_as_the_refusal_says(
+    tmp_path: Path, write_lines: WriteLines, read_tables: ReadTables, review: Review
+) -> None:
+    literal = (
+        "{'asin': 'I1', 'title': \"Fender's\", 'price': 9.99, 'categories': [['Music', 'Guitars'], ['Music', 'Strings']]}"
+    )
+    metadata, reviews = (
+        write_lines("meta_Toys.json", [literal, literal.replace("I1", "I2")]),
+        write_lines("r.json", [review()]),
+    )
+    with pytest.raises(SourceError) as refused:
+        run([reviews], tmp_path / "out", [metadata])
+    command = str(refused.value).partition("write it as JSON lines: ")[2]
+    made = (
+        command.replace("python", sys.executable, 1)
+        .replace(" IN ", f" {metadata} ")
+        .replace("OUT", str(tmp_path / "m.json"))
+    )
+    subprocess.run(made, shell=True, check=True)
+    run([reviews], tmp_path / "out", [tmp_path / "m.json"])
+    attributes = '{"categories": ["Music", "Guitars", "Strings"]}'
+    assert read_tables(tmp_path / "out")["items"].rows() == [
+        (item, "Fender's", None, None, 9.99, attributes) for item in ("I1", "I2")
+    ]
+
+
 def test_ingest_amazon_2023_finds_its_items_beside_the_reviews(
     tmp_path: Path, write_lines: WriteLines, read_tables: ReadTables
 ) -> None:
@@ -123,8 +151,8 @@ def test_ingest_parquet_tables(tmp_path: Path, read_tables: ReadTables, times: l
     run([tmp_path / "orders.parquet"], tmp_path / "out", [tmp_path / "goods.parquet"])
     tables = read_tables(tmp_path / "out")
     assert tables["interactions"].rows() == [
-        ("P2", "7", "A", "orders", 4.0, None, FEB_28),
         ("P1", "7", "B", "Toys", 5.0, "Fine & dandy", FEB_28),
+        ("P2", "7", "A", "unknown", 4.0, None, FEB_28),
     ]
     assert tables["items"].rows() == [("A", "Ball", None, None, 1.5, None)]
 
@@ -135,7 +163,7 @@ def test_ingest_parquet_with_column_names(tmp_path: Path, read_tables: ReadTable
     ours = {"user_id": "customer", "item_id": "sku", "rating": "stars", "review": "comment", "purchased_at": "ordered"}
     run([tmp_path], tmp_path / "out", column_names=ours)
     tables = read_tables(tmp_path / "out")
-    assert key_columns(tables["interactions"]) == [("C1", "S1", "orders", 3.0, "ok", FEB_28)]
+    assert key_columns(tables["interactions"]) == [("C1", "S1", "unknown", 3.0, "ok", FEB_28)]
 
 
 def test_ingest_mixes_formats(tmp_path: Path, write_lines: WriteLines, read_tables: ReadTables, review: Review) -> None:
@@ -143,7 +171,7 @@ def test_ingest_mixes_formats(tmp_path: Path, write_lines: WriteLines, read_tabl
     pl.DataFrame(table).write_parquet(tmp_path / "orders.parquet")
     run([tmp_path / "orders.parquet", write_lines("Toys_5.json", [review()])], tmp_path / "out")
     assert key_columns(read_tables(tmp_path / "out")["interactions"]) == [
-        ("U0", "I9", "orders", 3.0, None, FEB_28),
+        ("U0", "I9", "unknown", 3.0, None, FEB_28),
         ("U1", "I1", "Toys", 5.0, "Fine strings", FEB_28),
     ]
 
@@ -228,11 +256,11 @@ def test_ingest_drops_exact_repeats_only(
 ) -> None:
     lines = [review(), review(reviewText="Fine <b>strings</b>"), review(reviewText="Other"), review(overall=4)]
     lines += [review(unixReviewTime=1393545601), review(reviewText=None), review(reviewText="")]
-    counts = run([write_lines("a.json", lines), write_lines("b.json", [review()])], tmp_path / "out").interactions
+    counts = run([write_lines("Aa.json", lines), write_lines("Bb.json", [review()])], tmp_path / "out").interactions
     assert (counts.rows_in, counts.written, counts.duplicates, counts.changed) == (7 + 1, 5, 3, 0)
     interactions = read_tables(tmp_path / "out")["interactions"]
     assert interactions["purchase_id"].n_unique() == 5
-    assert sorted(interactions["category"]) == ["a", "a", "a", "a", "b"]  # of equal rows the newest file's stays
+    assert sorted(interactions["category"]) == ["Aa", "Aa", "Aa", "Aa", "Bb"]  # of equal rows the newest file's stays
 
 
 def test_ingest_of_two_exports_keeps_the_newest_state_with_a_text(
@@ -311,8 +339,14 @@ def test_ingest_in_small_pieces_gives_the_same_rows(
     parts = [pl.read_parquet(file) for file in (tmp_path / "pieces" / "interactions").iterdir()]
     assert len(parts) > 1
     assert sum(part["user_id"].n_unique() for part in parts) == 17  # no user is split over parts (U1 of the bad is one)
-    order = ["user_id", "purchased_at", "item_id", "purchase_id"]
-    assert all(part.equals(part.sort(order)) for part in parts)
+    whole, pieces = (
+        pl.concat([pl.read_parquet(file) for file in sorted((tmp_path / name / "interactions").iterdir())])
+        for name in ("whole", "pieces")
+    )
+    assert whole["purchased_at"].n_unique() == 1  # so that the source's order alone tells a user's rows apart
+    for user in whole["user_id"].unique():
+        in_order = [rows.filter(user_id=user)["item_id"].to_list() for rows in (whole, pieces)]
+        assert in_order[0] == in_order[1]
 
 
 def test_ingest_small_input_gives_one_part_each(tmp_path: Path, write_lines: WriteLines, review: Review) -> None:
@@ -411,3 +445,54 @@ def test_ingest_normalises_a_firms_attributes_and_counts_what_it_could_not(
     ]
     assert counts.items.noted == {normalise.CONFLICT: 1, normalise.NO_OBJECT: 1, normalise.UNKNOWN_UNIT: 1}
     assert not counts.interactions.noted
+
+
+def test_ingest_keeps_the_order_of_the_source_within_a_time(
+    tmp_path: Path, write_lines: WriteLines, read_tables: ReadTables, review: Review
+) -> None:
+    day = [review(asin=item) for item in ("C", "A", "B")]
+    paths = [
+        write_lines("b.json", [review(asin="0")]),
+        write_lines("a.json", [*day, review(asin="Z", unixReviewTime=1393545599)]),
+    ]
+    for name, options in (("whole", {}), ("pieces", {"chunk_bytes": 10, "rows_per_part": 1})):
+        run(paths, tmp_path / name, **options)
+        rows = read_tables(tmp_path / name)["interactions"]
+        assert rows["item_id"].to_list() == ["Z", "C", "A", "B", "0"]
+
+
+def test_ingest_with_purchase_ids_keeps_the_order_of_the_source_within_a_time(
+    tmp_path: Path, read_tables: ReadTables
+) -> None:
+    columns = {"purchase_id": list("dbca"), "user_id": ["U"] * 4, "item_id": ["I"] * 4, "rating": [5] * 4}
+    pl.DataFrame({**columns, "purchased_at": ["2014-02-28"] * 4}).write_parquet(tmp_path / "o.parquet")
+    run([tmp_path / "o.parquet"], tmp_path / "out", rows_per_part=1)  # the rows of the user meet from several buckets
+    assert read_tables(tmp_path / "out")["interactions"]["purchase_id"].to_list() == list("dbca")
+
+
+def test_ingest_says_which_columns_are_empty_throughout(tmp_path: Path, write_lines: WriteLines, review: Review) -> None:
+    items = write_lines("meta.json", [{"asin": "I1", "title": "Rake", "brand": ""}])
+    counts = run([write_lines("part-0.json", [review(reviewText="")])], tmp_path / "out", [items])
+    assert counts.interactions.empty == ("review", "category")
+    assert counts.items.empty == ("brand", "category", "price", "attributes")
+    assert run([write_lines("Toys.json", [review()])], tmp_path / "out").interactions.empty == ()
+
+
+def test_ingest_counts_ids_that_look_like_floats(tmp_path: Path, write_lines: WriteLines, review: Review) -> None:
+    ids = ["146.0", "1.2e+17", "12e4", "1.5", "B0002.0"]
+    counts = run([write_lines("a.json", [review(reviewerID=user) for user in ids])], tmp_path / "out")
+    ((what, count),) = counts.interactions.noted.items()
+    assert count == 2
+    assert what.startswith("values of user_id look like")
+
+
+def test_ingest_joins_floating_point_ids_with_whole_ones(tmp_path: Path, read_tables: ReadTables) -> None:
+    orders = {"user_id": [7.0, None], "item_id": [146.0, 9.0], "rating": [5, 5], "purchased_at": ["2014-02-28"] * 2}
+    pl.DataFrame(orders).write_parquet(tmp_path / "o.parquet")
+    pl.DataFrame({"item_id": [146], "title": ["Rake"]}).write_parquet(tmp_path / "i.parquet")
+    counts = run([tmp_path / "o.parquet"], tmp_path / "out", [tmp_path / "i.parquet"], max_rejected_fraction=0.5)
+    tables = read_tables(tmp_path / "out")
+    assert tables["interactions"].select("user_id", "item_id").rows() == [("7", "146")]
+    assert tables["items"]["item_id"].to_list() == ["146"]
+    assert counts.interactions.reasons == {"user id missing": 1}
+    assert any("146.0 is read as 146" in note for note in counts.notes)
