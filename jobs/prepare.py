@@ -84,6 +84,8 @@ def main(config: PrepareJob) -> None:
         )
         _record_examples(config, built, running)
     _tell_shortfall(config, built.quotas)
+    for lack in built.lacks:
+        print(f"  {lack}")
 
 
 def _tell_shortfall(config: PrepareJob, quotas: list[Quota]) -> None:
@@ -149,6 +151,7 @@ def _record_examples(config: PrepareJob, built: ExamplesCounts, running: Step) -
         seconds=running.seconds,
         counts={**built.examples, "hidden": built.hidden, "repeated wording": built.repeated_wording},
         quotas=[quota._asdict() for quota in built.quotas],
+        lacks=built.lacks,
     )
     splits = ", ".join(f"{count} {split}" for split, count in built.examples.items())
     running.result = f"{built.purchases} purchases -> {splits}; leakage check passed -> {config.out / 'examples'}"

@@ -3,6 +3,7 @@
 purchases.py  one part of the interactions, in order, with the positions of every purchase's history
 protocol.py   which users are evaluated, which targets are trained on, which purchases lack a review
 build.py      selected targets -> examples with their histories, in shards
+lacks.py      what prompts will lack: titles of items, histories of targets
 shards.py     examples in files that are named by their content
 leakage.py    proof that no target, reference or evaluation user is where it must not be
 """

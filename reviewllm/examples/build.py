@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from reviewllm.errors import InputError
 from reviewllm.examples import purchases
+from reviewllm.examples.lacks import Lacks
 from reviewllm.examples.leakage import MAX_HISTORY_CHARS, LeakageCheck
 from reviewllm.examples.protocol import ExamplesConfig, Quota, assign_splits, last_reviews, select_targets
 from reviewllm.table_files import replace_folder, table_files, write_table
@@ -27,13 +28,17 @@ SPLITS = ("train", "simple", "hard", "backfill")
 
 
 class ExamplesCounts(NamedTuple):
-    """What was built: purchases read, examples of each split, what each category gave, what the leakage check saw."""
+    """What was built: purchases read, examples of each split, what each category gave, what the leakage check saw.
+
+    `lacks` says, a line each, what the prompts of many of them lack.
+    """
 
     purchases: int
     hidden: int
     examples: dict[str, int]
     quotas: list[Quota]
     repeated_wording: int
+    lacks: list[str]
 
 
 def build_examples(
@@ -63,7 +68,12 @@ def build_examples(
     splits, quotas = assign_splits(pl.concat(candidates), config)
 
     aside = out.with_name(f".{out.name}.{uuid.uuid4().hex[:8]}.tmp")
-    check = LeakageCheck(evaluated=splits.filter(pl.col("split") != "train")["user_id"], backfill_history=config.history)
+    check = LeakageCheck(
+        evaluated=splits.filter(pl.col("split") != "train")["user_id"],
+        backfill_history=config.history,
+        same_time=config.same_time,
+    )
+    lacks = Lacks()
     try:
         counts = dict.fromkeys(SPLITS, 0)
         totals = {"purchases": 0, "hidden": 0}
@@ -72,8 +82,11 @@ def build_examples(
             part = purchases.label_items(_placed(file, number, config), labels)
             totals["purchases"] += len(part)
             totals["hidden"] += int(part["hidden"].sum())
-            check.start_part(part.filter(~pl.col("is_review")))
-            for split, table in _examples(part, select_targets(part, splits, config), config):
+            check.start_part(part)
+            targets = _with_whole_histories(select_targets(part, splits, config), config)
+            lacks.add_part(part)
+            lacks.add_targets(targets)
+            for split, table in _examples(part, targets, config):
                 check.add(table)
                 _write_shard(table, aside / split, shards[split])
                 shards[split] += 1
@@ -88,13 +101,19 @@ def build_examples(
         replace_folder(aside, out)
     finally:
         shutil.rmtree(aside, ignore_errors=True)
-    return ExamplesCounts(totals["purchases"], totals["hidden"], counts, quotas, check.repeated_wording)
+    return ExamplesCounts(totals["purchases"], totals["hidden"], counts, quotas, check.repeated_wording, lacks.lines())
 
 
 def _placed(file: Path, number: int, config: ExamplesConfig) -> pl.DataFrame:
     part = purchases.read_part(file)
     hidden = purchases.hide_reviews(part, fraction=config.hide_fraction, seed=config.seed * 1_000_003 + number)
-    return purchases.place_histories(hidden)
+    return purchases.place_histories(hidden, same_time=config.same_time)
+
+
+def _with_whole_histories(targets: pl.DataFrame, config: ExamplesConfig) -> pl.DataFrame:
+    """Move `history_end` of backfill targets behind the user's last review where histories hold every one."""
+    is_whole = (pl.col("split") == "backfill") & (config.history == "all")
+    return targets.with_columns(history_end=pl.when(is_whole).then("user_end").otherwise("history_end"))
 
 
 def _examples(part: pl.DataFrame, targets: pl.DataFrame, config: ExamplesConfig) -> Iterator[tuple[str, pa.Table]]:
@@ -120,9 +139,7 @@ def _whole_users(targets: pl.DataFrame, shard_rows: int) -> Iterator[pl.DataFram
 
 
 def _with_history(targets: pl.DataFrame, reviews: pa.Table, config: ExamplesConfig) -> pa.Table:
-    whole = (targets["split"] == "backfill") & (config.history == "all")
-    ends = np.where(whole, targets["user_end"], targets["history_end"])
-    first = targets["history_start"].to_numpy()
+    ends, first = targets["history_end"].to_numpy(), targets["history_start"].to_numpy()
     over = np.maximum(0, ends - first - config.max_history)
     block = max(1, min(_HISTORY_BLOCK, config.max_history // 6))
     starts = np.minimum(ends, first + -(-over // block) * block)

@@ -8,37 +8,49 @@ import polars as pl
 import pyarrow as pa
 
 from reviewllm.errors import LeakageError
+from reviewllm.examples.purchases import SameTime
 
 # What a history keeps of one review: more than any prompt shows of it, and little enough that a shard of a thousand
 # examples with a hundred entries each stays under the two gigabytes of an Arrow column.
 MAX_HISTORY_CHARS = 8000
 
+_PURCHASE = ["user_id", "item_id", "purchased_at"]
+_ENTRY = ["user_id", "entry_item", "entry_at", "entry_review"]
+
 
 class LeakageCheck:
     """Checks examples shard by shard, independently of the code that built them.
 
-    It raises where a history holds a purchase that is not strictly earlier than its target (so no target is in its own
-    or an earlier history), where a history holds a hidden review, where a training or backfill reference belongs to an
-    evaluation target, where an evaluated user is trained on, and where a purchase is in two examples. It counts, and does
-    not refuse, examples whose reference the user had written before in the same words about another purchase: that text is
-    rightly in the history.
+    It raises where a history holds a purchase that is later than its target, or of its time and not before it in the table
+    (or, with same_time "leave-out", of its time at all), so no target is in its own or an earlier history; where a history
+    holds a hidden review, where a training or backfill reference belongs to an evaluation target, where an evaluated user is
+    trained on, and where a purchase is in two examples. It counts, and does not refuse, examples whose reference the user had
+    written before in the same words about another purchase: that text is rightly in the history.
 
     It does not prevent leakage across users in time: another user's later review may be trained on.
     """
 
-    def __init__(self, *, evaluated: pl.Series, backfill_history: Literal["before", "all"]) -> None:
-        """Take the ids of the users that are evaluated, and how backfill histories were asked for."""
+    def __init__(self, *, evaluated: pl.Series, backfill_history: Literal["before", "all"], same_time: SameTime) -> None:
+        """Take the ids of the users that are evaluated, and which purchases histories were asked to hold."""
         self._evaluated = set(evaluated)
         self._backfill_history = backfill_history
+        self._same_time = same_time
         self._without_review = pl.DataFrame()
+        self._tied = pl.DataFrame()
         self._ids: set[str] = set()  # of the part
         self.repeated_wording = 0
 
-    def start_part(self, without_review: pl.DataFrame) -> None:
-        """Take a part's purchases whose review may be shown nowhere: user_id, item_id, purchased_at, review."""
-        hidden = without_review.filter(pl.col("review").is_not_null())
-        review = pl.col("review").str.slice(0, MAX_HISTORY_CHARS)
-        self._without_review = hidden.select("user_id", "item_id", "purchased_at", review)
+    def start_part(self, part: pl.DataFrame) -> None:
+        """Take a part's purchases, in the order of `purchases.read_part`, of which no review without `is_review` may be shown.
+
+        Reads purchase_id, user_id, item_id, purchased_at, review and is_review.
+        """
+        rows = part.with_row_index("place").select(
+            *("purchase_id", "place", "is_review"), *_PURCHASE, pl.col("review").str.slice(0, MAX_HISTORY_CHARS)
+        )
+        self._without_review = rows.filter(~pl.col("is_review"), pl.col("review").is_not_null())
+        nth = pl.when("is_review").then(pl.int_range(pl.len()).over(*_PURCHASE, "review", "is_review"))
+        self._tied = rows.filter(pl.len().over("user_id", "purchased_at") > 1).with_columns(nth=nth)
         self._ids.clear()
 
     def add(self, shard: pa.Table) -> None:
@@ -63,13 +75,34 @@ class LeakageCheck:
             entry_review=pl.col("history").struct.field("review"),
         )
         if split != "backfill" or self._backfill_history == "before":
-            self._refuse(entries.filter(pl.col("entry_at") >= pl.col("purchased_at")), "see a purchase that is not earlier")
-        keys = ["user_id", "item_id", "purchased_at", "review"]
-        shown = entries.join(
-            self._without_review, left_on=["user_id", "entry_item", "entry_at", "entry_review"], right_on=keys, how="semi"
-        )
+            self._refuse(entries.filter(pl.col("entry_at") > pl.col("purchased_at")), "see a later purchase")
+            self._check_same_time(entries.filter(pl.col("entry_at") == pl.col("purchased_at")))
+        shown = entries.join(self._without_review, left_on=_ENTRY, right_on=[*_PURCHASE, "review"], how="semi")
         self._refuse(shown, "see a hidden review")
         self.repeated_wording += entries.filter(pl.col("entry_review") == pl.col("reference"))["example_id"].n_unique()
+
+    def _check_same_time(self, entries: pl.DataFrame) -> None:
+        """Refuse entries that are not before their target in the table; the n-th of equal ones is the n-th there."""
+        if self._same_time == "leave-out":
+            self._refuse(entries, "see a purchase of the same time")
+        if entries.is_empty():
+            return
+        tied = self._tied_of(entries["user_id"])
+        reviews = tied.filter("is_review").select(*_PURCHASE, "review", "nth", "place")
+        placed = (
+            entries.with_columns(nth=pl.int_range(pl.len()).over("example_id", *_ENTRY))
+            .join(tied.select(example_id="purchase_id", target="place"), on="example_id", how="left")
+            .join(reviews, left_on=[*_ENTRY, "nth"], right_on=[*_PURCHASE, "review", "nth"], how="left")
+        )
+        is_before = (pl.col("place") < pl.col("target")).fill_null(False)
+        self._refuse(placed.filter(~is_before), "see a purchase of the same time that does not stand before it")
+
+    def _tied_of(self, users: pl.Series) -> pl.DataFrame:
+        """The rows of `users` and of those between them; the part is in the order of the users, as its shards are."""
+        in_order = self._tied["user_id"]
+        first, last = str(users.min()), str(users.max())
+        start, end = in_order.search_sorted(first, "left"), in_order.search_sorted(last, "right")
+        return self._tied[start:end]
 
     def _refuse(self, broken: pl.DataFrame, rule: str) -> None:
         if len(broken):

@@ -13,6 +13,7 @@ import polars as pl
 from pydantic import Field, model_validator
 
 from reviewllm.config import StageConfig
+from reviewllm.examples.purchases import SameTime
 
 NEGATIVE_RATING = 2.0  # "negative": at most two stars
 
@@ -29,6 +30,11 @@ class ExamplesConfig(StageConfig):
     hard_per_category: int = Field(200, ge=0, description="hard (negative) evaluation targets per category")
     history: Literal["before", "all"] = Field(
         "before", description="backfill histories: the user's earlier reviews, or every review of the user"
+    )
+    same_time: SameTime = Field(
+        "before",
+        description="purchases of the user at the target's time, as where times are days: those before it in the source's "
+        "order are history, or none is",
     )
     max_history: int = Field(100, ge=0, description="newest reviews kept in a history; prompts cut further")
     hide_fraction: float = Field(0.0, ge=0, lt=1, description="share of reviews whose text is hidden, to be backfilled")

@@ -54,6 +54,48 @@ def test_build_examples_history_is_earlier_newest_last_and_capped(tmp_path: Path
     assert [row["reference"] for row in rows] == [f"r{number}" for number in range(6)]
 
 
+@pytest.mark.parametrize(
+    ("same_time", "shown"),
+    [("before", {"u-0": [], "u-1": ["r0"], "u-2": ["r0", "r1"]}), ("leave-out", {"u-0": [], "u-1": [], "u-2": []})],
+)
+def test_build_examples_of_one_day(tmp_path: Path, same_time: str, shown: dict[str, list[str]]) -> None:
+    """The user wrote three reviews on one day; the table's order, which is the source's, is neither of items nor of ids."""
+    rows = [
+        {**purchase("u", number, review=f"r{number}"), "item_id": f"i{9 - number}", "purchased_at": day(1)}
+        for number in range(3)
+    ]
+    write_interactions(tmp_path, rows)
+    counts = build(tmp_path, targets="all", first_target=1, same_time=same_time)
+    found = read_table(tmp_path / "examples" / "train", EXAMPLES).to_pylist()
+    assert {row["example_id"]: [past["review"] for past in row["history"]] for row in found} == shown
+    empty = [line for line in counts.lacks if "no history" in line]
+    first = "train: 1 of 3 targets have no history: 1 without an earlier review of the user"
+    tied = "2 whose user's earlier reviews are all of the same time (--same-time before takes them)"
+    both = f"train: 3 of 3 targets have no history: {tied}, 1 without an earlier review of the user"
+    assert empty == [first if same_time == "before" else both]
+
+
+def test_build_examples_the_last_of_one_day_is_the_target(tmp_path: Path) -> None:
+    rows = [{**purchase("u", number, review=f"r{number}"), "purchased_at": day(number // 6)} for number in range(12)]
+    write_interactions(tmp_path, [*rows[:6], *rows[:5:-1]])  # the second day from its last number to its first
+    build(tmp_path)
+    (row,) = read_table(tmp_path / "examples" / "train", EXAMPLES).to_pylist()
+    assert row["reference"] == "r6"
+    assert [past["review"] for past in row["history"]] == [
+        "r0",
+        "r1",
+        "r2",
+        "r3",
+        "r4",
+        "r5",
+        "r11",
+        "r10",
+        "r9",
+        "r8",
+        "r7",
+    ]
+
+
 def test_build_examples_rating_only_purchases_of_a_silent_user_have_an_empty_history(tmp_path: Path) -> None:
     write_interactions(tmp_path, [purchase("silent", number, review=None) for number in range(3)])
     counts = build(tmp_path)
