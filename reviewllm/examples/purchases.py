@@ -42,10 +42,13 @@ def hide_reviews(part: pl.DataFrame, *, fraction: float, seed: int) -> pl.DataFr
     """Add `hidden`: reviews that play rating-only purchases, with the real text kept as their reference.
 
     Draws each review with probability `fraction`, from `seed` and the purchase's place in the sorted part, so the same
-    input gives the same choice.
+    input gives the same choice. What was written once for several purchases of an item at one time is hidden in all of them.
     """
-    draws = np.random.default_rng(seed).random(len(part))
-    return part.with_columns(hidden=pl.Series(draws < fraction) & pl.col("review").is_not_null())
+    if not fraction:
+        return part.with_columns(hidden=pl.lit(False))
+    drawn = pl.Series(np.random.default_rng(seed).random(len(part)) < fraction)
+    hidden = part.with_columns(hidden=drawn & pl.col("review").is_not_null())
+    return hidden.with_columns(pl.col("hidden").any().over("user_id", "item_id", "purchased_at", "review"))
 
 
 def place_histories(part: pl.DataFrame, *, same_time: SameTime) -> pl.DataFrame:

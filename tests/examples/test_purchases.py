@@ -47,6 +47,13 @@ def test_read_part_sorts_by_time_keeps_ties_in_order_and_blanks_are_no_review(tm
     assert read["review"].to_list() == [None, "z", "x", None]
 
 
+def test_hide_reviews_hides_one_text_of_several_purchases_in_all_of_them() -> None:
+    part = purchases([("u", number // 2, "a", "r") for number in range(200)]).drop("hidden")  # two of every day
+    hidden = hide_reviews(part, fraction=0.3, seed=1)["hidden"].to_list()
+    assert hidden[::2] == hidden[1::2]
+    assert 0 < sum(hidden) < 200
+
+
 TIED = [
     ("u", 1, "a", "r"),
     ("u", 2, "b", "r"),
@@ -80,6 +87,7 @@ def test_place_histories_hidden_reviews_are_not_reviews(same_time: SameTime) -> 
 
 def test_hide_reviews_is_seeded_and_hides_reviews_only() -> None:
     part = purchases([("u", number, "a", None if number % 2 else "r") for number in range(2000)]).drop("hidden")
+    assert not hide_reviews(part, fraction=0, seed=1)["hidden"].any()
     hidden = hide_reviews(part, fraction=0.3, seed=1)["hidden"]
     assert hidden.equals(hide_reviews(part, fraction=0.3, seed=1)["hidden"])
     assert not hidden.equals(hide_reviews(part, fraction=0.3, seed=2)["hidden"])
