@@ -21,6 +21,7 @@ from reviewllm.evaluation.names import read_names
 from reviewllm.evaluation.results import repeat_folders
 from reviewllm.table_files import read_table, table_files
 from reviewllm.tables import EXAMPLES, GENERATIONS
+from reviewllm.texts import is_blank
 
 _GENERATION_FIELDS = ("example_id", "split", "review", "model", "adapter", "with_rating")
 _EXAMPLE_FIELDS = ("example_id", "title", "rating", "reference")
@@ -112,15 +113,6 @@ def read_generations(out: Path) -> pl.DataFrame:
     return pl.DataFrame(read_table(table_files(chosen, GENERATIONS), table))
 
 
-def is_blank(text: str) -> bool:
-    """Whether a text shows nothing: only spaces, control characters and marks without width.
-
-    >>> is_blank(" \\n\\u200b"), is_blank("ok")
-    (True, False)
-    """
-    return not any(letter.isprintable() and not letter.isspace() for letter in text)
-
-
 def _texts(generations: pl.DataFrame, names: Mapping[ModelPair, str], config: DrawConfig) -> Texts:
     """What each wanted model wrote, in the order of the names."""
     how = f"split {config.split}, {'with' if config.with_rating else 'without'} ratings"
@@ -174,7 +166,7 @@ def _examples(folder: Path, ids: Sequence[str]) -> dict[str, dict[str, Any]]:
     for example_id in ids:
         if example_id not in rows:
             raise SchemaError(f"{folder}: the evaluated example {example_id} is not there; run jobs/evaluate.py again")
-        if is_blank(rows[example_id]["reference"] or ""):
+        if is_blank(rows[example_id]["reference"]):
             raise SchemaError(f"{folder}: example {example_id} has no reference; run jobs/prepare.py again")
     return rows
 

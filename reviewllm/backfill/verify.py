@@ -25,9 +25,9 @@ from reviewllm.backfill.night import (
     read_dead_letters,
 )
 from reviewllm.errors import PublishError, SchemaError, StorageError
-from reviewllm.examples.purchases import is_blank
 from reviewllm.place import Place
 from reviewllm.tables import GENERATIONS
+from reviewllm.texts import are_blank
 
 _TOKENS = ("prompt_tokens", "completion_tokens")
 
@@ -85,7 +85,7 @@ def check_rows(
                 prompt_tokens += int(rows["prompt_tokens"].sum())
                 completion_tokens += int(rows["completion_tokens"].sum())
                 found_fingerprints.update(dict(rows["fingerprint"].value_counts().rows()))
-                blank += rows.filter(pl.col("review").is_null() | is_blank("review") | pl.col("error").is_not_null()).height
+                blank += rows.filter(are_blank(pl.col("review")) | pl.col("error").is_not_null()).height
                 known = pl.lit(True) if allowed is None else pl.col("fingerprint").is_in(allowed)
                 strange += rows.filter(~known | ~pl.col("is_generated")).height
                 if rows.height:

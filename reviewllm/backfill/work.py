@@ -24,12 +24,12 @@ from reviewllm.backfill.ids import IdSets, buckets_for
 from reviewllm.backfill.night import Manifest, published_files, published_folder, read_dead_letters
 from reviewllm.config import Day, StageConfig
 from reviewllm.errors import InputError, PublishError
-from reviewllm.examples.purchases import is_blank
 from reviewllm.failpoints import reached
 from reviewllm.generation.tasks import Piece
 from reviewllm.place import File, Place
 from reviewllm.sources.identity import EARLIER_ID, ID_RULE, MADE_ID, made_by_earlier_rule
 from reviewllm.tables import EXAMPLES, GENERATIONS, INTERACTIONS, SUPERSEDED
+from reviewllm.texts import are_blank
 
 _TAIL = 1 << 14  # bytes at the end of a Parquet file, where its footer is: with size and time they tell its content
 
@@ -237,7 +237,7 @@ def _add_reviewed(interactions: Place, sets: IdSets) -> None:
         )
     for file in files:
         for batch in interactions.batches(file.name, INTERACTIONS, ["purchase_id", "review"]):
-            reviewed = batch.filter(pl.col("review").is_not_null() & ~is_blank("review"))
+            reviewed = batch.filter(~are_blank(pl.col("review")))
             sets.add("reviewed", reviewed.select(example_id="purchase_id"))
 
 

@@ -12,14 +12,14 @@ import pyarrow as pa
 from reviewllm.errors import InputError
 from reviewllm.evaluation.baselines import Baseline, Reviews
 from reviewllm.evaluation.contenders import Contender
-from reviewllm.examples import purchases
 from reviewllm.generation.engine import Completion
-from reviewllm.generation.failures import NO_SOURCE, Failure, is_blank
+from reviewllm.generation.failures import NO_SOURCE, Failure
 from reviewllm.generation.render_shard import history_titles
 from reviewllm.generation.rows import generation_rows, score_rows
 from reviewllm.generation.tasks import Task
 from reviewllm.table_files import read_table, table_files, write_table
 from reviewllm.tables import EXAMPLES, GENERATIONS, INTERACTIONS
+from reviewllm.texts import are_blank, is_blank
 
 _COLUMNS = ["user_id", "item_id", "category", "rating", "review", "purchased_at"]
 
@@ -37,7 +37,7 @@ def read_reviews(interactions: Path, trained: Path, examples: pl.DataFrame) -> R
             "baselines out (--models base --models adapter)"
         )
     known = pl.scan_parquet(table_files(interactions, INTERACTIONS), glob=False).select(_COLUMNS)
-    known = known.filter(pl.col("review").is_not_null() & ~purchases.is_blank("review"))
+    known = known.filter(~are_blank(pl.col("review")))
     items = known.join(examples.lazy().select("item_id").unique(), on="item_id", how="semi").collect()
     theirs = known.join(items.lazy().select("user_id").unique(), on="user_id", how="semi")
     histories = theirs.sort("purchased_at").group_by("user_id").agg(pl.col("review").str.join("\n")).collect()

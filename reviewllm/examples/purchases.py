@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from reviewllm.table_files import read_table
 from reviewllm.tables import INTERACTIONS, NO_CATEGORY
+from reviewllm.texts import are_blank
 
 # What of a user's purchases at one time is history: those before the target in the table's order, or none of them.
 SameTime = Literal["before", "leave-out"]
@@ -28,14 +29,8 @@ def read_part(path: Path) -> pl.DataFrame:
         SchemaError: the file does not fit the table.
     """
     frame = pl.DataFrame(read_table([path], INTERACTIONS))
-    return frame.with_columns(review=pl.when(~is_blank("review")).then(pl.col("review"))).sort(
-        "user_id", "purchased_at", maintain_order=True
-    )
-
-
-def is_blank(column: str) -> pl.Expr:
-    """Whether a text is white space, marks, and nothing to read; null for null."""
-    return pl.col(column).str.replace_all(r"[\p{C}\p{Z}\s]", "") == ""
+    written = pl.when(~are_blank(pl.col("review"))).then(pl.col("review"))
+    return frame.with_columns(review=written).sort("user_id", "purchased_at", maintain_order=True)
 
 
 def hide_reviews(part: pl.DataFrame, *, fraction: float, seed: int) -> pl.DataFrame:

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 from reviewllm.errors import RejectedBudgetError, SourceError
 from reviewllm.sources.files import read_lines
+from reviewllm.texts import is_blank
 
 NOT_THERE = "n/a"
 _MAX_LINE = 4_000_000  # bytes; a product page has a hundred times less
@@ -121,9 +122,11 @@ def _text(line: dict[str, Any], names: tuple[str, ...], *, needed: bool = False)
     if text is not None and not isinstance(text, str):
         raise ValueError(f"{' or '.join(names)}: expected text, found a {type(text).__name__}")
     text = one_line(text or "")
-    if needed and not text:
+    if not is_blank(text):
+        return text
+    if needed:
         raise ValueError(f"{' or '.join(names)} is missing or blank")
-    return text or None
+    return None
 
 
 def one_line(text: str) -> str:

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from reviewllm.generation.engine import Completion
+from reviewllm.texts import is_blank
 
 PROMPT_TOO_LONG = "PromptTooLong"  # instruction and target alone are over the budget
 BAD_ATTRIBUTES = "BadAttributes"  # the attributes of the item cannot be read
@@ -55,15 +56,6 @@ def unusable(completion: Completion, *, for_publication: bool) -> tuple[str, str
     if period:
         return LOOPING_OUTPUT, f"the text ends in the same {period} token(s) again and again"
     return None
-
-
-def is_blank(text: str) -> bool:
-    """Whether a text has nothing that a person could see: spaces, line ends and marks without width alone.
-
-    >>> is_blank(" \\n\\u200b"), is_blank("ok")
-    (True, False)
-    """
-    return all(letter.isspace() or unicodedata.category(letter) in ("Cf", "Zs", "Zl", "Zp") for letter in text)
 
 
 def looping_period(token_ids: list[int]) -> int | None:

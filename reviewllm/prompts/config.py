@@ -12,6 +12,7 @@ from reviewllm.attributes.serialise import Serialisation
 from reviewllm.config import StageConfig
 from reviewllm.errors import ConfigError
 from reviewllm.prompts.tasks import TASKS, TaskName
+from reviewllm.texts import is_blank
 
 PROMPT_VERSION = "3"  # part of every run's fingerprint: raise it with any change of what is rendered
 
@@ -58,7 +59,7 @@ class PromptConfig(StageConfig):
             text = self.instruction_file.read_text(encoding="utf-8").strip()
         except (OSError, UnicodeDecodeError) as error:
             raise ConfigError(f"--instruction-file {self.instruction_file}: cannot be read: {error}") from error
-        if not text:
+        if is_blank(text):
             raise ConfigError(f"--instruction-file {self.instruction_file}: is blank; expected the instruction's text")
         return text
 

@@ -18,6 +18,7 @@ from reviewllm.sources.files import read_lines
 from reviewllm.sources.text import clean
 from reviewllm.table_files import read_table
 from reviewllm.tables import INTERACTIONS, ITEMS, REJECTED
+from reviewllm.texts import are_blank
 
 _MAX_LINE = 16_000_000  # bytes; a million purchases of one user
 _INTERACTION = {"user_id": pl.String, "item_id": pl.String, "at": pl.Int64}
@@ -97,8 +98,9 @@ def read_movielens(folder: Path) -> Source:
         pl.col("rating").cast(pl.Float64, strict=False), at=pl.col("seconds").cast(pl.Int64, strict=False)
     )
     movies = _fields(folder / "movies.dat", ["item_id", "title", "genres"])
-    unusable = pl.any_horizontal(pl.col("user_id", "item_id", "rating", "at").is_null())
-    nameless = pl.any_horizontal(pl.col("item_id", "title", "genres").is_null())
+    no_number = pl.any_horizontal(pl.col("rating", "at").is_null())
+    unusable = are_blank(pl.col("user_id")) | are_blank(pl.col("item_id")) | no_number
+    nameless = are_blank(pl.col("item_id")) | pl.any_horizontal(pl.col("title", "genres").is_null())
     items = movies.filter(~nameless).unique("item_id", keep="first", maintain_order=True)
     items = items.with_columns(clean(items["title"]), category=pl.col("genres").str.split("|").list.first())
     rejected = [

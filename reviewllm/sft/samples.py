@@ -18,6 +18,7 @@ from reviewllm.errors import PromptError, TrainingError
 from reviewllm.prompts.renderer import PromptRenderer
 from reviewllm.table_files import read_table, table_files
 from reviewllm.tables import EXAMPLES
+from reviewllm.texts import is_blank
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -96,7 +97,8 @@ def _tokenise(
     trained = held_out = refused = tokens = in_loss = cut = histories_cut = dropped = 0
     responses = renderer.render_responses([row["reference"] or "" for row in rows], max_tokens=max_response_tokens)
     for row, prompt, response in zip(rows, renderer.render(rows), responses, strict=True):
-        if isinstance(prompt, PromptError) or len(response) < 2:  # the end token alone says nothing
+        # A response of the end token alone says nothing either.
+        if isinstance(prompt, PromptError) or is_blank(row["reference"]) or len(response) < 2:
             refused += 1
             continue
         validation = _held_out(row["user_id"], validation_fraction)

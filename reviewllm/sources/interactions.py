@@ -7,6 +7,7 @@ import polars as pl
 from reviewllm.sources.formats import INTERACTION_FIELDS
 from reviewllm.sources.identity import fill_ids
 from reviewllm.sources.text import clean
+from reviewllm.texts import are_blank
 
 NO_USER = "user id missing"
 NO_ITEM = "item id missing"
@@ -39,7 +40,7 @@ def parse_interactions(raw: pl.DataFrame, *, file_category: str) -> tuple[pl.Dat
     reasons = raw.select(_reason(rating, time)).to_series()
     rows = raw.with_columns(rating, time).filter(reasons.is_null())
     rows = rows.with_columns(clean(rows["review"]), clean(rows["category"]).fill_null(file_category))
-    rows = fill_ids(rows.with_columns(pl.when(~_is_blank("purchase_id")).then("purchase_id")))
+    rows = fill_ids(rows.with_columns(pl.when(~are_blank(pl.col("purchase_id"))).then("purchase_id")))
     rows = rows.select("line", "has_own_id", *INTERACTION_FIELDS)  # in one order, whatever the format's was
     return rows, raw.select("line", reasons).filter(reasons.is_not_null())
 
@@ -93,16 +94,12 @@ def _iso_to_epoch_us(texts: pl.Series) -> pl.Series:
 def _reason(rating: pl.Series, time: pl.Series) -> pl.Expr:
     """The first thing wrong with a raw row, or null."""
     checks = (
-        (_is_blank("user_id"), NO_USER),
-        (_is_blank("item_id"), NO_ITEM),
-        (_is_blank("rating"), NO_RATING),
+        (are_blank(pl.col("user_id")), NO_USER),
+        (are_blank(pl.col("item_id")), NO_ITEM),
+        (are_blank(pl.col("rating")), NO_RATING),
         (pl.lit(rating.is_null()), RATING_NOT_A_NUMBER),
         (pl.lit(~rating.is_between(1, 5)), RATING_OUT_OF_RANGE),
-        (_is_blank("purchased_at"), NO_TIME),
+        (are_blank(pl.col("purchased_at")), NO_TIME),
         (pl.lit(time.is_null()), BAD_TIME),
     )
     return pl.coalesce(*(pl.when(check).then(pl.lit(reason)) for check, reason in checks)).alias("reason")
-
-
-def _is_blank(name: str) -> pl.Expr:
-    return pl.col(name).str.strip_chars().fill_null("") == ""

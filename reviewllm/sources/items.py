@@ -10,6 +10,7 @@ from reviewllm.sources.attributes import attributes
 from reviewllm.sources.formats import ATTRIBUTE_FIELDS, ITEM_FIELDS
 from reviewllm.sources.interactions import NO_ITEM
 from reviewllm.sources.text import clean
+from reviewllm.texts import are_blank
 
 _PRICE = r"^\s*(?:\p{Sc}|USD)?\s*([0-9]{1,3}(?:,[0-9]{3})+(?:\.[0-9]+)?|[0-9]+(?:\.[0-9]+)?)\s*$"
 
@@ -23,7 +24,7 @@ def parse_items(raw: pl.DataFrame, noted: Counter[str]) -> tuple[pl.DataFrame, p
     """
     absent = [name for name in ITEM_FIELDS if name not in raw.columns]
     raw = raw.with_columns(pl.lit(None, pl.String).alias(name) for name in absent)
-    is_blank = raw["item_id"].str.strip_chars().fill_null("") == ""
+    is_blank = are_blank(raw["item_id"])
     rows = raw.filter(~is_blank)
     brand = clean(rows["brand"])
     cells = {name: rows[name] for name in ("attributes", *ATTRIBUTE_FIELDS) if name in rows.columns}

@@ -6,6 +6,8 @@ import html
 
 import polars as pl
 
+from reviewllm.texts import are_blank
+
 # Text is cleaned in rounds, since a round may uncover markup: '&amp;lt;b&amp;gt;' -> '&lt;b&gt;' -> '<b>' -> ''. Real
 # text settles after two; whoever nests deeper than this is not writing text, and loses the signs instead.
 _MAX_ROUNDS = 6
@@ -47,7 +49,7 @@ def clean(texts: pl.Series) -> pl.Series:
             break
     else:
         texts = texts.scatter(rows, _tidy(texts.gather(rows).str.replace_all(r"[&<]", " ")))
-    return texts.set(texts == "", None)
+    return texts.set(are_blank(texts), None)
 
 
 def _strip_markup_once(texts: pl.Series) -> pl.Series:

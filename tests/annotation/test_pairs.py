@@ -5,7 +5,7 @@ import shutil
 import pytest
 from annotated_run import ADAPTED, TINY, TWIN, generation, write_run
 
-from reviewllm.annotation.pairs import DrawConfig, draw_pairs, is_blank, read_generations
+from reviewllm.annotation.pairs import DrawConfig, draw_pairs, read_generations
 from reviewllm.errors import ConfigError, InputError, SchemaError
 from reviewllm.evaluation.baselines import REAL
 
@@ -70,13 +70,6 @@ def test_draw_pairs_shows_equal_texts_once_and_failed_and_blank_ones_never(tmp_p
         ("e2", "Review-LLM", "failed"),
         ("e3", "tiny", "blank"),
     ]
-
-
-@pytest.mark.parametrize(
-    ("text", "blank"), [("", True), (" \t\n\u200b\u202e\x00", True), ("\U0001f600", False), ("0", False)]
-)
-def test_is_blank(text, blank):
-    assert is_blank(text) is blank
 
 
 def test_read_generations_reads_the_lowest_repeat_only(run_folder):

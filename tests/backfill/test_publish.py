@@ -24,7 +24,8 @@ from reviewllm.backfill.staging import drop_failed, staged_shards
 from reviewllm.backfill.verify import verify_night
 from reviewllm.errors import BudgetError, InputError, PublishError, RaceError, StorageError
 from reviewllm.failpoints import VARIABLE
-from reviewllm.generation.failures import ENGINE_FAILED
+from reviewllm.generation.engine import Completion
+from reviewllm.generation.failures import EMPTY_OUTPUT, ENGINE_FAILED, unusable
 from reviewllm.tables import DEAD_LETTERS, GENERATIONS, LEDGER, SUPERSEDED
 
 if TYPE_CHECKING:
@@ -136,6 +137,17 @@ def test_publish_wrong_rows_publish_nothing(prepared: Nights, wrong: Callable[..
     with pytest.raises(PublishError, match=problem):
         prepared.publish(night, work, staged)
     assert prepared.names() == sorted(staged)
+
+
+@pytest.mark.parametrize("text", [" ", "\x00 ", "\ue000\u200b", "\u200b\x00", "\u2060\ufffe", "\u3164", "\ufe0f\u200d"])
+def test_publish_a_text_that_shows_nothing_is_a_dead_letter_and_stops_no_night(prepared_local: Nights, text: str) -> None:
+    night, work = prepared_local.night(), prepared_local.work()
+    problem = unusable(Completion(text, [1], "stop"), for_publication=True)
+    assert problem is not None
+    failure = {"review": None, "error_stage": "generate", "error_class": problem[0], "error": problem[1]}
+    manifest = prepared_local.publish(night, work, prepared_local.stage(night, work, **failure), max_failed_fraction=1.0)
+    letters = read_dead_letters(prepared_local.data, NIGHT, manifest)
+    assert (manifest.written, letters["error_class"].to_pylist()) == (0, [EMPTY_OUTPUT] * 4)
 
 
 def test_publish_what_another_night_has_is_refused(prepared_local: Nights) -> None:

@@ -17,8 +17,10 @@ def completion(text: str, tokens: list[int] | None = None, reason: str = "stop")
     [
         (completion(" \n"), "EmptyOutput"),
         (completion("  \u200b\n\ufeff"), "EmptyOutput"),
+        (completion("\x00 "), "EmptyOutput"),
+        (completion("\ue000\u200b"), "EmptyOutput"),
         (completion("\ufffd\ufffd\ufffda"), "GarbageOutput"),
-        (completion("\x00\x01\ue000"), "GarbageOutput"),
+        (completion("\x00\x01\ue000a"), "GarbageOutput"),
         (completion("so so", [7] * 60, "length"), "LoopingOutput"),
         (completion("a b c", [1, 2, 3, 4, 5] * 12, "length"), "LoopingOutput"),
         (completion("so so", [7] * 60, "stop"), None),  # it knew when to end

@@ -69,7 +69,7 @@ def test_read_sequences_refuses_maps_of_another_form(tmp_path: Path) -> None:
 
 def test_read_movielens_reads_latin_1_and_rejects_bad_lines(tmp_path: Path) -> None:
     (tmp_path / "ratings.dat").write_text(
-        "1::10::5::978300760\n1::11::3.5::978300761\n2::10::x::3\n2::10::4\n\n3::11::1::5\n"
+        "1::10::5::978300760\n1::11::3.5::978300761\n2::10::x::3\n2::10::4\n\n3::11::1::5\n ::11::1::5\n"
     )
     (tmp_path / "movies.dat").write_bytes(
         "10::Amélie (2001)::Comedy|Romance\n11::Heat (1995)::Action\n12::Lost\n".encode("latin-1")
@@ -80,7 +80,12 @@ def test_read_movielens_reads_latin_1_and_rejects_bad_lines(tmp_path: Path) -> N
         ("10", "Amélie (2001)", "Comedy"),
         ("11", "Heat (1995)", "Action"),
     ]
-    assert [row[:2] for row in source.rejected.rows()] == [("ratings.dat", 3), ("ratings.dat", 4), ("movies.dat", 3)]
+    assert [row[:2] for row in source.rejected.rows()] == [
+        ("ratings.dat", 3),
+        ("ratings.dat", 4),
+        ("ratings.dat", 7),
+        ("movies.dat", 3),
+    ]
 
 
 def test_check_rejected_holds_the_budget(tmp_path: Path) -> None:

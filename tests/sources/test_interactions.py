@@ -110,17 +110,18 @@ def test_parse_interactions_good_row_has_every_column() -> None:
     }
 
 
-@pytest.mark.parametrize("review", [None, "", "  ", "<br />", "&nbsp;", "\x00"])
+@pytest.mark.parametrize("review", [None, "", "  ", "<br />", "&nbsp;", "\x00", "\u3164"])
 def test_parse_interactions_without_text_is_rating_only(review: str | None) -> None:
     assert parse({"review": review})[0]["review"].to_list() == [None]
 
 
 def test_parse_interactions_keeps_own_purchase_id_and_category_unless_blank() -> None:
     own, blank = {"purchase_id": "P1", "category": "Toys"}, {"purchase_id": " ", "category": ""}
-    good, _ = parse(own, blank)
-    assert good["purchase_id"].to_list() == ["P1", parse({})[0]["purchase_id"][0]]
-    assert good["has_own_id"].to_list() == [True, False]
-    assert good["category"].to_list() == ["Toys", "File"]
+    good, _ = parse(own, blank, {"purchase_id": "\u200b", "category": "\ue000"})
+    made = parse({})[0]["purchase_id"][0].rpartition("-")[0]
+    assert good["purchase_id"].to_list() == ["P1", f"{made}-1", f"{made}-1"]
+    assert good["has_own_id"].to_list() == [True, False, False]
+    assert good["category"].to_list() == ["Toys", "File", "File"]
 
 
 def test_parse_interactions_made_id_is_blind_to_how_the_source_wrote_the_time() -> None:

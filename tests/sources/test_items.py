@@ -56,6 +56,6 @@ def test_parse_items_cleans_every_column() -> None:
 
 
 def test_parse_items_without_an_id_is_rejected() -> None:
-    good, bad = parse_items(pl.DataFrame({"item_id": ["I1", " ", None], "line": [1, 2, 3]}), Counter())
+    good, bad = parse_items(pl.DataFrame({"item_id": ["I1", " ", None, "\u2060"], "line": [1, 2, 3, 4]}), Counter())
     assert good.rows() == [(1, "I1", None, None, None, None, None)]
-    assert bad.rows() == [(2, "item id missing"), (3, "item id missing")]
+    assert bad.rows() == [(line, "item id missing") for line in (2, 3, 4)]

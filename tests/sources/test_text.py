@@ -49,6 +49,7 @@ def clean_one(text: str | None) -> str | None:
         ("x <y for ever", "x <y for ever"),
         ("5 &lt; 6", "5 < 6"),
         ("naïve – 弦 🎸", "naïve – 弦 🎸"),
+        ("\u3164", None),
         ("<b></b>", None),
         ("&nbsp;", None),
         (" \x00 ", None),
