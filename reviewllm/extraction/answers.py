@@ -83,9 +83,9 @@ def _scalar(value: object, schema: ValueSchema) -> Scalar | None:
 
 
 def comparable(text: str) -> str:
-    """A value as it is compared: as prompts show text, so in Unicode's compatibility form and one line; case stays.
+    """A value as it is compared and kept: as prompts show text, so one line; case stays.
 
     >>> comparable("Old  Spice™")
-    'Old SpiceTM'
+    'Old Spice™'
     """
     return neutralise(text, max_chars=_MAX_CHARS)

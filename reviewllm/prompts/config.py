@@ -14,7 +14,7 @@ from reviewllm.errors import ConfigError
 from reviewllm.prompts.tasks import TASKS, TaskName
 from reviewllm.texts import is_blank
 
-PROMPT_VERSION = "3"  # part of every run's fingerprint: raise it with any change of what is rendered
+PROMPT_VERSION = "4"  # part of every run's fingerprint: raise it with any change of what is rendered
 
 _OF_ATTRIBUTES = ("serialisation", "max_attribute_tokens", "max_value_chars")
 

@@ -36,7 +36,9 @@ class TextEncoder:
         self.eos: int = tokenizer.eos_token_id
         self._backend = _private(backend, literal=True)
         self._given = backend
-        self._control = control_token_pattern(token.content for token in tokenizer.added_tokens_decoder.values())
+        self._normaliser = backend.normalizer
+        control = [token.content for token in tokenizer.added_tokens_decoder.values()]
+        self._control = control_token_pattern([*control, *map(self._normalised, control)])
         self._space = _joining_space(self._backend)
         self._structure_ids: dict[str, Ids] = {}
 
@@ -54,8 +56,19 @@ class TextEncoder:
         return {key: code.ids for key, code in zip(keys, codes, strict=True)}
 
     def clean(self, text: str, *, max_chars: int) -> str:
-        """User text as one harmless line (`neutralise`)."""
-        return neutralise(text, max_chars=max_chars, control_tokens=self._control)
+        """User text as one harmless line (`neutralise`), also once the tokenizer has normalised it in its own way."""
+        clean = neutralise(text, max_chars=max_chars, control_tokens=self._control)
+        read = self._normalised(clean)
+        if read == clean:
+            return clean
+        harmless = neutralise(read, max_chars=len(read), control_tokens=self._control)
+        return clean if harmless == read else harmless
+
+    def _normalised(self, text: str) -> str:
+        """A text as the tokenizer's own normaliser, if it has one, makes it before it looks for tokens; spaces are spaces."""
+        if self._normaliser is None:
+            return text
+        return " ".join(self._normaliser.normalize_str(text).replace("\u2581", " ").split())
 
     def structure(self, text: str) -> Ids:
         """Ids of our own text; the same few strings come again and again, so they are kept."""

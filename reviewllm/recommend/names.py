@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -101,12 +102,12 @@ def item_names(item_ids: Sequence[str], titles: Sequence[str | None], *, ids: Id
 
 
 def name_key(name: str) -> str:
-    """A name without case and punctuation.
+    """A name without case and punctuation, and without what only some characters' form tells apart, as in "m²" and "m2".
 
     >>> name_key("B01 (Corvo  Desk-Lamp, 12'')")
     'b01 corvo desk lamp 12'
     """
-    return " ".join(re.findall(r"\w+", name.casefold()))
+    return " ".join(re.findall(r"\w+", unicodedata.normalize("NFKC", name).casefold()))
 
 
 def _with_id(item_id: str, title: str) -> str:
