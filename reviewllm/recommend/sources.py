@@ -6,6 +6,7 @@ lines that could not be used.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -15,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from reviewllm.errors import RejectedBudgetError, SourceError
 from reviewllm.sources.files import read_lines
-from reviewllm.sources.text import clean
+from reviewllm.sources.text import clean_names
 from reviewllm.table_files import read_table
 from reviewllm.tables import INTERACTIONS, ITEMS, REJECTED
 from reviewllm.texts import are_blank
@@ -102,7 +103,7 @@ def read_movielens(folder: Path) -> Source:
     unusable = are_blank(pl.col("user_id")) | are_blank(pl.col("item_id")) | no_number
     nameless = are_blank(pl.col("item_id")) | pl.any_horizontal(pl.col("title", "genres").is_null())
     items = movies.filter(~nameless).unique("item_id", keep="first", maintain_order=True)
-    items = items.with_columns(clean(items["title"]), category=pl.col("genres").str.split("|").list.first())
+    items = items.with_columns(clean_names(items["title"], Counter()), category=pl.col("genres").str.split("|").list.first())
     rejected = [
         rows.filter(is_bad).select(pl.lit(name).alias("file"), "line", pl.lit(f"expected {form}").alias("reason"))
         for rows, is_bad, name, form in (
@@ -191,7 +192,7 @@ def _read_names(file: Path) -> tuple[pl.DataFrame, list[tuple[str, int, str]]]:
             continue
         names.setdefault(item_id, name)
     items = pl.DataFrame({"item_id": list(names), "title": list(names.values())}, schema_overrides=_ITEM)
-    return _as_items(items.with_columns(clean(items["title"]), category=pl.lit(None, pl.String))), bad
+    return _as_items(items.with_columns(clean_names(items["title"], Counter()), category=pl.lit(None, pl.String))), bad
 
 
 def _fields(file: Path, names: list[str]) -> pl.DataFrame:

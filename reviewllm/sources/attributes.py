@@ -42,7 +42,7 @@ def attributes(cells: Mapping[str, pl.Series], noted: Counter[str]) -> pl.Series
     dirty: dict[str, None] = {}
     for at, name in marked_up:
         _collect(records[at][name], dirty)
-    cleaned = dict(zip(dirty, clean(pl.Series(list(dirty), dtype=pl.String)).to_list(), strict=True))
+    cleaned = dict(zip(dirty, clean(pl.Series(list(dirty), dtype=pl.String), noted).to_list(), strict=True))
     for at, name in marked_up:
         records[at][name] = _rebuild(records[at][name], cleaned)
     return pl.Series("attributes", [_to_text(record, noted) for record in records], dtype=pl.String)

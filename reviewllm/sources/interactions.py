@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import polars as pl
 
 from reviewllm.sources.formats import INTERACTION_FIELDS
 from reviewllm.sources.identity import fill_ids
-from reviewllm.sources.text import clean
+from reviewllm.sources.text import clean, clean_names
 from reviewllm.texts import are_blank
 
 NO_USER = "user id missing"
@@ -27,19 +29,21 @@ _ISO = (
 )
 
 
-def parse_interactions(raw: pl.DataFrame, *, file_category: str) -> tuple[pl.DataFrame, pl.DataFrame]:
+def parse_interactions(raw: pl.DataFrame, noted: Counter[str], *, file_category: str) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Parse raw text into (good rows, bad rows).
 
     Reads `line` and, as text, the columns of the interactions table; `purchase_id`, `category` and `review` may be
     absent. The good rows have `line`, every column of the table, and `has_own_id`: whether the purchase_id is the source's,
-    or was made by `fill_ids`. `category` is `file_category` where the row has none. The bad rows have `line` and `reason`.
+    or was made by `fill_ids`. `category` is `file_category` where the row has none. The bad rows have `line` and `reason`. What
+    was cut out of texts is added to `noted`.
     """
     absent = [name for name in ("purchase_id", "category", "review") if name not in raw.columns]
     raw = raw.with_columns(pl.lit(None, pl.String).alias(name) for name in absent)
     rating, time = parse_rating(raw["rating"]), parse_time(raw["purchased_at"])
     reasons = raw.select(_reason(rating, time)).to_series()
     rows = raw.with_columns(rating, time).filter(reasons.is_null())
-    rows = rows.with_columns(clean(rows["review"]), clean(rows["category"]).fill_null(file_category))
+    category = clean_names(rows["category"], noted).fill_null(file_category)
+    rows = rows.with_columns(clean(rows["review"], noted), category)
     rows = fill_ids(rows.with_columns(pl.when(~are_blank(pl.col("purchase_id"))).then("purchase_id")))
     rows = rows.select("line", "has_own_id", *INTERACTION_FIELDS)  # in one order, whatever the format's was
     return rows, raw.select("line", reasons).filter(reasons.is_not_null())

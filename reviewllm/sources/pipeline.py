@@ -51,7 +51,12 @@ class Pipeline:
         tally = Tally()
         # Without ids of the source a purchase has one user, and one grouping serves both ends.
         spill = self._spill(sources, key="purchase_id" if has_ids else "user_id")
-        self._read(sources, _parse_interactions, spill, tally)
+        self._read(
+            sources,
+            lambda source, raw: parse_interactions(raw, tally.noted, file_category=source.category),
+            spill,
+            tally,
+        )
         buckets: Iterable[pl.DataFrame] = (self._resolve(rows, sources, tally) for rows in spill.drain())
         if has_ids:
             buckets = _regroup(buckets, self._spill(sources, key="user_id"))
@@ -111,10 +116,6 @@ class Pipeline:
         self.rejected.add(bad.select(pl.lit(source.file.name).alias("file"), "line", "reason"))
         tally.reasons.update(bad["reason"].to_list())
         tally.first_rejected = tally.first_rejected or f"{source.file.name}:{bad['line'][0]}"
-
-
-def _parse_interactions(source: Source, raw: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
-    return parse_interactions(raw, file_category=source.category)
 
 
 def _note_float_ids(rows: pl.DataFrame, tally: Tally) -> None:

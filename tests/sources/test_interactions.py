@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections import Counter
 from typing import Any
 
 import polars as pl
 import pytest
 
 from reviewllm.sources.interactions import parse_interactions, parse_rating, parse_time
+from reviewllm.sources.text import MARKS, PICTURES
 
 pytestmark = pytest.mark.filterwarnings("error")
 
@@ -19,7 +21,7 @@ FEB_28 = dt.datetime(2014, 2, 28, tzinfo=dt.UTC)
 def parse(*changes: dict[str, Any]) -> tuple[pl.DataFrame, pl.DataFrame]:
     rows = [{**GOOD, **change, "line": line} for line, change in enumerate(changes, start=1)]
     schema = dict.fromkeys((*GOOD, *changes[0]), pl.String()) | {"line": pl.Int64()}
-    return parse_interactions(pl.DataFrame(rows, schema=schema), file_category="File")
+    return parse_interactions(pl.DataFrame(rows, schema=schema), Counter(), file_category="File")
 
 
 @pytest.mark.parametrize(
@@ -110,7 +112,7 @@ def test_parse_interactions_good_row_has_every_column() -> None:
     }
 
 
-@pytest.mark.parametrize("review", [None, "", "  ", "<br />", "&nbsp;", "\x00", "\u3164"])
+@pytest.mark.parametrize("review", [None, "", "  ", "<br />", "&nbsp;", "\x00", "\u3164", "[[VIDEOID:5c532f5f]]"])
 def test_parse_interactions_without_text_is_rating_only(review: str | None) -> None:
     assert parse({"review": review})[0]["review"].to_list() == [None]
 
@@ -127,3 +129,12 @@ def test_parse_interactions_keeps_own_purchase_id_and_category_unless_blank() ->
 def test_parse_interactions_made_id_is_blind_to_how_the_source_wrote_the_time() -> None:
     rows = parse({}, {"purchased_at": "2014-02-28"}, {"purchased_at": "1393545600000"})[0]
     assert rows["purchase_id"].n_unique() == 1
+
+
+def test_parse_interactions_notes_what_was_cut_out_of_good_rows() -> None:
+    rows = [{**GOOD, "review": f"[[VIDEOID:1]] {number}", "category": "<img src='x' alt='Toys'>"} for number in range(3)]
+    rows[1]["rating"] = "6"
+    noted: Counter[str] = Counter()
+    good, _ = parse_interactions(pl.DataFrame(rows).with_row_index("line"), noted, file_category="File")
+    assert good.select("review", "category").rows() == [("0", "Toys"), ("2", "Toys")]
+    assert +noted == {MARKS: 2, PICTURES: 2}

@@ -8,6 +8,7 @@ import polars as pl
 import pytest
 
 from reviewllm.sources.items import parse_items, parse_price
+from reviewllm.sources.text import PICTURES
 
 pytestmark = pytest.mark.filterwarnings("error")
 
@@ -49,9 +50,11 @@ def test_parse_items_cleans_every_column() -> None:
             "line": [7],
         }
     )
-    good, bad = parse_items(raw, Counter())
+    noted: Counter[str] = Counter()
+    good, bad = parse_items(raw, noted)
+    assert +noted == {PICTURES: 1}
     attributes = '{"brand": "Fender & Sons", "features": ["Loud"]}'
-    assert good.rows() == [(7, "I1", "Red Guitar", "Fender & Sons", None, 9.99, attributes)]
+    assert good.rows() == [(7, "I1", "Red Guitar", "Fender & Sons", "Fashion", 9.99, attributes)]
     assert bad.is_empty()
 
 

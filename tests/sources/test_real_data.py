@@ -10,6 +10,7 @@ import pytest
 
 from reviewllm.sources.counts import TableCounts
 from reviewllm.sources.ingest import ingest
+from reviewllm.sources.text import MARKS
 
 pytestmark = pytest.mark.filterwarnings("error")
 
@@ -38,7 +39,7 @@ def test_ingest_real_amazon_2023(tmp_path: Path, real_data: Path, read_tables: R
     counts = ingest(reviews=[real_data / "amazon_2023"], items=[], out=tmp_path / "out")
     tables = read_tables(tmp_path / "out")
     rows, items = tables["interactions"], tables["items"]
-    assert counts.interactions == TableCounts(rows_in=3_455, written=3_455, rejected=0, duplicates=0)
+    assert counts.interactions == TableCounts(3_455, 3_455, rejected=0, duplicates=0, noted={MARKS: 31})
     assert rows["user_id"].n_unique() == 354
     assert ratings(rows) == {1: 256, 2: 138, 3: 262, 4: 487, 5: 2_312}
     assert rows["category"].n_unique() == 24
@@ -49,4 +50,4 @@ def test_ingest_real_amazon_2023(tmp_path: Path, real_data: Path, read_tables: R
     per_user = rows.group_by("user_id").len()["len"]
     assert per_user.is_between(11, 29).sum() == 60
     texts = pl.concat([rows["review"], items["title"]])
-    assert not texts.str.contains(r"</?[a-zA-Z!][^<>]*>|&amp;|&#\d").any()
+    assert not texts.str.contains(r"</?[a-zA-Z!][^<>]*>|&amp;|&#\d|\[\[").any()
