@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from reviewllm.extraction.benchmarks import NOT_THERE
 from reviewllm.extraction.schemas import Attributes, ValueSchema
-from reviewllm.prompts.text import neutralise
+from reviewllm.prompts.text import fold, neutralise
 
 Scalar = str | float | bool
 Found = Scalar | list[Scalar]
@@ -74,18 +74,25 @@ def _scalar(value: object, schema: ValueSchema) -> Scalar | None:
         )
     if isinstance(value, int | float) and not isinstance(value, bool):
         value = str(value)  # "size": 10 says the same
-    text = comparable(value) if isinstance(value, str) else ""
-    return (
-        text
-        if text and len(text) <= schema.max_chars and (not schema.choices or text in map(comparable, schema.choices))
-        else None
-    )
+    text = shown(value) if isinstance(value, str) else ""
+    if schema.choices:
+        text = next((choice for choice in map(shown, schema.choices) if comparable(choice) == comparable(text)), "")
+    return text if text and len(text) <= schema.max_chars else None
 
 
-def comparable(text: str) -> str:
-    """A value as it is compared and kept: as prompts show text, so one line; case stays.
+def shown(text: str) -> str:
+    """A value as it is kept: one line, as prompts show text.
 
-    >>> comparable("Old  Spice™")
+    >>> shown("Old  Spice™")
     'Old Spice™'
     """
     return neutralise(text, max_chars=_MAX_CHARS)
+
+
+def comparable(text: str) -> str:
+    """A value as it is compared: one line, in Unicode's compatibility form; case stays.
+
+    >>> comparable("Old  Spice™")
+    'Old SpiceTM'
+    """
+    return fold(shown(text))

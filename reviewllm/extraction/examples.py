@@ -17,7 +17,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from reviewllm.extraction.answers import comparable
+from reviewllm.extraction.answers import shown
 from reviewllm.extraction.benchmarks import Product
 from reviewllm.extraction.schemas import Attributes, Schemas, attributes_of
 from reviewllm.table_files import read_table
@@ -71,7 +71,7 @@ def training_examples(products: Sequence[Product], schemas: Schemas) -> pa.Table
     rows = []
     for product in products:
         answer = {
-            name: comparable(max(several, key=lambda value: common[product.category, name, value]))
+            name: shown(max(several, key=lambda value: common[product.category, name, value]))
             for name, several in product.values.items()
             if several
         }

@@ -31,6 +31,7 @@ ATTRIBUTES = {
         (f'{{"brand":"{"x" * 21}"}}', {}, 1),
         ('{"brand":{"a":1},"weight":NaN,"size":"\\u0000 \\n"}', {}, 2),  # NaN is nothing
         ('{"size":" a \\n b "}', {"size": "a b"}, 0),
+        ('{"brand":"Spice™","size":"3½ m²","kind":"ｌow"}', {"brand": "Spice™", "size": "3½ m²", "kind": "low"}, 0),
     ],
 )
 def test_read_answer_takes_what_the_schema_knows(text: str, values: dict[str, Any], dropped: int) -> None:

@@ -33,6 +33,11 @@ def test_training_examples_have_the_commonest_accepted_value_as_label() -> None:
     assert set(rows["split"].to_pylist()) == {"train"}
 
 
+def test_training_examples_keep_the_characters_of_a_label() -> None:
+    rows = training_examples([Product("p", "Shoes", "Pump", None, {"color": ("3½ m²™",)})], SCHEMAS)
+    assert rows["reference"].to_pylist() == ['{"color":"3½ m²™"}']
+
+
 def test_asked_examples_show_no_label_and_keep_categories_together() -> None:
     rows = asked_examples(PRODUCTS_, SCHEMAS, split="test")
     assert rows["category"].to_pylist() == ["Lamps", "Shoes", "Shoes"]

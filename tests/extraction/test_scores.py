@@ -39,7 +39,7 @@ ANSWERS = [
         (("red",), None, "VN"),
         (("red", "Red"), "Red", "VC"),
         (("red",), "Red", "VW"),
-        (("Café™",), "CaféTM", "VC"),  # the compatibility form, as in prompts
+        (("Café™",), "CaféTM", "VC"),  # the compatibility form
         (("5",), 5.0, "VC"),
         (("yes",), True, "VC"),
         (("red", "blue"), ["red", "blue"], "VC"),
