@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import html
+import re
 from collections import Counter
+from html.entities import html5
 
 import polars as pl
 
@@ -23,6 +25,8 @@ _CUT_OFF_TAG = (
 )
 # html.unescape reads the digits with int(), which raises beyond 4,300 of them; no character needs so many.
 _ENDLESS_ENTITY = r"&#[0-9]{8,};?|&#[xX][0-9a-fA-F]{8,};?"
+# An entity by name has to end where it ends, or "dollars&cents" would hold a cent sign.
+_ENTITY = re.compile(r"&(?:#[xX]?[0-9a-fA-F]+;?|[a-zA-Z][a-zA-Z0-9]*(?:;|(?![a-zA-Z0-9=])))")
 # Amazon marks a film in a review, and a link to a product with its id and the user's words: `[[ASIN:B0002D0LXS Hercules Stand]]`.
 _MARK = r"(?i)\[\[(?:VIDEOID|ASIN):"
 _LINK = r"(?i)\[\[ASIN:\s*(?:[0-9a-z]{10}\b)?\s*((?:[^\[\]]|\[[^\[\]]*\])*)\]\]"
@@ -106,13 +110,19 @@ def _strip_marks(texts: pl.Series) -> pl.Series:
 
 
 def _unescape(texts: pl.Series) -> pl.Series:
-    """Replace entities; the standard library knows all 2,231 of them but takes one text at a time."""
+    """Replace entities; the standard library knows all 2,231 names but takes one text at a time."""
     rows = texts.str.contains("&", literal=True).arg_true()
     if rows.is_empty():
         return texts
     escaped = texts.gather(rows).str.replace_all(_ENDLESS_ENTITY, "")
     # scatter changes its own series, and the caller still compares with this one.
-    return texts.clone().scatter(rows, pl.Series([html.unescape(text) for text in escaped.to_list()], dtype=pl.String))
+    return texts.clone().scatter(
+        rows, pl.Series([_ENTITY.sub(_character, text) for text in escaped.to_list()], dtype=pl.String)
+    )
+
+
+def _character(entity: re.Match[str]) -> str:
+    return html.unescape(entity[0]) if entity[0][1] == "#" or entity[0][1:] in html5 else entity[0]
 
 
 def _tidy(texts: pl.Series) -> pl.Series:

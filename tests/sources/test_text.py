@@ -39,6 +39,8 @@ def clean_one(text: str | None) -> str | None:
         ("Tom &amp; Jerry", "Tom & Jerry"),
         ("Tom &amp;amp; Jerry", "Tom & Jerry"),
         ("AT&T", "AT&T"),
+        ("dollars&cents, salt&notes, ?a=1&copy=2, &notit; R&B;", "dollars&cents, salt&notes, ?a=1&copy=2, &notit; R&B;"),
+        ("Tom &amp Jerry &copy 5&frac12", "Tom & Jerry © 5½"),
         ("it&#39;s &#x22;ok&#x22;", 'it\'s "ok"'),
         ("&lt;b&gt;bold&lt;/b&gt;", "bold"),
         ("a&nbsp;&nbsp;b", "a b"),
