@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from reviewllm.backfill.night import Night
 from reviewllm.backfill.work import Shard
 from reviewllm.errors import SchemaError
-from reviewllm.generation.failures import TRANSIENT
+from reviewllm.generation.unfinished import is_finished
 from reviewllm.tables import GENERATIONS
 
 
@@ -26,19 +26,9 @@ def staged_shards(
         folder, _, name = file.name.rpartition("/")
         if name in found or name not in wanted or not (any_fingerprint or folder == night.staging):
             continue
-        if _complete(night, file.name, wanted[name], accept_transient=accept_transient):
+        if is_finished(night.data, file.name, rows=wanted[name], accept_transient=accept_transient):
             found[name] = file.name
     return found
-
-
-def _complete(night: Night, file: str, rows: int, *, accept_transient: bool) -> bool:
-    try:
-        if night.data.parquet(file).schema_arrow.names != GENERATIONS.schema.names:
-            return False
-        classes = night.data.read_columns(file, GENERATIONS, ["error_class"])["error_class"]
-    except SchemaError:
-        return False
-    return len(classes) == rows and (accept_transient or not TRANSIENT & set(classes.unique().to_pylist()))
 
 
 def drop_failed(night: Night) -> None:

@@ -13,6 +13,8 @@ from pathlib import Path
 from reviewllm.errors import RaceError
 from reviewllm.evaluation.contenders import Contender
 from reviewllm.generation.tasks import Piece, Task
+from reviewllm.generation.unfinished import is_finished
+from reviewllm.place import Place
 from reviewllm.sft.adapter import examples_digest
 
 STAGING = ".metrics-"
@@ -55,6 +57,7 @@ class Staging:
 
         Endpoints write everything again: their answers are in a journal, and what failed for want of one is asked again.
         """
+        written = Place(str(self.folder))
         wanted = [
             Task([Piece(str(shard.relative_to(self.examples)))], number, self.output(number, contender, shard))
             for number, contender in enumerate(contenders)
@@ -62,9 +65,7 @@ class Staging:
             for shard in self._shards
         ]
         return [
-            task
-            for task in wanted
-            if contenders[task.variant].kind == "endpoint" or not (self.folder / task.output).is_file()
+            task for task in wanted if contenders[task.variant].kind == "endpoint" or not is_finished(written, task.output)
         ]
 
     @staticmethod

@@ -27,7 +27,8 @@ from reviewllm.generation.model import Variant
 from reviewllm.generation.pipeline import RunCounts
 from reviewllm.generation.rows import generation_rows
 from reviewllm.generation.tasks import GenerationSpec, Piece, Task, new_run
-from reviewllm.generation.unfinished import write_unfinished
+from reviewllm.generation.unfinished import is_finished, write_unfinished
+from reviewllm.place import Place
 from reviewllm.prompts.config import PromptConfig
 from reviewllm.scoring.scorer import without_scores
 from reviewllm.table_files import read_table, write_table
@@ -109,7 +110,7 @@ def answer_all(
     """
     for number, model in enumerate(work.models):
         for shard in work.shards if model.rule else ():
-            if not (work.folder / work.output(number, shard)).is_file():
+            if not is_finished(Place(str(work.folder)), work.output(number, shard)):
                 _answer_by_rule(work, number, shard)
     engines = [number for number, model in enumerate(work.models) if not model.rule]
     if not engines:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
-from evaluated import example
+from evaluated import example, generation, generations
 
 from reviewllm.errors import InputError, SchemaError
 from reviewllm.evaluation.baselines import REAL
@@ -16,10 +16,11 @@ from reviewllm.evaluation.comparisons import Side
 from reviewllm.evaluation.contenders import Contender
 from reviewllm.evaluation.results import EVALUATION, describe, read_evaluation, repeat_folders, write_evaluation
 from reviewllm.evaluation.staging import Staging
+from reviewllm.generation.failures import ENGINE_FAILED
 from reviewllm.generation.model import Variant
 from reviewllm.prompts.config import PromptConfig
 from reviewllm.table_files import write_table
-from reviewllm.tables import EXAMPLES
+from reviewllm.tables import EXAMPLES, GENERATIONS
 
 
 def contender(kind: str, name: str, repeat: int = 0, *, rating: bool = True) -> Contender:
@@ -95,8 +96,9 @@ def test_staging_keeps_what_is_written_and_drops_other_work(shards: list[Path], 
         (2, "generations/1/2-hard-shard-0.parquet"),
     ]
     for output in (tasks[0].output, "generations/0/1-simple-shard-0.parquet"):
-        (staging.folder / output).parent.mkdir(parents=True, exist_ok=True)
-        (staging.folder / output).touch()
+        write_table(generations([generation("e1")]), staging.folder / output, GENERATIONS)
+    failed = generation("e1", review=None, error="died", error_class=ENGINE_FAILED)
+    write_table(generations([failed]), staging.folder / tasks[1].output, GENERATIONS)
     again = Staging(tmp_path, shards, everyone)
     assert again.folder == staging.folder
     assert len(again.tasks(everyone, ["base", "adapter"])) == 3
