@@ -123,7 +123,7 @@ def test_rank_users_that_get_no_answer_have_the_retrievers_order(tmp_path: Path,
     long = {item: f"{title} {'x' * 90}" for item, title in TITLES.items()}
     many = {f"u{number}": ["i0", "i1", "i3"] for number in range(4)}
     out = write_run(tmp_path, many, dict.fromkeys(many, ORDER), titles=long)
-    faults = {"u0": "error", "u1": "garbage", "u2": "empty"}
+    faults = {"u0": "refuse", "u1": "garbage", "u2": "empty"}
     config = job(out, random_base, rule_faults=faults, row_attempts=1)
     rows = ranked(config)
     assert rows.height == 4 * 5
@@ -134,10 +134,16 @@ def test_rank_users_that_get_no_answer_have_the_retrievers_order(tmp_path: Path,
     assert set(rows.filter(user_id="u3")["source"]) == {"model", "retriever"}
     told = manifest(config)["counts"]
     assert (told["users without an answer"], told["unreadable"], told["users with the retriever's order"]) == (2, 1, 3)
-    assert told["no answer: EngineFailed"] == told["no answer: EmptyOutput"] == 1
+    assert told["no answer: Refused"] == told["no answer: EmptyOutput"] == 1
     short = job(out, random_base, max_prompt_tokens=300)
     assert set(ranked(short)["source"]) == {"retriever"}
     assert manifest(short)["counts"]["no answer: PromptTooLong"] == 4
+
+
+def test_rank_asks_again_where_an_answer_failed_for_a_passing_cause(tmp_path: Path, random_base: Path) -> None:
+    config = job(write_run(tmp_path, SEQUENCES, CANDIDATES), random_base, rule_faults={"u1": "error"}, row_attempts=1)
+    with pytest.raises(StoppedError):
+        ranked(config)
 
 
 def shop(users: int) -> tuple[dict[str, list[str]], dict[str, list[str]]]:

@@ -15,7 +15,7 @@ from peft import LoraConfig, PeftModel, get_peft_model
 from transformers import AutoModelForCausalLM
 
 from reviewllm.errors import AdapterError, ConfigError
-from reviewllm.prompts.config import PromptConfig
+from reviewllm.prompts.config import PROMPT_VERSION, PromptConfig
 from reviewllm.sft.adapter import (
     CURVE_FILE,
     AdapterDescription,
@@ -86,7 +86,7 @@ def test_model_card_says_base_data_configuration_losses_and_use(adapter: Path) -
     card = (adapter / "README.md").read_text()
     assert yaml.safe_load(card.split("---")[1])["base_model"] == "tiny"
     for fact in (
-        "3, task review, with ratings, at most 512 tokens)",
+        f"{PROMPT_VERSION}, task review, with ratings, at most 512 tokens)",
         "3 samples (sha256 ffffffffffffffff)",
         "rank 8, alpha 16",
         "seed 7",
