@@ -35,6 +35,7 @@ from reviewllm.scoring.scorer import Product, claims_of
 from reviewllm.spill import Spill
 from reviewllm.table_files import read_table, replace_folder, table_files, write_table
 from reviewllm.tables import INTERACTIONS, Table
+from reviewllm.texts import are_blank
 
 ASKED, KEPT = "reasons asked", "reasons kept"
 UNSUPPORTED, NO_SENTENCE, NO_ANSWER = (
@@ -162,7 +163,7 @@ def _rows(
     about = {item: (title or item, category or "", attributes) for item, title, category, attributes in items.rows()}
     told: dict[str, dict[str, dict[str, Any]]] = {}
     if reviews is not None:
-        for row in reviews.drop_nulls("review").sort("user_id", "purchased_at").to_dicts():
+        for row in reviews.filter(~are_blank(pl.col("review"))).sort("user_id", "purchased_at").to_dicts():
             told.setdefault(row["user_id"], {})[row["item_id"]] = row
     rows = []
     for user, item, _ in asked.sort("user_id", "rank").rows():

@@ -37,6 +37,13 @@ def test_item_names_always_with_ids() -> None:
     assert made.names == {"i1": "i1 (Lamp)", "i2": "i2"}
 
 
+def test_item_names_keep_characters_that_only_their_form_tells_apart() -> None:
+    titles = ["Foil 2 m²", "Foil 2 m2", "½ Lamp™"]
+    made = item_names(["i1", "i2", "i3"], titles, ids="ambiguous", max_chars=100)
+    assert list(made.names.values()) == ["i1 (Foil 2 m²)", "i2 (Foil 2 m2)", "½ Lamp™"]
+    assert made.item("1⁄2 lampTM") == "i3"  # as a tokenizer that normalises lets a model write it
+
+
 def test_item_names_of_a_title_that_is_an_id_and_of_ids_that_look_alike() -> None:
     made = item_names(["B1", "B2", "b 3", "B 3"], ["B2", None, None, None], ids="ambiguous", max_chars=100)
     assert made.names["B1"] == "B1 (B2)"

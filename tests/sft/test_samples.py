@@ -51,10 +51,11 @@ def test_write_samples_refuses_and_counts_what_has_nothing_to_learn_from(tokeniz
         example(reference="Good."),
         example(reference=None),
         example(reference=" \u200f "),
+        example(reference="\u3164\ue000"),
         example(title="T" * 300, reference="Good."),  # the target alone is over the budget
     ]
     samples, counts = load(written(tmp_path / "a", rows), tokenizer, max_prompt_tokens=400)
-    assert (len(samples), counts.refused) == (1, 3)
+    assert (len(samples), counts.refused) == (1, 4)
 
 
 def test_write_samples_counts_prompts_without_all_attributes(tokenizer: Any, tmp_path: Path) -> None:
