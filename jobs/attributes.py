@@ -29,6 +29,7 @@ from reviewllm.cluster import ClusterConfig, ray_session
 from reviewllm.config import JobConfig, part, save
 from reviewllm.errors import ConfigError
 from reviewllm.evaluation.staging import alone
+from reviewllm.examples.splits import example_files
 from reviewllm.extraction.evaluate import answers_folder, score_work
 from reviewllm.extraction.examples import read_products
 from reviewllm.extraction.fill import ASKED
@@ -44,8 +45,7 @@ from reviewllm.progress import Step, step
 from reviewllm.prompts.config import PromptConfig
 from reviewllm.sft.adapter import refuse_other_examples
 from reviewllm.summary import record_step
-from reviewllm.table_files import replace_folder, table_files
-from reviewllm.tables import EXAMPLES
+from reviewllm.table_files import replace_folder
 
 ModelName = Literal["rule", "base", "adapter"]
 
@@ -138,7 +138,7 @@ def evaluate(config: EvaluateJob) -> str:
     """Measure, and return the figures as text."""
     schemas = read_schemas(config.out / SCHEMAS_FILE)
     products = read_products(config.out / "products" / "test")
-    shards = [file.name for file in table_files(config.out / "examples" / "test", EXAMPLES)]
+    shards = [file.name for file in example_files(config.out / "examples" / "test", "test")]
     with alone(config.out), step("attributes evaluate") as running:
         models = [_model(name, config, config.out, config.adapter) for name in _names(config)]
         if not config.allow_other_examples:

@@ -34,7 +34,7 @@ from reviewllm.backfill.finish import finish, recover
 from reviewllm.backfill.forget import finish_forgetting, forget_users
 from reviewllm.backfill.lock import only_run
 from reviewllm.backfill.monitor import tell_published
-from reviewllm.backfill.night import GENERATIONS_FOLDER, LOCK, Manifest, Night, read_dead_letters
+from reviewllm.backfill.night import GENERATIONS_FOLDER, LOCK, Manifest, Night, data_place, read_dead_letters
 from reviewllm.backfill.predict import Prediction, PriceConfig, known_speed
 from reviewllm.backfill.run import (
     NightConfig,
@@ -77,7 +77,7 @@ class DataConfig(JobConfig):
 
     def place(self) -> Place:
         """The place of the data."""
-        return Place(self.root, flag="--data")
+        return data_place(self.root)
 
 
 class BackfillJob(DataConfig, ClusterConfig, GenerationConfig, PromptConfig, WorkConfig, NightConfig, PriceConfig):

@@ -22,8 +22,9 @@ from reviewllm.recommend.answering import Answerer
 from reviewllm.recommend.asking import Inputs
 from reviewllm.recommend.names import NameConfig, Names
 from reviewllm.recommend.profiles import FOLDER, Profiles, read_profiles
-from reviewllm.recommend.rank import MANIFEST, rank
+from reviewllm.recommend.rank import rank
 from reviewllm.recommend.ranker import RankConfig, Ranker
+from reviewllm.recommend.rankings import MANIFEST
 from reviewllm.recommend.reasons import ASKED as REASONS_ASKED
 from reviewllm.recommend.reasons import KEPT as REASONS_KEPT
 from reviewllm.recommend.reasons import Sources, add_reasons

@@ -23,6 +23,7 @@ if __package__ in (None, ""):  # run as a file: `python jobs/report.py`
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from jobs.entry import run
+from reviewllm.backfill.night import data_place
 from reviewllm.config import Day, JobConfig
 from reviewllm.place import Place, below
 from reviewllm.progress import step
@@ -88,7 +89,7 @@ def _folders(arguments: Sequence[str]) -> list[str]:
 def nightly(config: NightlyJob) -> str:
     """Write the report of a night; returns where its page lies."""
     with step("report of a night") as running:
-        report = collect_night(Place(config.data, flag="--data"), config.date, nights=config.nights)
+        report = collect_night(data_place(config.data), config.date, nights=config.nights)
         target = Place(config.to or below(config.data, f"reports/dt={report.date}"), flag="--to")
         page = write_night(report, target)
         running.result = f"{report.findings[0].claim} -> {page}"

@@ -160,6 +160,18 @@ class Place:
             if info.type == fs.FileType.File
         )
 
+    def tables(self) -> list[File]:
+        """The Parquet files, sorted by name; names that start with '.' or '_', and what is in such folders, are not data.
+
+        Raises:
+            StorageError: they cannot be listed.
+        """
+        return [
+            file
+            for file in self.files()
+            if file.name.endswith(".parquet") and not any(part.startswith((".", "_")) for part in file.name.split("/"))
+        ]
+
     def folders(self, folder: str = "") -> list[str]:
         """The names of a folder's own folders, sorted.
 

@@ -19,6 +19,7 @@ from reviewllm.evaluation.baselines import REAL
 from reviewllm.evaluation.names import Pair as ModelPair
 from reviewllm.evaluation.names import read_names
 from reviewllm.evaluation.results import repeat_folders
+from reviewllm.examples.splits import example_files
 from reviewllm.table_files import read_table, table_files
 from reviewllm.tables import EXAMPLES, GENERATIONS
 from reviewllm.texts import is_blank
@@ -81,7 +82,7 @@ def draw_pairs(out: Path, config: DrawConfig) -> Draw:
 
     Raises:
         ConfigError: a model that was asked for was not evaluated so.
-        InputError: there is no text to show.
+        InputError: there is no text to show, or the examples are of another split.
         SchemaError: a table is missing or wrong, or the models did not answer the same examples.
     """
     generations = read_generations(out)
@@ -161,7 +162,8 @@ def _refuse_unequal(texts: Texts, how: str) -> None:
 
 def _examples(folder: Path, ids: Sequence[str]) -> dict[str, dict[str, Any]]:
     """The rows to show of the drawn examples, by id."""
-    frame = pl.DataFrame(read_table(folder, EXAMPLES.only(_EXAMPLE_FIELDS)))
+    files = example_files(folder, folder.name)
+    frame = pl.DataFrame(read_table(files, EXAMPLES.only(_EXAMPLE_FIELDS)))
     rows = {row["example_id"]: row for row in frame.filter(pl.col("example_id").is_in(ids)).iter_rows(named=True)}
     for example_id in ids:
         if example_id not in rows:

@@ -19,7 +19,7 @@ from typing import Annotated, Any, NamedTuple
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
 
-from reviewllm.errors import PublishError
+from reviewllm.errors import InputError, PublishError
 from reviewllm.place import Place
 from reviewllm.tables import DEAD_LETTERS
 
@@ -27,6 +27,7 @@ GENERATIONS_FOLDER = "generations"
 LOCK = f"{GENERATIONS_FOLDER}/.lock"
 MANIFEST = "_manifest.json"
 SUCCESS = "_SUCCESS"
+_FOLDERS = ("examples", GENERATIONS_FOLDER, "dead_letters", "ledger")  # of a run
 SCHEMA_VERSION = 5  # of a night's files; raise it with any change of the generations table or of the digests
 
 
@@ -67,6 +68,33 @@ class Manifest(BaseModel):
     dead_letters: PublishedFile | None  # below dead_letters/dt=.../; None: no row failed
     ledger: dict[str, Any]  # the night's row of the ledger table
     files: list[PublishedFile]
+
+
+def data_place(where: str) -> Place:
+    """The place of a run's data; a folder above or below it is refused: there no night would count as published.
+
+    Raises:
+        ConfigError: it is no place.
+        InputError: it has nothing of a run, and a folder right below it, or one above it, has nights.
+    """
+    data = Place(where, flag="--data")
+    folders = data.folders()
+    if not {*_FOLDERS}.isdisjoint(folders):
+        return data
+    below_it = [name for name in folders if data.exists(f"{name}/{GENERATIONS_FOLDER}")]
+    meant = [f"{data.where.rstrip('/')}/{name}" for name in below_it]
+    path, mark, query = data.uri.rstrip("/").partition("?")
+    shown = data.where
+    while path.rpartition("/")[2] in _FOLDERS or path.rpartition("/")[2].startswith("dt="):
+        path, shown = path.rpartition("/")[0], shown.rstrip("/").rpartition("/")[0]
+        if Place(f"{path}{mark}{query}").exists(GENERATIONS_FOLDER):
+            meant.append(shown or ".")
+    if meant:
+        raise InputError(
+            f"--data {data.where}: has no {GENERATIONS_FOLDER}/, so nothing there counts as published, but {meant[0]} has; name "
+            "that one"
+        )
+    return data
 
 
 class Night(NamedTuple):

@@ -24,6 +24,7 @@ from reviewllm.backfill.ids import IdSets, buckets_for
 from reviewllm.backfill.night import Manifest, published_files, published_folder, read_dead_letters
 from reviewllm.config import Day, StageConfig
 from reviewllm.errors import InputError, PublishError
+from reviewllm.examples.splits import split_files
 from reviewllm.failpoints import reached
 from reviewllm.generation.tasks import Piece
 from reviewllm.place import File, Place
@@ -112,13 +113,13 @@ def find_work(
         forgotten: sha256 of the ids of users for whom nothing is written.
 
     Raises:
-        InputError: there are no examples, an example_id stands there twice or was made by an earlier version, a rating is none,
-            or a category is unknown.
+        InputError: there are no examples, or some of another split, an example_id stands there twice or was made by an earlier
+            version, a rating is none, or a category is unknown.
         PublishError: a night has purchases under ids that an earlier version made.
         SchemaError: a file is damaged or does not fit its table.
     """
     reached("plan")
-    files = _table_files(examples)
+    files = split_files(examples, "backfill")
     if not files:
         raise InputError(
             f"{examples.where}: no examples of rating-only purchases are there; jobs/prepare.py writes them where a purchase "
@@ -148,14 +149,6 @@ def find_work(
     taken = sum(shard.rows for shard in shards)
     counts = counts._replace(over_limit=counts.pending - taken, pending=taken)
     return Work(shards, counts, _only_new(superseded, data), files)
-
-
-def _table_files(place: Place) -> list[File]:
-    return [
-        file
-        for file in place.files()
-        if file.name.endswith(".parquet") and not any(part.startswith((".", "_")) for part in file.name.split("/"))
-    ]
 
 
 def _refuse_unknown(wanted: list[str], categories: set[str], examples: Place) -> None:
@@ -230,7 +223,7 @@ def _add_published(data: Place, day: datetime.date, manifest: Manifest, sets: Id
 
 
 def _add_reviewed(interactions: Place, sets: IdSets) -> None:
-    files = _table_files(interactions)
+    files = interactions.tables()
     if not files:
         raise InputError(
             f"{interactions.flag} {interactions.where}: no Parquet file is there; expected the interactions table"
@@ -333,7 +326,7 @@ def expected_ids(examples: Place, work: Work) -> Iterator[pl.DataFrame]:
         SchemaError: a file is damaged.
         InputError: the examples were changed since the work was found.
     """
-    if _table_files(examples) != work.files:
+    if examples.tables() != work.files:
         raise InputError(f"{examples.where}: was changed while this job ran; nothing was published, run it again")
     numbers: dict[str, list[np.ndarray]] = {}
     for piece in work.pieces:

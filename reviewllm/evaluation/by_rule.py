@@ -12,6 +12,7 @@ import pyarrow as pa
 from reviewllm.errors import InputError
 from reviewllm.evaluation.baselines import Baseline, Reviews
 from reviewllm.evaluation.contenders import Contender
+from reviewllm.examples.splits import example_files
 from reviewllm.generation.engine import Completion
 from reviewllm.generation.failures import NO_SOURCE, Failure
 from reviewllm.generation.render_shard import history_titles
@@ -51,7 +52,7 @@ def trained_reviews(trained: Path) -> pl.DataFrame:
             *_COLUMNS[:4], review="reference", purchased_at="purchased_at"
         )
     columns = [*_COLUMNS[:4], "reference", "purchased_at"]
-    frame = pl.scan_parquet(table_files(trained, EXAMPLES), glob=False).select(columns).collect()
+    frame = pl.scan_parquet(example_files(trained, "train"), glob=False).select(columns).collect()
     return frame.rename({"reference": "review"}).drop_nulls("review")
 
 

@@ -5,5 +5,6 @@ protocol.py   which users are evaluated, which targets are trained on, which pur
 build.py      selected targets -> examples with their histories, in shards
 lacks.py      what prompts will lack: titles of items, histories of targets
 shards.py     examples in files that are named by their content
+splits.py     which split a folder holds, for all who read one
 leakage.py    proof that no target, reference or evaluation user is where it must not be
 """

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from reviewllm.errors import InputError, SchemaError
-from reviewllm.recommend.rankings import check_ranks
+from reviewllm.recommend.rankings import check_ranks, refuse_several
 from reviewllm.recommend.split import Target, held_out
 from reviewllm.recommend.tables import CANDIDATES, SEQUENCES
 from reviewllm.spill import Spill
@@ -60,7 +60,7 @@ def read_users(inputs: Inputs) -> list[str]:
     """The users that are ranked for, sorted.
 
     Raises:
-        InputError: there is no candidate.
+        InputError: there is no candidate, or the folder holds those of other targets.
         SchemaError: a file does not fit its table.
     """
     if not inputs.candidates.exists():
@@ -68,6 +68,7 @@ def read_users(inputs: Inputs) -> list[str]:
             f"{inputs.candidates}: is not there; run `jobs/recommend.py retrieve` for this target first, or name your own "
             "file of candidates"
         )
+    refuse_several(inputs.candidates, inputs.target)
     users: set[str] = set()
     for batch in batches(inputs.candidates, CANDIDATES, ("user_id",)):
         users.update(batch["user_id"].unique())

@@ -29,11 +29,11 @@ from reviewllm.recommend.answering import Cluster, answer_shards, read_answers
 from reviewllm.recommend.asking import Asked, Inputs, ask_by_shards, shuffled
 from reviewllm.recommend.ranker import Ranker
 from reviewllm.recommend.ranking import Place, fall_back, place_likeliest, place_named, read_likelihoods, read_list
+from reviewllm.recommend.rankings import MANIFEST
 from reviewllm.recommend.rows import example_row, example_table
 from reviewllm.recommend.tables import RECOMMENDATIONS
 from reviewllm.table_files import replace_folder, write_table
 
-MANIFEST = "_manifest.json"
 USERS = "users"
 NO_CANDIDATE, NO_PROMPT, FELL_BACK = (
     "users without a candidate",

@@ -9,8 +9,10 @@ from typing import NamedTuple
 import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
+from pydantic import TypeAdapter
 
 from reviewllm.errors import InputError, SchemaError
+from reviewllm.files import read_json
 from reviewllm.recommend.split import LEFT_OUT, Target
 from reviewllm.recommend.tables import CANDIDATES, RECOMMENDATIONS
 from reviewllm.table_files import read_table, table_files
@@ -20,6 +22,9 @@ UNKNOWN_USER = "of users that the sequences lack"
 UNKNOWN_ITEM = "of items that nobody bought"
 IN_HISTORY = "of items in the user's history"
 NO_BASE = "-"  # no language model took part
+
+
+MANIFEST = "_manifest.json"  # beside recommendations: what was ranked, for which target
 
 
 class Ranking(NamedTuple):
@@ -67,6 +72,27 @@ def read_recommendations(source: Path, sequences: pl.DataFrame, target: Target) 
         checked = check_ranking(part, sequences, target, where=source)
         found[f"{base} on {retriever} ({method})"] = checked._replace(base=base)
     return found
+
+
+def refuse_several(source: Path, target: Target) -> None:
+    """Refuse a folder that holds tables of several rankings or of another target: they would be read as one.
+
+    Raises:
+        InputError: names the folders in it, or the target that it was written for.
+    """
+    if not source.is_dir():
+        return
+    inside = [path.relative_to(source) for path in sorted(source.rglob(MANIFEST))]
+    runs = [path.parent for path in inside if not any(part.startswith(".") for part in path.parts)]
+    if runs == [Path()]:
+        told = read_json(source / MANIFEST, TypeAdapter(dict[str, object])).get("target")
+        if told != target:
+            raise InputError(f"{source}: was ranked for --target {told}, not for {target}; name the one of this target")
+    elif runs:
+        raise InputError(f"{source}: holds {len(runs)} folders of recommendations; name one, as {source / runs[0]}")
+    targets = {part for file in source.rglob("*.parquet") for part in file.relative_to(source).parts[:-1]} & {*LEFT_OUT}
+    if targets:
+        raise InputError(f"{source}: holds tables of --target {' and '.join(sorted(targets))}; name {source / target}")
 
 
 def is_recommendations(source: Path) -> bool:

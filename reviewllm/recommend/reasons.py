@@ -19,14 +19,14 @@ import polars as pl
 import pyarrow as pa
 from pydantic import TypeAdapter
 
-from reviewllm.errors import ConfigError, InputError
+from reviewllm.errors import InputError
 from reviewllm.examples.shards import write_shards
 from reviewllm.files import read_json, write_text
 from reviewllm.generation.pipeline import RunCounts
 from reviewllm.prompts.text import neutralise
 from reviewllm.recommend.answering import Answerer, Cluster, answer_shards, read_answers
 from reviewllm.recommend.asking import batches
-from reviewllm.recommend.rank import MANIFEST
+from reviewllm.recommend.rankings import MANIFEST, refuse_several
 from reviewllm.recommend.rows import example_row, example_table
 from reviewllm.recommend.split import Target, held_out
 from reviewllm.recommend.tables import RECOMMENDATIONS, SEQUENCES
@@ -76,20 +76,14 @@ def add_reasons(
         cluster: connects to Ray; only entered where an engine has to answer.
 
     Raises:
-        InputError: there are no recommendations.
-        ConfigError: they are of another target.
+        InputError: there are no recommendations, or those of several runs, or of another target.
         SchemaError: a table, or the manifest, does not fit.
         ReviewLLMError: the engine cannot be used; finished shards are kept.
     """
     folder = sources.recommendations
+    refuse_several(folder, sources.target)
     if not (folder / MANIFEST).is_file():
         raise InputError(f"{folder}: has no recommendations; run `jobs/recommend.py rank` for this target first")
-    written_for = _manifest(folder).get("target")
-    if written_for != sources.target:
-        raise ConfigError(
-            f"--target {sources.target}: {folder} was ranked for --target {written_for}; prompts would show another history than "
-            "the ranking saw"
-        )
     decides = f"{answerer.variant.fingerprint} {first} {folder.name}"
     work = folder.with_name(f".reasons-{hashlib.sha256(decides.encode()).hexdigest()[:16]}")
     shutil.rmtree(work / "examples", ignore_errors=True)

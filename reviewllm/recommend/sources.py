@@ -47,10 +47,12 @@ class DataMaps(BaseModel):
 def read_interactions(interactions: Path, items: Path | None) -> Source:
     """Read the tables that jobs/prepare.py writes; of the interactions user, item and time.
 
+    Other tables have these three too, examples among them, but no `purchase_id`.
+
     Raises:
         SchemaError: a file is missing or does not fit its table.
     """
-    table = read_table(interactions, INTERACTIONS.only(["user_id", "item_id", "purchased_at"]))
+    table = read_table(interactions, INTERACTIONS.only(["purchase_id", "user_id", "item_id", "purchased_at"]))
     rows = pl.DataFrame(table).with_columns(at=pl.col("purchased_at").dt.epoch("us")).select(*_INTERACTION)
     known = pl.DataFrame(read_table(items, ITEMS)) if items else _no_items()
     return Source(rows, known, _rejected([]))

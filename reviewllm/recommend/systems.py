@@ -9,7 +9,14 @@ import polars as pl
 import pyarrow as pa
 
 from reviewllm.errors import ConfigError, InputError
-from reviewllm.recommend.rankings import Ranking, is_recommendations, nothing_ranked, read_candidates, read_recommendations
+from reviewllm.recommend.rankings import (
+    Ranking,
+    is_recommendations,
+    nothing_ranked,
+    read_candidates,
+    read_recommendations,
+    refuse_several,
+)
 from reviewllm.recommend.split import Target
 from reviewllm.table_files import read_table
 from reviewllm.tables import Column, Table
@@ -27,12 +34,13 @@ def read_systems(given: Sequence[str], sequences: pl.DataFrame, *, target: Targe
 
     Raises:
         ConfigError: two systems have the same name, or a name is given to a path that holds several.
-        InputError: there is none.
+        InputError: there is none, or a folder holds those of several runs or of another target.
         SchemaError: a file does not fit its table.
     """
     found: dict[str, Ranking] = {}
     for one in given or _in_folder(out, target):
         name, _, path = one.partition("=") if "=" in one and not Path(one).exists() else ("", "", one)
+        refuse_several(Path(path), target)
         read = read_recommendations if is_recommendations(Path(path)) else read_candidates
         # A model that named nothing of the catalogue has no row, and every user is a miss.
         rankings = read(Path(path), sequences, target) or {Path(path).stem: nothing_ranked()}

@@ -16,9 +16,10 @@ from reviewllm.evaluation.figures import COMPARED
 from reviewllm.evaluation.names import read_names
 from reviewllm.evaluation.results import Evaluation, read_evaluation, read_generations, repeat_folders
 from reviewllm.evaluation.rows import SPLITS, evaluated_rows
+from reviewllm.examples.splits import example_files
 from reviewllm.report.content import Outcome, Part, Split
 from reviewllm.summary import read_summary
-from reviewllm.table_files import read_table, table_files
+from reviewllm.table_files import read_table
 from reviewllm.tables import EXAMPLES
 
 
@@ -143,7 +144,7 @@ def _rows(out: Path) -> list[pl.DataFrame]:
         file
         for split in SPLITS
         if (out / "examples" / split).is_dir()
-        for file in table_files(out / "examples" / split, EXAMPLES)
+        for file in example_files(out / "examples" / split, split)
     ]
     examples = read_table(shards, EXAMPLES)
     folders = repeat_folders(metrics)

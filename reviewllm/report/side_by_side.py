@@ -16,6 +16,7 @@ from reviewllm.evaluation.baselines import REAL
 from reviewllm.evaluation.complete import product_of
 from reviewllm.evaluation.names import Pair
 from reviewllm.evaluation.rows import SPLITS
+from reviewllm.examples.splits import example_files
 from reviewllm.files import read_json
 from reviewllm.report.content import Doubt, Entry, Example, Output, Prompt
 from reviewllm.scoring.facts import read_known
@@ -50,6 +51,7 @@ def evaluated_examples(out: Path, generations: pl.DataFrame, names: Mapping[Pair
 
     Raises:
         SchemaError: a generation or a sample belongs to none of the examples, or an example has no reference.
+        InputError: a split's folder holds examples of another.
     """
     examples = _examples(out / "examples", generations)
     prompts = _prompts(out / "metrics" / "samples.json", generations)
@@ -115,7 +117,7 @@ def _examples(folder: Path, generations: pl.DataFrame) -> pl.DataFrame:
     frames = [pl.DataFrame(EXAMPLES.schema.empty_table().select(fields))]
     for split in SPLITS:
         if any((folder / split).glob("*.parquet")):
-            frame = pl.DataFrame(read_table(folder / split, EXAMPLES).select(fields))
+            frame = pl.DataFrame(read_table(example_files(folder / split, split), EXAMPLES).select(fields))
             asked = generations.filter(pl.col("split") == split)
             _refuse_unknown(asked["example_id"], frame, f"{folder / split}: the evaluation's generations")
             frames.append(

@@ -13,10 +13,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple, overload
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from reviewllm.errors import PromptError, TrainingError
+from reviewllm.errors import InputError, PromptError, TrainingError
+from reviewllm.examples.splits import example_files
 from reviewllm.prompts.renderer import PromptRenderer
-from reviewllm.table_files import read_table, table_files
+from reviewllm.prompts.tasks import TASKS, TaskName
+from reviewllm.table_files import read_table
 from reviewllm.tables import EXAMPLES
 from reviewllm.texts import is_blank
 
@@ -70,12 +73,14 @@ def write_samples(
 
     Raises:
         SchemaError: the examples do not fit the table.
+        InputError: some are of another split than train, or were made for another task.
         TrainingError: no sample is left.
     """
     counts = SampleCounts(0, 0, 0, 0, 0, 0, 0)
     with pa.OSFile(str(file), "wb") as sink, pa.ipc.new_file(sink, SAMPLES) as writer:
-        for shard in table_files(examples, EXAMPLES):
+        for shard in example_files(examples, "train"):
             table = read_table([shard], EXAMPLES)
+            _check_task(table, shard, renderer.config.task)
             for start in range(0, table.num_rows, _ROWS_AT_ONCE):
                 batch, more = _tokenise(
                     table.slice(start, _ROWS_AT_ONCE).to_pylist(), renderer, max_response_tokens, validation_fraction
@@ -88,6 +93,20 @@ def write_samples(
             f"{examples}: no training sample: {counts.refused} example(s) have no review or do not fit the budget{held_out}"
         )
     return counts
+
+
+def _check_task(table: pa.Table, shard: Path, task: TaskName) -> None:
+    """Examples of extraction and recommendation have the same columns and splits as those of reviews, but no stars."""
+    if task not in ("review", "attributes", "extract", "recommend"):
+        return
+    rated, expected = pc.sum(pc.greater(table["rating"], 0)).as_py() or 0, "rating" in TASKS[task].columns
+    strange = table.num_rows - rated if expected else rated
+    if strange:
+        others = "extract or recommend" if expected else "review or attributes"
+        raise InputError(
+            f"{shard}: {strange} of {table.num_rows} examples have {'no stars' if expected else 'stars'}, so they were made for "
+            f"--task {others}, not for --task {task}; set the task that they were made for, or name other examples"
+        )
 
 
 def _tokenise(

@@ -8,7 +8,7 @@ from typing import Literal
 
 from reviewllm.errors import ConfigError, SourceError
 from reviewllm.sources.files import DataFile
-from reviewllm.tables import INTERACTIONS, ITEMS
+from reviewllm.tables import EXAMPLES, GENERATIONS, INTERACTIONS, ITEMS
 
 INTERACTION_FIELDS = tuple(column.name for column in INTERACTIONS.columns)
 # What metadata carries beside the columns of the items table; it goes into `attributes`, in this order.
@@ -146,8 +146,14 @@ def recognise(file: DataFile, present: frozenset[str], formats: Sequence[Format]
     """Return the first format that a file with the fields `present` has.
 
     Raises:
-        SourceError: there is none.
+        SourceError: there is none, or the file is one that a job made of reviews.
     """
+    for made in (EXAMPLES, GENERATIONS):
+        if present.issuperset(column.name for column in made.columns):
+            raise SourceError(
+                f"{file.path}: is of the table '{made.name}', which was made of reviews and is none; name the folder of the "
+                "reviews themselves"
+            )
     for candidate in formats:
         if candidate.matches(present):
             return candidate

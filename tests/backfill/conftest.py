@@ -49,7 +49,10 @@ class Nights:
         """Purchases (user, purchase) as one file of examples, each of a day of its own."""
         rows = [
             example(
-                user_id=user, example_id=name, purchased_at=day(number), split="backfill", **{"reference": None, **changed}
+                user_id=user,
+                example_id=name,
+                purchased_at=day(number),
+                **{"split": "backfill", "reference": None, **changed},
             )
             for number, (user, name) in enumerate(purchases)
         ]

@@ -63,6 +63,13 @@ def test_work_leaves_out_what_is_published_or_failed_and_finds_late_ratings(nigh
     assert nights.ids(nights.work(without=OTHER)) == [["e1", "e2", "late"], ["e3"]]  # a user stays whole
 
 
+def test_work_of_examples_one_level_too_high_is_refused(local_nights: Nights) -> None:
+    local_nights.write_examples("backfill/a.parquet", [("u1", "e1")])
+    local_nights.write_examples("train/a.parquet", [("u2", "e2")], split="train", reference="Mine.")
+    with pytest.raises(InputError, match=r"than backfill: 1 backfill, 1 train; name .*examples/backfill"):
+        local_nights.work()
+
+
 def test_work_a_purchase_whose_user_has_written_a_review_is_dropped_or_superseded(nights: Nights) -> None:
     nights.write_examples("a.parquet", [("u1", "e1"), ("u1", "e2"), ("u2", "e3"), ("u2", "e4")])
     nights.whole_night(OTHER, limit=2)

@@ -14,7 +14,7 @@ from conftest import day
 from recommend.answers import StoppedError, answer_by_rule, answer_with, no_engine
 from recommend.shop import items_table, write_run
 
-from reviewllm.errors import ConfigError, InputError, SchemaError
+from reviewllm.errors import InputError, SchemaError
 from reviewllm.files import write_text
 from reviewllm.generation.config import GenerationConfig
 from reviewllm.generation.model import make_variant
@@ -152,7 +152,7 @@ def test_reasons_of_what_was_never_ranked(sources: Sources, answerer: Answerer, 
 
 
 def test_reasons_of_another_target_or_of_a_file_that_was_cut_off_are_refused(sources: Sources, answerer: Answerer) -> None:
-    with pytest.raises(ConfigError, match=r"--target next: .* was ranked for --target test"):
+    with pytest.raises(InputError, match=r"was ranked for --target test, not for next"):
         add_reasons(sources._replace(target="next"), answerer, first=1, cluster=no_engine)
     (sources.recommendations / "part-00001.parquet").write_bytes(b"PAR1")
     with pytest.raises(SchemaError, match=r"part-00001.parquet: not a readable Parquet file"):

@@ -8,12 +8,16 @@ from collections.abc import Callable
 from pathlib import Path
 
 import polars as pl
+import pyarrow as pa
 import pytest
+from conftest import example
 
-from reviewllm.errors import RejectedBudgetError, SourceError
+from reviewllm.errors import RejectedBudgetError, SchemaError, SourceError
 from reviewllm.recommend.protocol import make_sequences
 from reviewllm.recommend.sources import check_rejected, read_interactions, read_movielens, read_sequences
 from reviewllm.sources.ingest import ingest
+from reviewllm.table_files import write_table
+from reviewllm.tables import EXAMPLES
 
 
 def test_read_sequences_keeps_the_order_and_rejects_what_is_no_line(tmp_path: Path) -> None:
@@ -98,6 +102,12 @@ def test_check_rejected_holds_the_budget(tmp_path: Path) -> None:
     empty = read_sequences(tmp_path / "s.txt")
     with pytest.raises(SourceError, match=r"holds no interaction; s\.txt, line 1"):
         check_rejected(empty, 1.0)
+
+
+def test_read_interactions_examples_are_none(tmp_path: Path) -> None:
+    write_table(pa.Table.from_pylist([example()], schema=EXAMPLES.schema), tmp_path / "examples" / "a.parquet", EXAMPLES)
+    with pytest.raises(SchemaError, match=r"a.parquet: table 'interactions' lacks the column\(s\) purchase_id"):
+        read_interactions(tmp_path / "examples", None)
 
 
 def test_read_interactions_of_musical_instruments(shared_data: Callable[[str], Path], tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import pyarrow as pa
 import pytest
 
 from reviewllm.errors import ConfigError, InputError, SchemaError
+from reviewllm.recommend.rankings import MANIFEST
 from reviewllm.recommend.systems import read_systems, read_users
 from reviewllm.recommend.tables import CANDIDATES, RECOMMENDATIONS
 from reviewllm.table_files import write_table
@@ -56,6 +57,22 @@ def test_read_systems_refuses_unclear_names_and_none(tmp_path: Path) -> None:
         read_systems([str(tmp_path / "none")], SEQUENCES, target="test", out=tmp_path)
     with pytest.raises(InputError, match="neither candidates/test nor recommendations/test"):
         read_systems([], SEQUENCES, target="test", out=tmp_path)
+
+
+def test_read_systems_of_several_runs_or_another_target_are_refused(tmp_path: Path) -> None:
+    for run, target in (("test/a", "test"), ("test/b", "test"), ("dt=2026-11-21", "next")):
+        write(tmp_path / "recommendations" / run / "part.parquet", RECOMMENDATIONS)
+        (tmp_path / "recommendations" / run / MANIFEST).write_text(f'{{"target": "{target}"}}')
+    write(tmp_path / "candidates" / "validation" / "popular.parquet")
+    for named, message in (
+        ("recommendations", r"holds 3 folders of recommendations; name one, as .*/recommendations/dt=2026-11-21"),
+        ("recommendations/test", r"holds 2 folders of recommendations; name one, as .*/test/a"),
+        ("recommendations/dt=2026-11-21", "was ranked for --target next, not for test"),
+        ("candidates", r"holds tables of --target validation; name .*/candidates/test"),
+    ):
+        with pytest.raises(InputError, match=message):
+            read_systems([str(tmp_path / named)], SEQUENCES, target="test", out=tmp_path)
+    assert list(read_systems([], SEQUENCES, target="test", out=tmp_path)) == ["a", "b"]
 
 
 def test_read_users_of_lines_or_of_a_table(tmp_path: Path) -> None:

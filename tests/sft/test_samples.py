@@ -9,9 +9,10 @@ import pyarrow as pa
 import pytest
 from conftest import entry, example
 
-from reviewllm.errors import TrainingError
+from reviewllm.errors import InputError, TrainingError
 from reviewllm.prompts.config import PromptConfig
 from reviewllm.prompts.renderer import Prompt, PromptRenderer
+from reviewllm.prompts.tasks import TaskName
 from reviewllm.sft.samples import SampleCounts, SampleFile, write_samples
 from reviewllm.table_files import write_table
 from reviewllm.tables import EXAMPLES
@@ -56,6 +57,29 @@ def test_write_samples_refuses_and_counts_what_has_nothing_to_learn_from(tokeniz
     ]
     samples, counts = load(written(tmp_path / "a", rows), tokenizer, max_prompt_tokens=400)
     assert (len(samples), counts.refused) == (1, 4)
+
+
+def test_write_samples_of_examples_that_are_evaluated_is_refused(tokenizer: Any, tmp_path: Path) -> None:
+    written(tmp_path / "examples" / "train", [example(reference="Good.")])
+    written(tmp_path / "examples" / "hard", [example(split="hard", reference="Bad.")])
+    with pytest.raises(InputError, match=r"than train: 1 hard, 1 train; name .*/examples/train"):
+        load(tmp_path / "examples", tokenizer)
+
+
+@pytest.mark.parametrize(
+    ("task", "rating", "message"),
+    [
+        ("review", 0.0, "1 of 2 examples have no stars, so they were made for --task extract or recommend"),
+        ("recommend", 3.0, "1 of 2 examples have stars, so they were made for --task review or attributes"),
+    ],
+)
+def test_write_samples_of_examples_for_another_task_is_refused(
+    tokenizer: Any, tmp_path: Path, task: TaskName, rating: float, message: str
+) -> None:
+    examples = written(tmp_path / "train", [example(rating=3.0 - rating), example(rating=rating)])
+    renderer = PromptRenderer(tokenizer, PromptConfig(task=task))
+    with pytest.raises(InputError, match=message):
+        write_samples(examples, tmp_path / "s", renderer, max_response_tokens=100, validation_fraction=0)
 
 
 def test_write_samples_counts_prompts_without_all_attributes(tokenizer: Any, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import pytest
 from reviewllm.errors import ConfigError, SourceError
 from reviewllm.sources.files import DataFile
 from reviewllm.sources.formats import known_formats, recognise
+from reviewllm.tables import EXAMPLES, GENERATIONS, Table
 
 pytestmark = pytest.mark.filterwarnings("error")
 
@@ -38,6 +39,12 @@ def test_recognise_unknown_fields_names_file_fields_and_formats(fields: str) -> 
     with pytest.raises(SourceError, match=r"x\.json: of no known format") as error:
         recognise(FILE, frozenset(fields.split()), known_formats({}))
     assert all(word in str(error.value) for word in (*fields.split(), "unixReviewTime", "Amazon Reviews 2023"))
+
+
+@pytest.mark.parametrize("made", [EXAMPLES, GENERATIONS])
+def test_recognise_tables_that_were_made_of_reviews_are_no_reviews(made: Table) -> None:
+    with pytest.raises(SourceError, match=f"x.json: is of the table '{made.name}', which was made of reviews"):
+        recognise(FILE, frozenset(made.schema.names) | {"purchased_at"}, known_formats({}))
 
 
 def test_recognise_no_fields_asks_for_json_lines() -> None:
