@@ -74,7 +74,7 @@ class ShardGenerator:
         self._ready: asyncio.Task[None] | None = None
         self._talk: asyncio.Task[None] | None = None
         limit = spec.generation.watchdog_seconds
-        threading.Thread(target=_watch, args=(self._engine, self._work, limit), daemon=True).start()
+        threading.Thread(target=_watch, args=(self._engine, self._work, limit, board), daemon=True).start()
         if board is not None:
             import ray
 
@@ -230,7 +230,7 @@ async def _talk(generator: weakref.ref[ShardGenerator]) -> None:
         del here
 
 
-def _watch(engine: Engine, work: list[_Work], limit: float) -> None:
+def _watch(engine: Engine, work: list[_Work], limit: float, board: Any) -> None:
     """Thread: ends this process where the engine has work and no token comes out of it for `limit` seconds."""
     seen, since = engine.progress().tokens, time.monotonic()
     while True:
@@ -240,6 +240,8 @@ def _watch(engine: Engine, work: list[_Work], limit: float) -> None:
             seen, since = now, time.monotonic()
         elif time.monotonic() - since > limit:
             print(f"no token from the engine for {limit:g} s; its stacks:", file=sys.stderr, flush=True)
+            if board is not None:
+                board.lose.remote(f"no token from the engine for {limit:g} s (--watchdog-seconds)")
             _give_up(work, hung=True)
 
 

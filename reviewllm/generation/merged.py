@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from reviewllm.cluster import own_error
+from reviewllm.errors import EngineError
 from reviewllm.generation.model import Variant
 from reviewllm.sft.adapter import merge_adapter, model_digest
 
@@ -15,12 +17,19 @@ def merged_model(variant: Variant, folder: Path) -> Path:
 
     Needs a connected Ray: it is made by a worker, since the driver may have neither the memory for a base nor torch. The bare base
     for a variant without an adapter.
+
+    Raises:
+        EngineError: it cannot be made, as where memory or disk do not suffice.
     """
     if variant.adapter is None:
         return variant.base
     import ray
+    import ray.exceptions
 
     merged = folder.absolute() / f"{model_digest(variant.base)[:12]}-{model_digest(variant.adapter)[:12]}"
     if not merged.is_dir():
-        ray.get(ray.remote(merge_adapter).remote(variant.base, variant.adapter, merged))
+        try:
+            ray.get(ray.remote(merge_adapter).remote(variant.base, variant.adapter, merged))
+        except ray.exceptions.RayError as error:
+            raise own_error(error, EngineError) from error
     return merged

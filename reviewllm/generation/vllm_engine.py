@@ -12,6 +12,7 @@ from typing import Any
 from reviewllm.errors import EngineError
 from reviewllm.generation.config import GenerationConfig
 from reviewllm.generation.engine import Completion, Progress, RefusedError, Request, RowError, shared_beginning
+from reviewllm.generation.engine_log import EngineLog
 from reviewllm.sft.canary import CANARY_TOKENS
 
 # llguidance: xgrammar 0.2.8 allows no quotation mark in a string of limited length. Without white space between members an
@@ -55,6 +56,7 @@ class VLLMEngine:
         from vllm.v1.engine.async_llm import AsyncLLM
 
         self._progress = Progress()
+        self._log = EngineLog()
         arguments: dict[str, Any] = {
             "model": str(model),
             "max_model_len": max_model_len,
@@ -72,7 +74,7 @@ class VLLMEngine:
                 AsyncEngineArgs(**(arguments | config.engine_kwargs)), stat_loggers=[self._count_into()]
             )
         except (RuntimeError, ValueError, TypeError, OSError) as error:
-            raise EngineError(f"vLLM cannot start on {model}: {error}; its log is in Ray's session folder") from error
+            raise EngineError(f"vLLM cannot start on {model}: {' '.join(str(error).split())}; {self._log.ending}") from error
         self._config = config
         self._tokenizer = tokenizer
         self._end_tokens = list(end_tokens)
@@ -165,7 +167,7 @@ class VLLMEngine:
             ):
                 final = output
         except EngineDeadError as error:
-            raise EngineError(f"vLLM died: {error}; its log is in Ray's session folder") from error
+            raise EngineError(f"vLLM died: {' '.join(str(error).split())}; {self._log.ending}") from error
         except (VLLMClientError, ValueError) as error:
             raise RefusedError(f"vLLM refused the request: {error}") from error
         except EngineGenerateError as error:
