@@ -63,7 +63,7 @@ def main(config: ActorsBenchmark) -> list[dict[str, Any]]:
         base = make_tiny_base(
             [["some words"]],
             folder / "base",
-            TinyBaseConfig(base_vocabulary=300, base_hidden=16, base_layers=1, base_steps=0),
+            TinyBaseConfig(base_vocabulary=300, base_hidden=32, base_layers=1, base_steps=0),
             context=4096,
         )
         head = ["--head", f"--port={_PORT}", "--num-cpus=0", "--include-dashboard=false", f"--temp-dir={folder}/ray"]

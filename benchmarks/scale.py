@@ -73,7 +73,7 @@ def main(config: ScaleBenchmark) -> dict[str, Any]:
     base = make_tiny_base(
         [pool[:500]],
         config.folder / "base",
-        TinyBaseConfig(base_vocabulary=8000, base_hidden=16, base_layers=1, base_steps=0),
+        TinyBaseConfig(base_vocabulary=8000, base_hidden=32, base_layers=1, base_steps=0),
         context=4096,
     )
     figures: dict[str, Any] = {"cores": os.cpu_count(), "nights": []}

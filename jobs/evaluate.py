@@ -37,12 +37,13 @@ from reviewllm.evaluation.comparisons import Side
 from reviewllm.evaluation.conclude import Conclusion, conclude
 from reviewllm.evaluation.contenders import Contender, Lineup, find_contenders, names_of
 from reviewllm.evaluation.judge import Judge, endpoint_judge
-from reviewllm.evaluation.measures import MeasureConfig, open_measures
+from reviewllm.evaluation.measures import MeasureConfig, check_measures, open_measures
 from reviewllm.evaluation.results import Evaluation, describe, write_evaluation
 from reviewllm.evaluation.rows import SPLITS
 from reviewllm.evaluation.samples import sample_prompts
 from reviewllm.evaluation.staging import Staging, alone
 from reviewllm.evaluation.write import write_all
+from reviewllm.examples.splits import example_files
 from reviewllm.files import write_text
 from reviewllm.generation.config import GenerationConfig
 from reviewllm.generation.endpoint_check import check_endpoint
@@ -55,7 +56,7 @@ from reviewllm.report.score_tables import plain_text, score_tables
 from reviewllm.sft.adapter import refuse_other_examples
 from reviewllm.sft.tracking import TrackingConfig, tracking
 from reviewllm.summary import record_step
-from reviewllm.table_files import read_table, replace_folder, table_files
+from reviewllm.table_files import read_table, replace_folder
 from reviewllm.tables import EXAMPLES
 
 _PROTOCOL_REPEATS = 5  # Review-LLM, section 3.1
@@ -129,7 +130,7 @@ def evaluate(config: EvaluateJob) -> str:
     """Generate, score, summarise and compare; returns both tables as text."""
     if not config.rating:
         raise ConfigError("--no-rating: evaluate always writes with and without ratings; leave it out")
-    shards = [file for split in SPLITS for file in _shards(config.out / "examples" / split)]
+    shards = [file for split in SPLITS for file in _shards(config.out / "examples" / split, split)]
     if not shards:
         raise InputError(
             f"{config.out / 'examples'}: no simple and no hard examples: too few users within the bounds; run "
@@ -145,6 +146,7 @@ def _evaluate(config: EvaluateJob, shards: Sequence[Path]) -> str:
     if not config.allow_other_examples:
         adapters = [contender.variant.adapter for contender in contenders]
         refuse_other_examples(adapters, config.out / "examples" / "train", measured="users that are evaluated")
+    check_measures(part(config, MeasureConfig), part(config, GenerationConfig))
     examples = read_table(shards, EXAMPLES)
     reviews = _reviews(config, contenders, examples)
     staging = Staging(config.out, shards, contenders)
@@ -153,6 +155,7 @@ def _evaluate(config: EvaluateJob, shards: Sequence[Path]) -> str:
     judge = _judge(config)
     # Keys are read, and looked for among the options, before these are saved and before Ray takes over the environment.
     with keys_apart(asked | judge) as keys, step("evaluate") as running:
+        asking = _asking(config, judge, keys)
         save(config, config.out / "config" / "evaluate.yaml")
         counts, costs = write_all(
             contenders,
@@ -169,7 +172,7 @@ def _evaluate(config: EvaluateJob, shards: Sequence[Path]) -> str:
             part(config, MeasureConfig),
             part(config, GenerationConfig),
             cluster=lambda: ray_session(part(config, ClusterConfig)),
-            judge=_asking(config, judge, keys),
+            judge=asking,
         )
         with measuring as measures:
             found = conclude(
@@ -229,8 +232,8 @@ def _tables(config: EvaluateJob, contenders: Sequence[Contender], found: Conclus
     return "\n\n".join(plain_text(table, paper=config.protocol is not None) for table in score_tables(found.metrics, kinds))
 
 
-def _shards(folder: Path) -> list[Path]:
-    return table_files(folder, EXAMPLES) if folder.is_dir() else []
+def _shards(folder: Path, split: str) -> list[Path]:
+    return example_files(folder, split) if folder.is_dir() else []
 
 
 def _candidate(config: EvaluateJob, contenders: Sequence[Contender]) -> Side:

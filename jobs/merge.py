@@ -17,9 +17,12 @@ if __package__ in (None, ""):  # run as a file: `python jobs/merge.py`
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from jobs.entry import run
+from reviewllm.base_model import check_vocabulary, local_model_folder, refuse_quantized
 from reviewllm.config import JobConfig
 from reviewllm.progress import step
-from reviewllm.sft.adapter import check_base, check_merge_target, local_model_folder, merge_adapter, merged_folder
+from reviewllm.prompts.tokenizer import load_tokenizer
+from reviewllm.sft.adapter import check_base, check_merge_target, merge_adapter, merged_folder
+from reviewllm.sft.model import check_target_modules
 
 
 class MergeJob(JobConfig):
@@ -35,12 +38,15 @@ def main(config: MergeJob) -> Path:
 
     Raises:
         AdapterError: adapter and base do not belong together.
-        ConfigError: something else than a merged model is where it should go.
+        ConfigError: the base cannot be read or is quantized, or something else than a merged model is where it should go.
     """
     merged = config.merged or merged_folder(config.adapter)
     base = local_model_folder(config.base_model)
-    check_base(config.adapter, base)
+    description = check_base(config.adapter, base)
     check_merge_target(merged, base=base, adapter=config.adapter)
+    refuse_quantized(base)
+    check_vocabulary(base, load_tokenizer(str(base)))
+    check_target_modules(base, description.sft.target_modules)
     with step("merge") as running:
         merge_adapter(base, config.adapter, merged)
         size = sum(file.stat().st_size for file in merged.glob("*.safetensors"))

@@ -30,10 +30,12 @@ if __package__ in (None, ""):  # run as a file: `python jobs/train.py`
 
 from jobs.entry import run
 from reviewllm.attributes.serialise import Serialisation
+from reviewllm.base_model import local_model_folder
 from reviewllm.cluster import ClusterConfig, ray_session
 from reviewllm.config import JobConfig, Where, part, save
+from reviewllm.examples.splits import split_files
 from reviewllm.fetch import check_folder_writable, local_copies, put_folder
-from reviewllm.place import below
+from reviewllm.place import Place, below, is_uri
 from reviewllm.progress import Step, step
 from reviewllm.prompts.chat import end_token
 from reviewllm.prompts.config import PromptConfig, check_serialisations
@@ -42,7 +44,6 @@ from reviewllm.prompts.tokenizer import load_tokenizer
 from reviewllm.sft.adapter import (
     AdapterDescription,
     check_merge_target,
-    local_model_folder,
     merge_adapter,
     merged_folder,
 )
@@ -82,7 +83,10 @@ class TrainJob(JobConfig, ClusterConfig, PromptConfig, SFTConfig, TrainingConfig
     @contextmanager
     def examples_folder(self) -> Iterator[Path]:
         """Where the training examples are; those at a URI are there as long as the context lasts."""
-        with local_copies([self.examples or self.out / "examples" / "train"], flag="--examples", near=self.out) as (folder,):
+        where = self.examples or self.out / "examples" / "train"
+        if is_uri(where):
+            split_files(Place(str(where), flag="--examples"), "train")  # before all of it is copied, and by its own name
+        with local_copies([where], flag="--examples", near=self.out) as (folder,):
             yield folder
 
 

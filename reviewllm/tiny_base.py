@@ -32,7 +32,7 @@ class TinyBaseConfig(StageConfig):
     """Size and training of the tiny base."""
 
     base_vocabulary: int = Field(1280, ge=300, description="tokens of the tiny base's vocabulary")
-    base_hidden: int = Field(128, ge=16, multiple_of=16, description="width of the tiny base")
+    base_hidden: int = Field(128, ge=32, multiple_of=32, description="width of the tiny base, whose heads have 32 values")
     base_layers: int = Field(4, ge=1, description="layers of the tiny base")
     base_steps: int = Field(600, ge=0, description="optimizer steps of the tiny base's own training")
     base_learning_rate: float = Field(6e-3, gt=0, description="highest learning rate of the tiny base's own training")
@@ -115,7 +115,7 @@ def make_tiny_base(
     prompts = [*instructions, HISTORY_MARKER, NEW_ITEM_MARKER, RESPONSE_MARKER, *fields, *structure]
     texts += prompts * (1 + len(texts) // 50)
     tokenizer = train_tokenizer(texts, vocabulary=config.base_vocabulary, context=context)
-    heads = config.base_hidden // 32 or 1
+    heads = config.base_hidden // 32  # vLLM on CPUs computes with no smaller ones
     model = LlamaForCausalLM(
         LlamaConfig(
             vocab_size=len(tokenizer),
@@ -123,7 +123,7 @@ def make_tiny_base(
             intermediate_size=config.base_hidden * 8 // 3,
             num_hidden_layers=config.base_layers,
             num_attention_heads=heads,
-            num_key_value_heads=max(heads // 2, 1),
+            num_key_value_heads=heads if heads % 2 else heads // 2,
             max_position_embeddings=context,
             bos_token_id=tokenizer.bos_token_id,
             eos_token_id=tokenizer.eos_token_id,

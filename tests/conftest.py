@@ -92,9 +92,9 @@ def tokenizer() -> Any:
 
 @pytest.fixture(scope="session")
 def random_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A Llama base of 16 hidden units with random weights."""
+    """A Llama base of 32 hidden units with random weights."""
     folder = tmp_path_factory.mktemp("base")
-    config = TinyBaseConfig(base_vocabulary=300, base_hidden=16, base_layers=1, base_steps=0)
+    config = TinyBaseConfig(base_vocabulary=300, base_hidden=32, base_layers=1, base_steps=0)
     return make_tiny_base([WORDS], folder, config, context=1024)
 
 

@@ -112,7 +112,7 @@ def ray_cluster(folder: Path, *, workers: int = 0, **settings: str) -> Iterator[
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def make_examples(folder: Path, *, hidden: int = 16) -> Path:
+def make_examples(folder: Path, *, hidden: int = 32) -> Path:
     """A base (vLLM needs 64 hidden units), and rating-only purchases of 60 users in three files."""
     make_tiny_base(
         [WORDS],

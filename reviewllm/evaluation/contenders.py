@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from reviewllm.attributes.serialise import Serialisation
+from reviewllm.base_model import local_model_folder
 from reviewllm.errors import ConfigError
 from reviewllm.evaluation.baselines import BASELINES, REAL, Baseline
 from reviewllm.evaluation.names import Pair
@@ -16,7 +17,6 @@ from reviewllm.generation.config import GenerationConfig
 from reviewllm.generation.endpoint_config import EndpointConfig
 from reviewllm.generation.model import Variant, endpoint_variant, make_variant
 from reviewllm.prompts.config import PromptConfig
-from reviewllm.sft.adapter import local_model_folder
 
 Kind = Literal["base", "adapter", "endpoint", "baseline"]
 _BASELINE_VERSION = "2"  # raise it with any change of what a baseline writes

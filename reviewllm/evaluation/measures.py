@@ -9,8 +9,8 @@ from typing import NamedTuple
 from pydantic import Field
 
 from reviewllm.config import StageConfig
-from reviewllm.evaluation.likelihood import reference_model
-from reviewllm.evaluation.nli import read_nli_model
+from reviewllm.evaluation.likelihood import check_reference, reference_model
+from reviewllm.evaluation.nli import check_nli_model, read_nli_model
 from reviewllm.generation.config import GenerationConfig
 from reviewllm.scoring.scorer import Product
 
@@ -41,6 +41,18 @@ class Measures(NamedTuple):
     nli: Callable[[Pairs], Figures] | None = None
     judge: Callable[[Pairs], Figures] | None = None
     judge_rows: int = 0
+
+
+def check_measures(config: MeasureConfig, generation: GenerationConfig) -> None:
+    """Find out whether the models that are asked for can be used, before the texts are written that they will measure.
+
+    Raises:
+        ConfigError: a model cannot be read or computed with, or has no label for a contradiction.
+    """
+    if config.nli_model:
+        check_nli_model(config.nli_model)
+    if config.reference_model:
+        check_reference(config.reference_model, generation)
 
 
 @contextmanager

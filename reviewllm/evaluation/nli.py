@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Sequence
 
 from reviewllm.attributes.serialise import value_text
+from reviewllm.base_model import local_model_folder, model_config
 from reviewllm.errors import ConfigError
 from reviewllm.scoring.facts import read_known
 from reviewllm.scoring.scorer import Product
@@ -16,6 +17,25 @@ _BATCH = 32
 _MOST_CHARACTERS = 5_000  # of what is known of a product; a model cuts it to its context in any case
 
 
+def check_nli_model(name: str) -> int:
+    """Find out whether an NLI model can be used, without loading it; returns the number of its label for a contradiction.
+
+    Args:
+        name: folder or hub name of a cross-encoder with a label for contradiction in its configuration.
+
+    Raises:
+        ConfigError: it is not there or not whole, or has no such label.
+    """
+    labels = model_config(local_model_folder(name, flag="--nli-model")).get("id2label") or {}
+    wanted = [number for number, label in labels.items() if "contradict" in str(label).lower()]
+    if len(wanted) != 1 or len(labels) < 2:
+        raise ConfigError(
+            f"--nli-model {name}: is no NLI model: expected one label 'contradiction' of several in its configuration "
+            f"(id2label), found {', '.join(map(str, labels.values())) or 'none'}"
+        )
+    return int(wanted[0])
+
+
 def read_nli_model(name: str) -> Callable[[Sequence[tuple[str, Product]]], list[float | None]]:
     """A function that tells for each text with its product the share of contradicted sentences, in %.
 
@@ -23,24 +43,18 @@ def read_nli_model(name: str) -> Callable[[Sequence[tuple[str, Product]]], list[
     the likeliest label. None for a text without a sentence.
 
     Args:
-        name: folder or hub name of a cross-encoder with a label for contradiction in its configuration.
+        name: as `check_nli_model`.
 
     Raises:
-        ConfigError: it cannot be read, or has no such label.
+        ConfigError: it cannot be read, or has no label for a contradiction.
     """
+    wanted = check_nli_model(name)
     from sentence_transformers import CrossEncoder
 
     try:
         model = CrossEncoder(name, trust_remote_code=False, model_kwargs={"use_safetensors": True})
     except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
         raise ConfigError(f"--nli-model {name}: cannot be read as a cross-encoder: {error}") from error
-    labels = {int(number): str(label).lower() for number, label in (model.config.id2label or {}).items()}
-    wanted = [number for number, label in labels.items() if "contradict" in label]
-    if len(wanted) != 1 or len(labels) < 2:
-        raise ConfigError(
-            f"--nli-model {name}: is no NLI model: expected one label 'contradiction' of several in its configuration "
-            f"(id2label), found {', '.join(labels.values()) or 'none'}"
-        )
 
     def contradicted(pairs: Sequence[tuple[str, Product]]) -> list[float | None]:
         sentences = [sentences_of(text) for text, _ in pairs]
@@ -51,7 +65,7 @@ def read_nli_model(name: str) -> Callable[[Sequence[tuple[str, Product]]], list[
         scores = model.predict(distinct, batch_size=_BATCH, show_progress_bar=False)
         likeliest = dict(zip(distinct, scores.argmax(axis=1).tolist(), strict=True))
         return [
-            100 * sum(likeliest[facts_text(product), one] == wanted[0] for one in mine) / len(mine) if mine else None
+            100 * sum(likeliest[facts_text(product), one] == wanted for one in mine) / len(mine) if mine else None
             for (_, product), mine in zip(pairs, sentences, strict=True)
         ]
 

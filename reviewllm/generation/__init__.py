@@ -2,8 +2,11 @@
 
 config.py          engine, sampling and resources
 model.py           which base, adapter and prompt write the text, and their fingerprint
+engine_check.py    what vLLM cannot do with a base, known before it is started,
+vllm_source.py       as its source says
 engine.py          what an engine is: the seam between shards and whatever writes the text
 vllm_engine.py     vLLM, on CPU or GPU
+engine_log.py      what its processes said before they died
 rule_engine.py     answers by a rule, for dry runs and tests of everything but the model
 tasks.py           the work as the actors see it
 render_shard.py    what the actors do: examples to prompts,

@@ -11,14 +11,15 @@ from pathlib import Path
 from typing import Any
 
 from reviewllm import __version__
+from reviewllm.base_model import check_model, local_model_folder
 from reviewllm.config import StageConfig
 from reviewllm.generation.config import GenerationConfig
 from reviewllm.generation.endpoint_config import EndpointConfig
-from reviewllm.prompts.chat import end_token
+from reviewllm.generation.engine_check import check_engine
 from reviewllm.prompts.config import PROMPT_VERSION, PromptConfig
 from reviewllm.prompts.tokenizer import load_tokenizer
 from reviewllm.scoring.scorer import scorer_versions
-from reviewllm.sft.adapter import Canary, check_context, check_fits, local_model_folder, model_digest
+from reviewllm.sft.adapter import Canary, check_fits, model_digest
 
 
 class Variant(StageConfig):
@@ -58,12 +59,12 @@ def make_variant(
         max_hallucination: bound above which a row fails, in %; None for none.
 
     Raises:
-        ConfigError: the base cannot be read, or its context is too short for prompt and response.
+        ConfigError: the base cannot be read, its context or vocabulary does not fit, or the engine cannot write with it.
         AdapterError: the adapter is incomplete or was trained for something else.
     """
     base = local_model_folder(base_model)
-    end_token(load_tokenizer(str(base)), chat_template=prompt.chat_template)
-    check_context(base, prompt.max_prompt_tokens + generation.max_new_tokens)
+    check_model(base, load_tokenizer(str(base)), prompt, response_tokens=generation.max_new_tokens)
+    check_engine(base, generation)
     description = check_fits(adapter, base, prompt) if adapter else None
     return Variant(
         model="rule" if generation.engine == "rule" else base_model,  # a dry run's rows say that no model wrote them

@@ -27,11 +27,8 @@ class TextEncoder:
         Raises:
             ConfigError: the tokenizer has no fast backend or no end-of-sequence token.
         """
-        backend = getattr(tokenizer, "backend_tokenizer", None)
-        if backend is None:
-            raise ConfigError(f"the tokenizer {type(tokenizer).__name__} has no fast backend (tokenizer.json); convert it")
-        if tokenizer.eos_token_id is None:
-            raise ConfigError("the tokenizer has no end-of-sequence token; without one a model cannot learn to stop")
+        check_tokenizer(tokenizer)
+        backend = tokenizer.backend_tokenizer
         self.bos: Ids = [] if tokenizer.bos_token_id is None else [tokenizer.bos_token_id]
         self.eos: int = tokenizer.eos_token_id
         self._backend = _private(backend, literal=True)
@@ -121,7 +118,19 @@ def _private(backend: Any, *, literal: bool) -> Any:
     return copy
 
 
-def load_tokenizer(base_model: str) -> Any:
+def check_tokenizer(tokenizer: Any) -> None:
+    """Refuse a tokenizer that prompts cannot be made with.
+
+    Raises:
+        ConfigError: it has no fast backend or no end-of-sequence token.
+    """
+    if getattr(tokenizer, "backend_tokenizer", None) is None:
+        raise ConfigError(f"the tokenizer {type(tokenizer).__name__} has no fast backend (tokenizer.json); convert it")
+    if tokenizer.eos_token_id is None:
+        raise ConfigError("the tokenizer has no end-of-sequence token; without one a model cannot learn to stop")
+
+
+def load_tokenizer(base_model: str, *, flag: str = "--base-model") -> Any:
     """Load the tokenizer of a Hugging Face folder or hub name; never runs code that comes with it.
 
     Raises:
@@ -136,7 +145,7 @@ def load_tokenizer(base_model: str) -> Any:
 
         return AutoTokenizer.from_pretrained(base_model, trust_remote_code=False)
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ConfigError(f"--base-model {base_model}: no tokenizer can be read there: {error}") from error
+        raise ConfigError(f"{flag} {base_model}: no tokenizer can be read there: {error}") from error
 
 
 def _is_generic(folder: Path) -> bool:

@@ -96,23 +96,6 @@ def refuse_other_examples(adapters: Iterable[Path | None], trained: Path, *, mea
             )
 
 
-def check_context(base: Path, tokens: int) -> None:
-    """Refuse prompts and responses that the base has no positions for: such requests have hung engines for ever.
-
-    Raises:
-        ConfigError: with the numbers and what to lower.
-    """
-    try:
-        limit = json.loads((base / "config.json").read_text(encoding="utf-8")).get("max_position_embeddings")
-    except (OSError, ValueError, AttributeError) as error:
-        raise ConfigError(f"{base / 'config.json'}: cannot be read: {error}") from error
-    if limit is not None and tokens > limit:
-        raise ConfigError(
-            f"prompt and response may come to {tokens} tokens, but the base {base.name} has a context of {limit}; lower "
-            "--max-prompt-tokens, or --max-new-tokens (generation) or --max-response-tokens (training)"
-        )
-
-
 def model_digest(folder: Path) -> str:
     """sha256 over the files of a model folder that decide what it writes.
 
@@ -133,32 +116,6 @@ def model_digest(folder: Path) -> str:
                     file.seek(start)
                     digest.update(file.read(_SAMPLED_BYTES))
     return digest.hexdigest()
-
-
-def local_model_folder(base_model: str) -> Path:
-    """The folder that holds a base: the folder itself, or the hub's snapshot of a name.
-
-    Raises:
-        ConfigError: neither a model folder nor a name that can be resolved.
-    """
-    folder = Path(base_model)
-    if folder.exists():
-        if not (folder / "config.json").is_file() or not list(folder.glob("*.safetensors")):
-            raise ConfigError(
-                f"--base-model {base_model}: expected a Hugging Face model folder with config.json and *.safetensors (weights "
-                "in other formats are not loaded; convert them with save_pretrained)"
-            )
-        return folder.resolve()
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HFValidationError
-
-    try:
-        patterns = ["*.json", "*.safetensors", "*.model", "*.jinja"]
-        return Path(snapshot_download(base_model, allow_patterns=patterns))
-    except (OSError, ValueError, HFValidationError) as error:
-        raise ConfigError(
-            f"--base-model {base_model}: neither a folder nor a hub name that can be reached: {error}"
-        ) from error
 
 
 def complete_adapter(
@@ -230,8 +187,10 @@ def read_description(adapter: Path) -> AdapterDescription:
     needed = (_PEFT_CONFIG, "adapter_model.safetensors", DESCRIPTION_FILE)
     missing = [name for name in needed if not (adapter / name).is_file()]
     if missing:
+        inside = sorted(file.parent.name for file in adapter.glob(f"*/{DESCRIPTION_FILE}"))
         raise AdapterError(
             f"{adapter}: not a complete adapter folder, {', '.join(missing)} missing; train it with jobs/train.py"
+            + (f", or name one that is in it: {', '.join(inside[:5])}" if inside else "")
         )
     try:
         json.loads((adapter / _PEFT_CONFIG).read_bytes())

@@ -13,7 +13,7 @@ class SFTConfig(StageConfig):
     """LoRA, batches, optimizer and schedule: all that decides the adapter; the names are those of PEFT and transformers."""
 
     base_model: str = Field(description="base: a Hugging Face folder or hub name")
-    lora_r: int = Field(8, ge=1, description="LoRA rank")
+    lora_r: int = Field(8, ge=1, le=512, description="LoRA rank; vLLM serves none above 512")
     lora_alpha: int = Field(16, ge=1, description="LoRA scale times rank")
     lora_dropout: float = Field(0.0, ge=0, lt=1, description="dropout before the LoRA matrices")
     target_modules: list[str] = Field(

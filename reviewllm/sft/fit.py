@@ -14,8 +14,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from reviewllm import errors
-from reviewllm.cluster import own_error, require_resources
+from reviewllm.base_model import check_model, local_model_folder, refuse_quantized
+from reviewllm.cluster import log_folder, own_error, require_resources
 from reviewllm.errors import ConfigError, TrainingError
+from reviewllm.examples.splits import example_files
 from reviewllm.prompts.chat import chat_frame, end_token
 from reviewllm.prompts.config import PROMPT_VERSION, PromptConfig
 from reviewllm.prompts.renderer import PromptRenderer
@@ -24,10 +26,8 @@ from reviewllm.sft.adapter import (
     DESCRIPTION_FILE,
     AdapterDescription,
     Canary,
-    check_context,
     complete_adapter,
     examples_digest,
-    local_model_folder,
     model_digest,
 )
 from reviewllm.sft.checkpoint import FINAL, SAMPLES_FOLDER, check_identity, check_same, read_canaries, read_state, restart
@@ -36,8 +36,7 @@ from reviewllm.sft.loop import SAMPLES_FILE, train_worker
 from reviewllm.sft.model import check_target_modules
 from reviewllm.sft.samples import SampleCounts, write_samples
 from reviewllm.sft.storage import RAY_PREFIX, Storage
-from reviewllm.table_files import replace_folder, table_files
-from reviewllm.tables import EXAMPLES
+from reviewllm.table_files import replace_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -84,17 +83,20 @@ def prepare_run(*, examples: Path, run: str, sft: SFTConfig, training: TrainingC
         prompt: what prompts look like.
 
     Raises:
-        ConfigError: base, instruction, target modules or storage cannot be used; the base's context is too short; there
-            are fewer samples than workers; or the run's checkpoints belong to another training.
+        ConfigError: base, instruction, target modules or storage cannot be used; the base's context or vocabulary does not
+            fit, or its weights are quantized; there are fewer samples than workers; or the run's checkpoints belong to another
+            training.
         SchemaError: there are no training examples.
+        InputError: some examples are of another split.
         TrainingError: none of them can be trained on.
     """
     sft = with_sequence_tokens(sft, max_prompt_tokens=prompt.max_prompt_tokens)
-    shards = table_files(examples, EXAMPLES)
+    shards = example_files(examples, "train")
     base = local_model_folder(sft.base_model)
-    check_context(base, prompt.max_prompt_tokens + sft.max_response_tokens)
-    check_target_modules(base, sft.target_modules)
+    refuse_quantized(base)
     tokenizer = load_tokenizer(str(base))
+    check_model(base, tokenizer, prompt, response_tokens=sft.max_response_tokens)
+    check_target_modules(base, sft.target_modules)
     renderer = PromptRenderer(tokenizer, prompt)
     storage = Storage(run)
     storage.check_writable()
@@ -264,7 +266,7 @@ def _run_workers(run: Run, hear: Hear | None) -> None:
         kind, _, message = failure.partition(": ")
         raise getattr(errors, kind)(message)
     if FINAL not in run.storage.names():
-        raise TrainingError("training ended without an adapter; see the workers' logs in Ray's session folder")
+        raise TrainingError(f"training ended without an adapter; see the workers' logs in {log_folder()}")
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -58,10 +59,11 @@ def add_lora(base: Any, sft: SFTConfig) -> Any:
 
 
 def check_target_modules(folder: Path, target_modules: list[str]) -> None:
-    """Refuse modules that the base does not have, before any worker loads it.
+    """Refuse modules that the base does not have, and a base that is not trained here, before any worker loads it.
 
     Raises:
-        ConfigError: names the unknown ones and those that exist.
+        ConfigError: transformers does not know the base, or its attention cannot be ours; or names the unknown modules and
+            those that exist.
     """
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM
@@ -71,6 +73,12 @@ def check_target_modules(folder: Path, target_modules: list[str]) -> None:
             base = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(folder, trust_remote_code=False))
     except (OSError, ValueError, KeyError) as error:
         raise ConfigError(f"--base-model {folder}: transformers knows no such causal language model: {error}") from error
+    # Such code goes its own way whatever attention is asked for, and packed samples would see each other in silence.
+    if not hasattr(sys.modules[type(base).__module__], "ALL_ATTENTION_FUNCTIONS"):
+        raise ConfigError(
+            f"--base-model {folder}: {type(base).__name__} of transformers computes with no attention but its own, and training "
+            "needs one that keeps the samples of a sequence apart; name a base of another architecture, such as Llama"
+        )
     output = base.get_output_embeddings()
     linear = {
         name.rpartition(".")[2]: None

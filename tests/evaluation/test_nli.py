@@ -68,7 +68,7 @@ def test_nli_share_of_contradicted_sentences(tmp_path: Path) -> None:
 def test_nli_refuses_what_is_no_nli_model(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"expected one label 'contradiction' .* found bad, good"):
         read_nli_model(str(cross_encoder(tmp_path / "other", {0: "bad", 1: "good"})))
-    with pytest.raises(ConfigError, match=r"--nli-model .*: cannot be read"):
+    with pytest.raises(ConfigError, match=r"--nli-model .*: neither a folder nor a hub name"):
         read_nli_model(str(tmp_path / "nothing"))
 
 

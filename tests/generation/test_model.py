@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -9,7 +11,7 @@ import pytest
 from reviewllm.errors import ConfigError
 from reviewllm.generation.config import GenerationConfig
 from reviewllm.generation.endpoint_config import EndpointConfig
-from reviewllm.generation.model import endpoint_variant, fingerprint, make_variant, row_seed
+from reviewllm.generation.model import Variant, endpoint_variant, fingerprint, make_variant, row_seed
 from reviewllm.prompts.config import PromptConfig
 
 PROMPT, GENERATION = PromptConfig(max_prompt_tokens=512), GenerationConfig()
@@ -38,6 +40,19 @@ def test_fingerprint_ignores_resources_and_where_the_instruction_lies(random_bas
     more = GENERATION.model_copy(update={"num_engines": 64, "shards_in_flight": 9})
     same = PROMPT.model_copy(update={"instruction_file": file})
     assert fingerprint(random_base, None, PROMPT, GENERATION) == fingerprint(random_base, None, same, more)
+
+
+def test_make_variant_of_what_the_engine_cannot_write_with_is_refused(random_base: Path, tmp_path: Path) -> None:
+    base = shutil.copytree(random_base, tmp_path / "base")
+    config = json.loads((base / "config.json").read_text())
+    (base / "config.json").write_text(json.dumps({**config, "architectures": ["LamaForCausalLM"]}))
+
+    def make(generation: GenerationConfig) -> Variant:
+        return make_variant(base_model=str(base), adapter=None, prompt=PROMPT, generation=generation)
+
+    with pytest.raises(ConfigError, match="knows its architecture 'LamaForCausalLM'"):
+        make(GENERATION)
+    assert make(GENERATION.model_copy(update={"engine": "rule"})).base == base
 
 
 def test_make_variant_over_the_bases_context_is_refused(random_base: Path) -> None:

@@ -98,6 +98,38 @@ def test_evaluate_an_endpoint_beside_baselines(prepared: Path, random_base: Path
     assert "Costs of endpoints" in page.read_text()
 
 
+@pytest.mark.parametrize(
+    ("measures", "message"),
+    [
+        ({"nli_model": "/nowhere"}, "--nli-model /nowhere: neither a folder nor a hub name"),
+        ({"reference_model": "/nowhere"}, "--reference-model /nowhere: neither a folder nor a hub name"),
+        ({"engine_kwargs": {"typo": 1}, "reference_model": "its base"}, "vLLM's engine has no argument 'typo'"),
+        ({"judge": "other"}, "has no model 'gpt-tset'"),
+    ],
+)
+def test_evaluate_what_measures_is_looked_at_before_a_text_is_written(
+    prepared: Path, random_base: Path, server: EndpointServer, measures: dict[str, Any], message: str
+) -> None:
+    if measures.get("reference_model") == "its base":
+        measures = {**measures, "reference_model": str(random_base)}
+    config = job(prepared, random_base, server, **measures)
+    other = EndpointConfig(url=server.url, model="gpt-tset")
+    config = config.model_copy(update={"endpoints": {**config.endpoints, "other": other}})
+    with pytest.raises((ConfigError, EngineError), match=message):
+        evaluate.evaluate(config)
+    assert not [call for call in server.calls if call.prompt]
+    assert not (prepared / "config").exists()
+
+
+def test_evaluate_of_examples_that_were_trained_on_is_refused(
+    prepared: Path, random_base: Path, server: EndpointServer
+) -> None:
+    folder = prepared / "examples"
+    (folder / "train" / "shard-0.parquet").rename(folder / "simple" / "shard-1.parquet")
+    with pytest.raises(InputError, match=r"examples/simple: holds examples of other splits than simple: 25 simple, 1 train"):
+        evaluate.evaluate(job(prepared, random_base, server))
+
+
 def test_evaluate_in_several_serialisations_names_each(prepared: Path, random_base: Path, server: EndpointServer) -> None:
     server.rule = lambda call: text("A good hose for my garden.")
     forms: dict[str, Any] = {"task": "attributes", "serialisations": ["json", "text"], "max_prompt_tokens": 500}

@@ -14,17 +14,15 @@ import yaml
 from peft import LoraConfig, PeftModel, get_peft_model
 from transformers import AutoModelForCausalLM
 
-from reviewllm.errors import AdapterError, ConfigError
+from reviewllm.errors import AdapterError
 from reviewllm.prompts.config import PROMPT_VERSION, PromptConfig
 from reviewllm.sft.adapter import (
     CURVE_FILE,
     AdapterDescription,
     Canary,
     check_base,
-    check_context,
     check_fits,
     complete_adapter,
-    local_model_folder,
     merge_adapter,
     model_digest,
     read_description,
@@ -159,6 +157,11 @@ def test_check_fits_other_task_serialisation_or_template_is_refused(
             check_fits(described(**changed), base, prompt)
 
 
+def test_read_description_of_a_run_names_the_adapters_in_it(adapter: Path) -> None:
+    with pytest.raises(AdapterError, match=r"not a complete adapter folder, .*, or name one that is in it: adapter$"):
+        read_description(adapter.parent)
+
+
 def test_read_description_incomplete_folder_names_what_is_missing(tmp_path: Path) -> None:
     (tmp_path / "adapter_config.json").write_text("{}")
     with pytest.raises(AdapterError, match=r"adapter_model.safetensors, reviewllm.json missing"):
@@ -171,15 +174,6 @@ def test_read_description_damaged_file_is_refused(adapter: Path, tmp_path: Path,
     (copy / name).write_bytes((copy / name).read_bytes()[:-10])
     with pytest.raises(AdapterError, match="cannot be read"):
         read_description(copy)
-
-
-def test_check_context_over_the_limit_is_refused(random_base: Path, tmp_path: Path) -> None:
-    check_context(random_base, 1024)
-    with pytest.raises(ConfigError, match=r"1025 tokens, but the base .* has a context of 1024"):
-        check_context(random_base, 1025)
-    (tmp_path / "config.json").write_text("{")
-    with pytest.raises(ConfigError, match=r"config\.json: cannot be read"):
-        check_context(tmp_path, 1)
 
 
 def test_merge_adapter_equals_base_with_adapter(adapter: Path, tuned: Any, random_base: Path, tmp_path: Path) -> None:
@@ -200,13 +194,6 @@ def test_model_digest_changes_with_the_weights_and_not_with_the_card(adapter: Pa
     weights[-1] ^= 1
     (copy / "adapter_model.safetensors").write_bytes(weights)
     assert model_digest(copy) != model_digest(adapter)
-
-
-def test_local_model_folder_without_a_model_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"expected a Hugging Face model folder"):
-        local_model_folder(str(tmp_path))
-    with pytest.raises(ConfigError, match="neither a folder nor a hub name"):
-        local_model_folder(str(tmp_path / "absent"))
 
 
 CANARY = Canary(prompt=[1], base=[5, 6, 7, 8], adapter=[5, 9, 9, 9])

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -103,6 +106,22 @@ def test_prepare_run_what_is_wrong_is_named(
         prepare(examples, random_base, **options)
 
 
+def test_prepare_run_base_whose_tokenizer_or_weights_do_not_serve_is_refused(
+    examples: Path, random_base: Path, tokenizer: Any, tmp_path: Path
+) -> None:
+    base = shutil.copytree(random_base, tmp_path / "base")
+    grown = copy.deepcopy(tokenizer)
+    grown.add_tokens(["<rake>"])
+    grown.save_pretrained(base)
+    with pytest.raises(ConfigError, match=r"1 token\(s\) that its embedding of 300 rows has none for, as '<rake>'"):
+        prepare(examples, base)
+    config = json.loads((base / "config.json").read_text())
+    (base / "config.json").write_text(json.dumps({**config, "quantization_config": {"quant_method": "bitsandbytes"}}))
+    with pytest.raises(ConfigError, match=r"has a quantization_config \(method bitsandbytes\)"):
+        prepare(examples, base)
+    assert not (examples.parent / "run").exists()
+
+
 def test_prepare_run_without_anything_to_train_on(tmp_path: Path, examples: Path, random_base: Path) -> None:
     with pytest.raises(SchemaError, match="no Parquet file"):
         prepare(tmp_path / "absent" / "examples", random_base)
@@ -144,7 +163,7 @@ def test_prepare_run_checkpoint_of_another_configuration_is_refused(
 
 def test_prepare_run_checkpoint_of_other_data_or_base_is_refused(examples: Path, random_base: Path, tmp_path: Path) -> None:
     trained(prepare(examples, random_base, max_steps=1))
-    size = TinyBaseConfig(base_vocabulary=300, base_hidden=16, base_layers=2, base_steps=0)
+    size = TinyBaseConfig(base_vocabulary=300, base_hidden=32, base_layers=2, base_steps=0)
     other = make_tiny_base(
         [["Other words, so another tokenizer and other weights."]], tmp_path / "other", size, context=1024
     )

@@ -114,7 +114,7 @@ def test_train_passes_over_a_damaged_checkpoint(
 
 
 def test_train_keeps_the_newest_checkpoints_and_the_best(random_base: Path, tmp_path: Path) -> None:
-    loop = make_loop(tmp_path, random_base, eval_steps=2, learning_rate=5.0, max_steps=6, training={"save_total_limit": 2})
+    loop = make_loop(tmp_path, random_base, eval_steps=2, learning_rate=1.0, max_steps=6, training={"save_total_limit": 2})
     hold_out(tmp_path, range(12, 17))
     state = train(loop, ALONE, tell=lambda message: None)
     measured = {row["step"]: row["validation_loss"] for row in state.curve if "validation_loss" in row}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import torch
 import torch.distributed
 from torch.distributed.tensor import DTensor
 from torch.testing._internal.distributed.fake_pg import FakeStore
+from transformers import BloomConfig
 
 from reviewllm.errors import ConfigError
 from reviewllm.sft.config import SFTConfig, TrainingConfig
@@ -45,14 +47,20 @@ def test_check_target_modules_the_output_layer_is_none_of_them(random_base: Path
         check_target_modules(random_base, ["lm_head", "q_proj", "nonsense"])
 
 
+def test_check_target_modules_base_with_an_attention_of_its_own_is_refused(tmp_path: Path) -> None:
+    BloomConfig(vocab_size=300, hidden_size=32, n_layer=1, n_head=1).save_pretrained(tmp_path)
+    with pytest.raises(ConfigError, match="BloomForCausalLM of transformers computes with no attention but its own"):
+        check_target_modules(tmp_path, ["query_key_value"])
+
+
 def test_distribute_fsdp_every_worker_holds_half_of_base_and_lora(random_base: Path, two_workers: None) -> None:
     base = load_base(str(random_base), dtype="bfloat16", device=CPU)
     model = add_lora(base, SFTConfig(base_model="x"))
-    weights = {name: weight.numel() for name, weight in model.named_parameters()}
+    rows = {name: weight.shape[0] for name, weight in model.named_parameters()}
     parallel = distribute(model, TrainingConfig(strategy="fsdp"), device=CPU, world_size=2)
     assert parallel is model
     for name, weight in model.named_parameters():
         assert isinstance(weight, DTensor), name
-        assert weight.to_local().numel() == weights[name] // 2, name
+        assert weight.to_local().shape[0] == math.ceil(rows[name] / 2), name
     optimizer = torch.optim.Adam(trainable(model).values())
     assert all(isinstance(weight, DTensor) for weight in optimizer.param_groups[0]["params"])  # so its state is shared too

