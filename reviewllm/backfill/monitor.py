@@ -47,7 +47,7 @@ class Monitor:
             self._lost = counts.engines.lost
             self._step.say(f"an engine died or hung, and was replaced ({self._lost} so far); its rows run again")
         self._step.show(done, self._rows, f"{failed} failed, {speed:.0f} tokens/s")
-        self._tell(done, failed, speed, seconds_left=(self._rows - done) * working / done if done else None)
+        self._tell(done, failed, speed, seconds_left=self._step.seconds_left)
         if counts.engines.prefix_queries:
             self._gauges.set("prefix_cache_hit_ratio", counts.engines.prefix_hits / counts.engines.prefix_queries)
         if over_budget(failed, done + self._others, self._rows + self._others, self._budget):
