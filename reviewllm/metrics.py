@@ -3,12 +3,15 @@
 Ray puts `ray_` before a name and adds labels of its own (WorkerId, SessionName, NodeAddress, ...). A gauge that was set appears
 there within 10 s (RAY_metrics_report_interval_ms), and is gone 20 s after it was last set: what is to be seen for longer
 has to be set again. When a driver leaves Ray, what it set last is sent at once. A value that is not finite never appears.
+Nothing of this ends a job.
 """
 
 from __future__ import annotations
 
+import sys
 import threading
 from typing import Any, NamedTuple
+from urllib.parse import quote
 
 PREFIX = "ray_"  # what Ray puts before every name
 _SECONDS_BETWEEN_REPEATS = 5.0  # half of Ray's interval, so that each report has every gauge
@@ -28,7 +31,7 @@ BACKFILL = {
     for metric in (
         Metric("reviewllm_backfill_rows", ("data", "state"), "rows", "of this run: done, failed, left"),
         Metric("reviewllm_backfill_tokens_per_second", ("data",), "tokens/s", "prompt and completion tokens, all engines"),
-        Metric("reviewllm_backfill_seconds_left", ("data",), "s", "at the present speed; not there before the first row"),
+        Metric("reviewllm_backfill_seconds_left", ("data",), "s", "at the present speed; not there before it is known"),
         Metric(
             "reviewllm_backfill_prefix_cache_hit_ratio",
             ("data",),
@@ -72,20 +75,30 @@ class Gauges:
         self._gauges = {key: Gauge(one.name, one.meaning, tag_keys=one.labels) for key, one in declared.items()}
         self._labels = labels
         self._values: dict[tuple[str, tuple[tuple[str, str], ...]], float] = {}
+        self._lost = False
         self._lock = threading.Lock()
         self._left = threading.Event()
         self._repeating = threading.Thread(target=self._repeat, daemon=True)
 
     def set(self, key: str, value: float, **labels: str) -> None:
-        """Set a gauge, named as in its declaration.
+        """Set a gauge, named as in its declaration; where Ray does not take it, that is said once.
 
         Args:
             labels: those that are the value's own.
         """
-        tags = {**self._labels, **labels}
+        tags = tuple((name, as_label(text)) for name, text in {**self._labels, **labels}.items())
         with self._lock:
-            self._values[key, tuple(tags.items())] = value
-            self._gauges[key].set(value, tags=tags)
+            self._values[key, tags] = value
+            self._send(key, tags)
+
+    def _send(self, key: str, tags: tuple[tuple[str, str], ...]) -> None:
+        if self._lost:
+            return
+        try:
+            self._gauges[key].set(self._values[key, tags], tags=dict(tags))
+        except Exception as error:  # noqa: BLE001  (a night must not end because nobody can watch it)
+            self._lost = True
+            print(f"warning: Ray does not take the metrics, and the job goes on: {error!r}", file=sys.stderr, flush=True)
 
     def __enter__(self) -> Gauges:
         """Begin to repeat."""
@@ -100,5 +113,14 @@ class Gauges:
     def _repeat(self) -> None:
         while not self._left.wait(_SECONDS_BETWEEN_REPEATS):
             with self._lock:
-                for (key, tags), value in self._values.items():
-                    self._gauges[key].set(value, tags=dict(tags))
+                for key, tags in self._values:
+                    self._send(key, tags)
+
+
+def as_label(text: str) -> str:
+    """A label's value: Ray takes ASCII alone, so other letters are written as in a URI.
+
+    >>> as_label("/data/für uns")
+    '/data/f%C3%BCr uns'
+    """
+    return "".join(letter if letter.isascii() else quote(letter, errors="replace") for letter in text)
