@@ -57,7 +57,7 @@ def main(config: SubmitJob, words: list[str]) -> Submitted:
     client = connect(address)
     done = submit(client, submission)
     what = "submitted" if done.is_new else f"was submitted before, {done.status}"
-    print(f"{done.name}: {what}, at {address}: {submission.command}", flush=True)
+    print(f"{done.name}: {what}, at {address.text}: {submission.command}", flush=True)
     if done.status == "SUCCEEDED":
         print("nothing to do: it has succeeded; to run it again, choose another --submission-id")
         return done

@@ -10,6 +10,7 @@ import socket
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 from pydantic import Field
 
@@ -33,13 +34,47 @@ class ClusterConfig(StageConfig):
     """Where a job runs."""
 
     ray_address: str | None = Field(
-        None, description="address of a Ray cluster; default: the one this job was submitted to, else a local one"
+        None,
+        description="Ray cluster: host:port of its head, auto for the one on this node, local for a Ray of the job's own; default: "
+        "RAY_ADDRESS, which a submitted job has, else local",
     )
 
 
-def cluster_address(config: ClusterConfig) -> str | None:
-    """The address of the Ray cluster that a job is to use; None: a local Ray is started for it."""
-    return config.ray_address or os.environ.get("RAY_ADDRESS")
+class Address(NamedTuple):
+    """An address, and the option or environment variable that named it."""
+
+    text: str
+    source: str
+
+    def __str__(self) -> str:
+        """As messages name it."""
+        return f"{self.source} {self.text}"
+
+
+def cluster_address(config: ClusterConfig) -> Address | None:
+    """The address of the Ray cluster that a job is to use; None: a local Ray is started for it.
+
+    Raises:
+        ConfigError: it is of no form that a job can connect to.
+    """
+    named = {"--ray-address": config.ray_address, "RAY_ADDRESS": os.environ.get("RAY_ADDRESS")}
+    for source, text in named.items():
+        if text:
+            return None if text == "local" else _checked(Address(text, source))
+    return None
+
+
+def _checked(address: Address) -> Address:
+    """Refuse what Ray would wait for in vain, or what is not reached from here."""
+    if address.text == "auto" or re.fullmatch(r"[^/@\s]+:\d{1,5}", address.text):
+        return address
+    scheme, sign, _ = address.text.partition("://")
+    given = f"{scheme}://..." if sign else "this"  # the rest may hold a password
+    raise ConfigError(
+        f"{address.source}: {given} is no address that a job connects to; expected host:port of the cluster's head, auto or local. "
+        "From outside of the cluster submit the job: python jobs/submit.py --address http://<head>:8265 -- <job>; to run on this "
+        "machine alone pass --ray-address local"
+    )
 
 
 def quiet_environment() -> None:
@@ -52,11 +87,11 @@ def quiet_environment() -> None:
 def ray_session(config: ClusterConfig) -> Iterator[None]:
     """Connect to Ray, and on the way out leave it; a session that is open already is used and left open.
 
-    Without an address and outside a submitted job (which has RAY_ADDRESS set) a local cluster is started, on loopback and
-    without a dashboard. What engines and workers print goes to Ray's log files, named on the screen.
+    Without an address a local cluster is started, on loopback and without a dashboard. What engines and workers print goes to
+    Ray's log files, named on the screen.
 
     Raises:
-        ConfigError: the cluster cannot be reached.
+        ConfigError: the cluster cannot be reached, or no local one be started.
     """
     quiet_environment()
     import ray
@@ -64,30 +99,40 @@ def ray_session(config: ClusterConfig) -> Iterator[None]:
     if ray.is_initialized():
         yield
         return
-    global _local_address
-    address = cluster_address(config)
-    try:
-        if address:
-            _knock(address)
-            ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
-        else:
-            os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-            ray.init(
-                address="local",
-                num_cpus=max(2, os.cpu_count() or 1),  # an engine and a scorer must fit, even on one core
-                include_dashboard=False,
-                log_to_driver=False,
-                logging_level=logging.ERROR,
-            )
-            _local_address = ray.get_runtime_context().gcs_address
-    except (ConnectionError, ValueError) as error:
-        raise ConfigError(f"--ray-address {address}: no Ray cluster can be reached there: {error}") from error
+    _connect(cluster_address(config))
     _be_quiet()
     try:
         with _core_messages_in(Path(log_folder()) / "reviewllm-driver-core.log"):
             yield
     finally:
         ray.shutdown()
+
+
+def _connect(address: Address | None) -> None:
+    import ray
+    import ray.exceptions
+
+    global _local_address
+    try:
+        if address:
+            _knock(address.text)
+            ray.init(address=address.text, log_to_driver=False, logging_level=logging.ERROR)
+            return
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+        ray.init(
+            address="local",
+            num_cpus=max(2, os.cpu_count() or 1),  # an engine and a scorer must fit, even on one core
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+        )
+        _local_address = ray.get_runtime_context().gcs_address
+    except (ConnectionError, ValueError, RuntimeError, ray.exceptions.RayError) as error:
+        if address is None:
+            raise ConfigError(f"no Ray can be started on this machine: {error}") from error
+        raise ConfigError(
+            f"{address}: no Ray cluster can be reached there: {error}; to run on this machine alone pass --ray-address local"
+        ) from error
 
 
 def _knock(address: str) -> None:
@@ -97,11 +142,11 @@ def _knock(address: str) -> None:
         ConnectionError: nobody answers there.
     """
     host, _, port = address.rpartition(":")
-    if not port.isdecimal() or "://" in address:
-        return  # "auto" and such, for Ray to understand
+    if not port.isdecimal():
+        return  # "auto"
     try:
         socket.create_connection((host.strip("[]"), int(port)), timeout=_SECONDS_TO_ANSWER).close()
-    except OSError as error:
+    except (OSError, OverflowError) as error:
         raise ConnectionError(str(error)) from error
 
 

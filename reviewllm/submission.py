@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
+from reviewllm.cluster import Address
 from reviewllm.config import read_yaml
 from reviewllm.errors import ConfigError, SubmissionError
 from reviewllm.secrets import refuse_secrets
@@ -159,23 +160,34 @@ def _refuse_own_folders(job: str, flags: Sequence[str]) -> None:
         )
 
 
-def address_of(given: str | None) -> str:
+def address_of(given: str | None) -> Address:
     """The address of the Jobs API: what was given, else RAY_API_SERVER_ADDRESS, else RAY_ADDRESS where it is a URL.
 
     Raises:
         ConfigError: there is none, or it is no URL of a server.
     """
     ray_address = os.environ.get("RAY_ADDRESS", "")
-    address = given or os.environ.get("RAY_API_SERVER_ADDRESS") or (ray_address if "://" in ray_address else None)
-    if address is None:
+    named = {
+        "--address": given,
+        "RAY_API_SERVER_ADDRESS": os.environ.get("RAY_API_SERVER_ADDRESS"),
+        "RAY_ADDRESS": ray_address if "://" in ray_address else None,
+    }
+    source, text = next(((source, text) for source, text in named.items() if text), ("", ""))
+    if not text:
         raise ConfigError("--address: is missing, and so is RAY_API_SERVER_ADDRESS; expected http://<head>:8265")
-    parts = urlsplit(address)
-    if parts.scheme not in ("http", "https") or not parts.hostname or "@" in parts.netloc:
-        raise ConfigError("--address: expected http://<head>:8265 or https://..., without a user and a password")
-    return address.rstrip("/")
+    try:
+        parts = urlsplit(text)
+        is_server = (
+            parts.scheme in ("http", "https") and bool(parts.hostname) and "@" not in parts.netloc and parts.port != 0
+        )
+    except ValueError:
+        is_server = False
+    if not is_server:
+        raise ConfigError(f"{source}: expected http://<head>:8265 or https://..., without a user and a password")
+    return Address(text.rstrip("/"), source)
 
 
-def connect(address: str) -> Any:
+def connect(address: Address) -> Any:
     """A client of the Jobs API; its token comes from RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH.
 
     Raises:
@@ -186,17 +198,17 @@ def connect(address: str) -> Any:
     from ray.job_submission import JobSubmissionClient
 
     try:
-        requests.get(f"{address}/api/version", timeout=_SECONDS_TO_ANSWER)  # the client itself waits for ever
+        requests.get(f"{address.text}/api/version", timeout=_SECONDS_TO_ANSWER)  # the client itself waits for ever
         with _without("RAY_ADDRESS", "RAY_API_SERVER_ADDRESS"):  # which it would take instead of the address
-            return JobSubmissionClient(address)
+            return JobSubmissionClient(address.text)
     except ray.exceptions.AuthenticationError as error:
         raise ConfigError(
-            f"--address {address}: the cluster refuses the token, or there is none: {_first_line(error)}; set "
+            f"{address}: the cluster refuses the token, or there is none: {_first_line(error)}; set "
             "RAY_AUTH_MODE=token and RAY_AUTH_TOKEN_PATH (or RAY_AUTH_TOKEN) as on the cluster"
         ) from error
     except (ConnectionError, requests.RequestException, RuntimeError, KeyError, ValueError, AssertionError) as error:
         raise ConfigError(
-            f"--address {address}: no Jobs API of Ray answers there: {_first_line(error)}; is the head's dashboard on, and its "
+            f"{address}: no Jobs API of Ray answers there: {_first_line(error)}; is the head's dashboard on, and its "
             "port forwarded?"
         ) from error
 

@@ -16,6 +16,7 @@ from conftest import free_port
 from ray._private.runtime_env.packaging import create_package
 from ray.job_submission import JobStatus
 
+from reviewllm.cluster import Address
 from reviewllm.errors import ConfigError, SubmissionError
 from reviewllm.submission import JOBS, Submission, address_of, connect, follow, make_submission
 
@@ -108,7 +109,16 @@ def test_make_submission_refuses_secrets() -> None:
 
 
 @pytest.mark.parametrize(
-    "address", ["127.0.0.1:8265", "ray://host:10001", "http://", "http://me:s3cret@host:8265", "json://x"]
+    "address",
+    [
+        "127.0.0.1:8265",
+        "ray://host:10001",
+        "http://",
+        "http://me:s3cret@host:8265",
+        "json://x",
+        "http://host:x",
+        "http://[x",
+    ],
 )
 def test_address_of_no_server_is_refused(address: str) -> None:
     with pytest.raises(ConfigError, match="--address: expected http://<head>:8265") as caught:
@@ -125,15 +135,18 @@ def test_address_of_takes_the_flag_before_the_environment(monkeypatch: pytest.Mo
     with pytest.raises(ConfigError, match="--address: is missing"):
         address_of(None)
     monkeypatch.setenv("RAY_API_SERVER_ADDRESS", "http://environment:8265/")
-    assert address_of(None) == "http://environment:8265"
-    assert address_of("https://flag") == "https://flag"
+    assert str(address_of(None)) == "RAY_API_SERVER_ADDRESS http://environment:8265"
+    assert str(address_of("https://flag")) == "--address https://flag"
+    monkeypatch.setenv("RAY_API_SERVER_ADDRESS", "environment:8265")
+    with pytest.raises(ConfigError, match=r"^RAY_API_SERVER_ADDRESS: expected http"):
+        address_of(None)
 
 
 def test_connect_to_something_else_is_a_clear_error(monkeypatch: pytest.MonkeyPatch) -> None:
     address = f"http://127.0.0.1:{free_port()}"
     monkeypatch.setenv("RAY_API_SERVER_ADDRESS", "http://127.0.0.1:1")
     with pytest.raises(ConfigError, match=rf"--address {address}: no Jobs API of Ray answers there"):
-        connect(address)
+        connect(Address(address, "--address"))
 
 
 class ClosingLog:

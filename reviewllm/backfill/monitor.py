@@ -69,10 +69,10 @@ def tell_published(cluster: ClusterConfig, data: Place, manifest: Manifest) -> N
     This is a session of its own, of about a second, as a night is published without Ray: a cluster that is lost meanwhile
     must not end that. A cluster that cannot be reached is warned about.
     """
-    if cluster_address(cluster) is None:
-        return
     midnight = datetime.datetime.combine(manifest.date, datetime.time(), datetime.UTC)
     try:
+        if cluster_address(cluster) is None:
+            return
         with ray_session(cluster):
             gauges = Gauges(BACKFILL, data=label_of(data))
             gauges.set("published_timestamp_seconds", manifest.published_at.timestamp())

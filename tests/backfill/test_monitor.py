@@ -32,6 +32,14 @@ def test_tell_published_to_a_cluster_that_is_gone_warns(tmp_path: Path, capsys: 
     assert f"--ray-address {address}: no Ray cluster can be reached there" in said
 
 
+def test_tell_published_where_no_job_can_connect_warns(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", "http://head:8265")  # of the Jobs API, as `ray job submit` takes it
+    tell_published(ClusterConfig(), Place(str(tmp_path)), MANIFEST)
+    assert "warning: the night is published, and Prometheus will not hear of it: RAY_ADDRESS" in capsys.readouterr().out
+
+
 def test_label_of_a_place_has_no_options(tmp_path: Path) -> None:
     assert label_of(Place("s3://bucket/shop?region=us-east-1&endpoint_override=127.0.0.1:1")) == "s3://bucket/shop"
     assert label_of(Place(str(tmp_path / "x" / ".." / "run"))) == str(tmp_path / "run")
