@@ -1,4 +1,4 @@
-"""Small files: JSON that is checked on its way in, text that appears whole or not at all."""
+"""Small files: JSON that is checked on its way in, text that appears whole or not at all; and who may read files."""
 
 from __future__ import annotations
 
@@ -29,6 +29,16 @@ def read_json(path: Path, kind: TypeAdapter[Value]) -> Value:
         raise SchemaError(f"{path}: {place}: {problem['msg']} ({error.error_count()} problem(s) in all)") from error
     except (OSError, ValueError) as error:
         raise SchemaError(f"{path}: cannot be read as JSON: {error}") from error
+
+
+def follow_umask(folder: Path) -> None:
+    """Give the safetensors of a folder the permissions of new files: the library makes them for their writer alone."""
+    new = folder / f".{uuid.uuid4().hex[:8]}.tmp"
+    new.touch()
+    mode = new.stat().st_mode
+    new.unlink()
+    for file in folder.glob("*.safetensors"):
+        file.chmod(mode)
 
 
 def write_text(text: str, path: Path) -> None:

@@ -21,6 +21,7 @@ from reviewllm.attributes.salience import by_salience
 from reviewllm.attributes.serialise import Serialisation, serialise
 from reviewllm.attributes.values import read_attributes
 from reviewllm.config import StageConfig
+from reviewllm.files import follow_umask
 from reviewllm.prompts.tasks import TASKS, TaskName
 from reviewllm.prompts.tasks.task import HISTORY_MARKER, NEW_ITEM_MARKER, RATING_FIELD, RESPONSE_MARKER, REVIEW_FIELD
 
@@ -135,6 +136,7 @@ def make_tiny_base(
     _train(model, torch.tensor(stream), config, on_step)
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
+    follow_umask(folder)
     return folder
 
 

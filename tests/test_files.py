@@ -1,10 +1,11 @@
 """Small files: what cannot be read is named, what is written is whole."""
 
 import pytest
+from permissions import umask
 from pydantic import TypeAdapter
 
 from reviewllm.errors import SchemaError
-from reviewllm.files import read_json, write_text
+from reviewllm.files import follow_umask, read_json, write_text
 
 
 @pytest.mark.parametrize("content", [b"{", b"\xff\xfe", b""])
@@ -36,3 +37,13 @@ def test_write_text_that_fails_leaves_the_earlier_file(tmp_path):
 
     assert [path.name for path in tmp_path.iterdir()] == ["page.html"]
     assert (tmp_path / "page.html").read_text() == "old"
+
+
+def test_follow_umask_opens_safetensors_as_far_as_new_files(tmp_path):
+    file = tmp_path / "model.safetensors"
+    file.touch(mode=0o600)
+    with umask(0o027):
+        follow_umask(tmp_path)
+
+    assert oct(file.stat().st_mode & 0o777) == "0o640"
+    assert [path.name for path in tmp_path.iterdir()] == ["model.safetensors"]

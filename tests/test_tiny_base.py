@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pyarrow as pa
 from conftest import day, example
+from permissions import closed_to_others
 
 from reviewllm.sft.adapter import model_digest
 from reviewllm.tables import EXAMPLES
@@ -51,4 +52,5 @@ def test_make_tiny_base_is_deterministic_and_learns(tmp_path: Path) -> None:
     config = TinyBaseConfig(base_vocabulary=300, base_hidden=32, base_layers=1, base_steps=60)
     first = make_tiny_base(documents, tmp_path / "a", config, context=256, on_step=lambda *step: losses.append(step[2]))
     assert losses[-1] < 0.7 * losses[0]
+    assert closed_to_others(first) == {}
     assert model_digest(first) == model_digest(make_tiny_base(documents, tmp_path / "b", config, context=256))

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from reviewllm.config import StageConfig
 from reviewllm.errors import InputError, SchemaError
-from reviewllm.files import read_json, write_text
+from reviewllm.files import follow_umask, read_json, write_text
 from reviewllm.recommend.histories import Histories, Ints
 from reviewllm.recommend.ranks import Floats
 from reviewllm.table_files import replace_folder
@@ -91,6 +91,7 @@ class SasrecRetriever:
             save_file({name: weight.contiguous() for name, weight in self.model.state_dict().items()}, aside / WEIGHTS)
             described = _Description(config=config, item_ids=list(self.item_ids)).model_dump(mode="json")
             write_text(json.dumps(described, ensure_ascii=False), aside / DESCRIPTION)
+            follow_umask(aside)
             replace_folder(aside, folder)
         finally:
             shutil.rmtree(aside, ignore_errors=True)

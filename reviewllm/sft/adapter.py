@@ -16,6 +16,7 @@ from reviewllm import __version__
 from reviewllm.attributes.serialise import Serialisation
 from reviewllm.config import StageConfig
 from reviewllm.errors import AdapterError, ConfigError, LeakageError
+from reviewllm.files import follow_umask
 from reviewllm.prompts.chat import chat_frame
 from reviewllm.prompts.config import PROMPT_VERSION, PromptConfig
 from reviewllm.prompts.tasks import TaskName
@@ -294,6 +295,7 @@ def merge_adapter(base: Path, adapter: Path, folder: Path) -> Path:
         merged.save_pretrained(aside, safe_serialization=True)
         AutoTokenizer.from_pretrained(base, trust_remote_code=False).save_pretrained(aside)
         (aside / _MERGED_MARK).write_text("Base and adapter, merged by reviewllm.\n", encoding="utf-8")
+        follow_umask(aside)
         replace_folder(aside, folder)
     finally:
         shutil.rmtree(aside, ignore_errors=True)

@@ -16,6 +16,7 @@ import polars as pl
 import pyarrow as pa
 import pytest
 from conftest import entry, example
+from permissions import closed_to_others
 from stages_here import run_here
 
 from jobs import backfill, evaluate, merge, prepare, report, train
@@ -187,6 +188,7 @@ def test_merge_writes_a_model_and_refuses_another_base(trained: Flow, random_bas
     merged = merge.main(job)
     assert merged == trained.out / "merged"
     assert {"config.json", "model.safetensors", "tokenizer.json"} <= {path.name for path in merged.iterdir()}
+    assert closed_to_others(merged) == {}
     with pytest.raises(AdapterError, match="was trained on base"):
         merge.main(job.model_copy(update={"base_model": str(random_base)}))
     for other in ("examples", "adapter", "base"):
@@ -350,6 +352,10 @@ def test_report_is_one_page_and_the_same_as_json(evaluated: Flow) -> None:
     assert json.loads((evaluated.out / "report" / "metrics.json").read_text())["tables"]
 
 
+def test_every_file_of_a_run_may_be_read_by_whom_the_umask_lets(evaluated: Flow) -> None:
+    assert closed_to_others(evaluated.out).keys() <= {"."}  # pytest's own folder
+
+
 def generations_of(data: Path, night: dt.date) -> pl.DataFrame:
     return pl.DataFrame(read_table(data / "generations" / f"dt={night}", GENERATIONS))
 
@@ -369,6 +375,7 @@ def test_backfill_writes_every_purchase_once_and_a_second_run_nothing(
     before = {path.name: path.stat().st_mtime_ns for path in published.iterdir()}
     assert backfill.main(backfill_job(prepared, data=tmp_path, date=night)) == manifest
     assert before == {path.name: path.stat().st_mtime_ns for path in published.iterdir()}
+    assert {str(path) for path in closed_to_others(tmp_path)} <= {"."}  # pytest's own folder
     assert backfill.verify(backfill.VerifyJob(data=tmp_path, date=night)) == manifest
     later = backfill.main(backfill_job(prepared, data=tmp_path, date=dt.date(2026, 1, 2)))
     assert later is not None

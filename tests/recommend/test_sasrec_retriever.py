@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+from permissions import closed_to_others
 
 from reviewllm.errors import InputError, SchemaError
 from reviewllm.recommend.histories import make_histories
@@ -33,6 +34,7 @@ def test_save_and_load_give_the_same_scores(tmp_path: Path) -> None:
     assert np.array_equal(loaded.score(histories, users), retriever.score(histories, users))
     assert loaded.item_ids == retriever.item_ids
     assert [path.name for path in tmp_path.iterdir()] == ["sasrec"]
+    assert closed_to_others(tmp_path / "sasrec") == {}
 
 
 def test_load_sasrec_refuses_none_and_damaged_files(tmp_path: Path) -> None:
