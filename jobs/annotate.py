@@ -19,13 +19,13 @@ from pydantic import Field
 if __package__ in (None, ""):  # run as a file: `python jobs/annotate.py`
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from jobs.entry import run
+from jobs.entry import run_job
 from reviewllm.annotation.answers import read_sheets
 from reviewllm.annotation.folder import refuse_existing, write_export
 from reviewllm.annotation.key import KEY_FILE, Key, annotation_folder, make_key, read_key
 from reviewllm.annotation.pairs import Draw, DrawConfig, draw_pairs
 from reviewllm.annotation.results import AnnotationResults, plain_text, write_results
-from reviewllm.config import JobConfig, part, save
+from reviewllm.config import Command, Commands, JobConfig, part, save
 from reviewllm.progress import step
 from reviewllm.summary import record_step
 
@@ -114,10 +114,8 @@ def import_answers(config: ImportJob) -> AnnotationResults:
     return results
 
 
+COMMANDS: Commands = {"export": Command(export_pages, ExportJob), "import": Command(import_answers, ImportJob)}
+
+
 if __name__ == "__main__":
-    commands = {"export": (export_pages, ExportJob), "import": (import_answers, ImportJob)}
-    name, *rest = sys.argv[1:] or [""]
-    if name not in commands:
-        print(__doc__, file=sys.stdout if name in ("-h", "--help") else sys.stderr)
-        sys.exit(name not in ("-h", "--help") and 2)
-    run(*commands[name], rest)  # type: ignore[arg-type]
+    run_job(COMMANDS, __doc__)

@@ -15,7 +15,6 @@ Interrupted, the same command goes on after the last finished shard.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
@@ -24,9 +23,9 @@ from pydantic import Field
 if __package__ in (None, ""):  # run as a file: `python jobs/attributes.py`
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from jobs.entry import run
+from jobs.entry import run_job
 from reviewllm.cluster import ClusterConfig, ray_session
-from reviewllm.config import JobConfig, part, save
+from reviewllm.config import Command, Commands, JobConfig, ModelWhere, part, save
 from reviewllm.errors import ConfigError
 from reviewllm.evaluation.staging import alone
 from reviewllm.examples.splits import example_files
@@ -66,7 +65,9 @@ class _AnswerJob(JobConfig, ClusterConfig, GenerationConfig, PromptConfig):
     """What evaluation and filling share."""
 
     task: Literal["extract"] = Field("extract", description="what prompts ask for")
-    base_model: str | None = Field(None, description="base: a Hugging Face folder or hub name; not needed by --engine rule")
+    base_model: ModelWhere | None = Field(
+        None, description="base: a Hugging Face folder or hub name; not needed by --engine rule"
+    )
     constrained: bool = Field(
         True,
         description="let the engine write nothing but JSON that fits the schema; --no-constrained shows what a model does",
@@ -240,14 +241,12 @@ def show(config: EvaluateJob) -> None:
     print(f"\n{evaluate(config)}")
 
 
+COMMANDS: Commands = {
+    "prepare": Command(prepare, PrepareJob),
+    "evaluate": Command(show, EvaluateJob),
+    "fill": Command(fill, FillJob),
+}
+
+
 if __name__ == "__main__":
-    commands: dict[str, tuple[Callable[..., object], type[JobConfig]]] = {
-        "prepare": (prepare, PrepareJob),
-        "evaluate": (show, EvaluateJob),
-        "fill": (fill, FillJob),
-    }
-    name, *rest = sys.argv[1:] or [""]
-    if name not in commands:
-        print(__doc__, file=sys.stdout if name in ("-h", "--help") else sys.stderr)
-        sys.exit(name not in ("-h", "--help") and 2)
-    run(*commands[name], rest)
+    run_job(COMMANDS, __doc__)

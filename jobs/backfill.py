@@ -29,7 +29,7 @@ from pydantic import Field, StringConstraints
 if __package__ in (None, ""):  # run as a file: `python jobs/backfill.py`
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from jobs.entry import run
+from jobs.entry import run_job
 from reviewllm.backfill.finish import finish, recover
 from reviewllm.backfill.forget import finish_forgetting, forget_users
 from reviewllm.backfill.lock import only_run
@@ -49,7 +49,7 @@ from reviewllm.backfill.run import (
 from reviewllm.backfill.verify import verify_night
 from reviewllm.backfill.work import Shard, Work, WorkConfig
 from reviewllm.cluster import ClusterConfig, ray_session
-from reviewllm.config import Day, JobConfig, Where, part, save
+from reviewllm.config import Command, Commands, Day, JobConfig, ModelWhere, Where, part, save
 from reviewllm.errors import ConfigError, PublishError
 from reviewllm.fetch import fetch_folder
 from reviewllm.generation.config import GenerationConfig
@@ -87,7 +87,7 @@ class BackfillJob(DataConfig, ClusterConfig, GenerationConfig, PromptConfig, Wor
     their --help).
     """
 
-    base_model: str = Field(description="base: a Hugging Face folder or hub name")
+    base_model: ModelWhere = Field(description="base: a Hugging Face folder or hub name")
     adapter: Where | None = Field(
         None, description="LoRA adapter, a folder or a URI that jobs/train.py --adapter-copy wrote; default <out>/adapter"
     )
@@ -318,10 +318,13 @@ def forget(config: ForgetJob) -> dict[datetime.date, Counter[str]]:
     return removed
 
 
+COMMANDS: Commands = {
+    "": Command(main, BackfillJob),
+    "replay": Command(replay, BackfillJob),
+    "verify": Command(verify, VerifyJob),
+    "forget": Command(forget, ForgetJob),
+}
+
+
 if __name__ == "__main__":
-    commands = {"replay": (replay, BackfillJob), "verify": (verify, VerifyJob), "forget": (forget, ForgetJob)}
-    name, *rest = sys.argv[1:] or [""]
-    if name in commands:
-        run(*commands[name], rest)  # type: ignore[arg-type]
-    else:
-        run(main, BackfillJob)
+    run_job(COMMANDS, __doc__)

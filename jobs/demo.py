@@ -21,10 +21,10 @@ if __package__ in (None, ""):  # run as a file: `python jobs/demo.py`
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from jobs import backfill, evaluate, prepare, report, train
-from jobs.entry import run
+from jobs.entry import run_job
 from reviewllm.attributes.serialise import Serialisation
 from reviewllm.cluster import ClusterConfig, log_folder, ray_session
-from reviewllm.config import JobConfig, part
+from reviewllm.config import Command, Commands, JobConfig, ModelWhere, part
 from reviewllm.errors import InputError
 from reviewllm.progress import step
 from reviewllm.prompts.config import check_serialisations
@@ -46,7 +46,9 @@ class DemoJob(JobConfig, ClusterConfig, TinyBaseConfig):
     out: Path = Field(Path("out/demo"), description="folder that receives all output")
     reviews: list[Path] = Field([], description="review files or folders; none: a synthetic shop")
     items: list[Path] = Field([], description="metadata files or folders; may be left out")
-    base_model: str | None = Field(None, description="base: a Hugging Face folder or hub name; none: a tiny one is made")
+    base_model: ModelWhere | None = Field(
+        None, description="base: a Hugging Face folder or hub name; none: a tiny one is made"
+    )
     shop_users: int = Field(300, ge=20, description="users of the synthetic shop")
     hide_fraction: float = Field(
         0.0, ge=0, lt=1, description="share of reviews hidden to be backfilled; default 0 for the shop, 0.05 for your files"
@@ -182,5 +184,8 @@ def _tiny_base(config: DemoJob) -> Path:
     return folder
 
 
+COMMANDS: Commands = {"": Command(main, DemoJob)}
+
+
 if __name__ == "__main__":
-    run(main, DemoJob)
+    run_job(COMMANDS, __doc__)

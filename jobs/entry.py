@@ -7,10 +7,22 @@ from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from reviewllm.cluster import quiet_environment
-from reviewllm.config import JobConfig, parse
+from reviewllm.config import Commands, JobConfig, parse, split_command
 from reviewllm.errors import PreemptedError, ReviewLLMError
 
 Config = TypeVar("Config", bound=JobConfig)
+
+
+def run_job(commands: Commands, about: str | None) -> None:
+    """Run the command that the command line names; where it names none, say what the job is about."""
+    words = sys.argv[1:]
+    found = split_command(commands, words)
+    if found is None:
+        asked = words[:1] in (["-h"], ["--help"])
+        print(about, file=sys.stdout if asked else sys.stderr)
+        sys.exit(0 if asked else 2)
+    name, flags = found
+    run(commands[name].run, commands[name].options, flags)
 
 
 def run(main: Callable[[Config], object], job: type[Config], arguments: Sequence[str] | None = None) -> None:

@@ -26,10 +26,10 @@ from pydantic import ConfigDict, Field, SecretStr, model_validator
 if __package__ in (None, ""):  # run as a file: `python jobs/evaluate.py`
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from jobs.entry import run
+from jobs.entry import run_job
 from reviewllm.attributes.serialise import Serialisation
 from reviewllm.cluster import ClusterConfig, ray_session
-from reviewllm.config import JobConfig, part, save
+from reviewllm.config import Command, Commands, JobConfig, ModelWhere, part, save
 from reviewllm.errors import ConfigError, InputError
 from reviewllm.evaluation.baselines import BASELINES, REAL, Reviews
 from reviewllm.evaluation.by_rule import read_reviews, trained_reviews
@@ -67,7 +67,7 @@ class EvaluateJob(JobConfig, ClusterConfig, GenerationConfig, PromptConfig, Trac
 
     model_config = ConfigDict(hide_input_in_errors=True)  # somebody may write a key into an endpoint's options
 
-    base_model: str = Field(description="base: a Hugging Face folder or hub name")
+    base_model: ModelWhere = Field(description="base: a Hugging Face folder or hub name")
     out: Path = Field(Path("out/run"), description="folder of the run")
     protocol: Literal["review-llm"] | None = Field(
         None, description="the paper's experiment: every model and baseline there is, and five repeats"
@@ -282,5 +282,8 @@ def _tracked_name(split: str, model: str, with_rating: bool, metric: str) -> str
     return re.sub(r"[^\w\-./ ]", "", name, flags=re.ASCII)
 
 
+COMMANDS: Commands = {"": Command(main, EvaluateJob)}
+
+
 if __name__ == "__main__":
-    run(main, EvaluateJob)
+    run_job(COMMANDS, __doc__)

@@ -16,9 +16,9 @@ from pydantic import Field
 if __package__ in (None, ""):  # run as a file: `python jobs/merge.py`
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from jobs.entry import run
+from jobs.entry import run_job
 from reviewllm.base_model import check_vocabulary, local_model_folder, refuse_quantized
-from reviewllm.config import JobConfig
+from reviewllm.config import Command, Commands, JobConfig, ModelWhere
 from reviewllm.progress import step
 from reviewllm.prompts.tokenizer import load_tokenizer
 from reviewllm.sft.adapter import check_base, check_merge_target, merge_adapter, merged_folder
@@ -28,7 +28,7 @@ from reviewllm.sft.model import check_target_modules
 class MergeJob(JobConfig):
     """Merge an adapter into its base."""
 
-    base_model: str = Field(description="base: a Hugging Face folder or hub name")
+    base_model: ModelWhere = Field(description="base: a Hugging Face folder or hub name")
     adapter: Path = Field(Path("out/run/adapter"), description="folder of the adapter")
     merged: Path | None = Field(None, description="where the model goes; default: merged, beside the adapter")
 
@@ -54,5 +54,8 @@ def main(config: MergeJob) -> Path:
     return merged
 
 
+COMMANDS: Commands = {"": Command(main, MergeJob)}
+
+
 if __name__ == "__main__":
-    run(main, MergeJob)
+    run_job(COMMANDS, __doc__)

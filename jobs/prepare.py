@@ -19,8 +19,8 @@ from pydantic import Field
 if __package__ in (None, ""):  # run as a file: `python jobs/prepare.py`
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from jobs.entry import run
-from reviewllm.config import JobConfig, Where, part, save
+from jobs.entry import run_job
+from reviewllm.config import Command, Commands, JobConfig, Where, part, save
 from reviewllm.errors import ConfigError
 from reviewllm.examples.build import ExamplesCounts, build_examples
 from reviewllm.examples.protocol import ExamplesConfig, Quota
@@ -157,5 +157,8 @@ def _record_examples(config: PrepareJob, built: ExamplesCounts, running: Step) -
     running.result = f"{built.purchases} purchases -> {splits}; leakage check passed -> {config.out / 'examples'}"
 
 
+COMMANDS: Commands = {"": Command(main, PrepareJob)}
+
+
 if __name__ == "__main__":
-    run(main, PrepareJob)
+    run_job(COMMANDS, __doc__)

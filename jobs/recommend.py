@@ -25,7 +25,6 @@ Interrupted, the same command goes on after the last finished shard. `--engine r
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
@@ -35,10 +34,10 @@ from pydantic import Field
 if __package__ in (None, ""):  # run as a file: `python jobs/recommend.py`
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from jobs.entry import run
+from jobs.entry import run_job
 from jobs.recommend_learn import OUT, ExamplesJob, ProfileJob, examples, names_of, profile_users
 from jobs.recommend_rank import ExplainJob, RankJob, explain, rank_candidates
-from reviewllm.config import JobConfig, part, save
+from reviewllm.config import Command, Commands, JobConfig, NamedPath, part, save
 from reviewllm.errors import ConfigError
 from reviewllm.evaluation.staging import alone
 from reviewllm.progress import step
@@ -126,7 +125,7 @@ class RetrieveJob(JobConfig, NameConfig):
 class EvaluateJob(JobConfig):
     """Measure candidates and recommendations on the items held out, by full ranking."""
 
-    systems: list[str] = Field(
+    systems: list[NamedPath] = Field(
         [], description="table of candidates or recommendations, or name=table; default: all of <out>"
     )
     target: Literal["validation", "test"] = Field("test", description="which item is to be found")
@@ -248,19 +247,17 @@ def _source(config: PrepareJob) -> Source:
     return read_movielens(config.movielens)
 
 
+COMMANDS: Commands = {
+    "prepare": Command(prepare, PrepareJob),
+    "train-sasrec": Command(train, TrainSasrecJob),
+    "retrieve": Command(retrieve_candidates, RetrieveJob),
+    "evaluate": Command(evaluate, EvaluateJob),
+    "examples": Command(examples, ExamplesJob),
+    "profile": Command(profile_users, ProfileJob),
+    "rank": Command(rank_candidates, RankJob),
+    "explain": Command(explain, ExplainJob),
+}
+
+
 if __name__ == "__main__":
-    commands: dict[str, tuple[Callable[..., object], type[JobConfig]]] = {
-        "prepare": (prepare, PrepareJob),
-        "train-sasrec": (train, TrainSasrecJob),
-        "retrieve": (retrieve_candidates, RetrieveJob),
-        "evaluate": (evaluate, EvaluateJob),
-        "examples": (examples, ExamplesJob),
-        "profile": (profile_users, ProfileJob),
-        "rank": (rank_candidates, RankJob),
-        "explain": (explain, ExplainJob),
-    }
-    name, *rest = sys.argv[1:] or [""]
-    if name not in commands:
-        print(__doc__, file=sys.stdout if name in ("-h", "--help") else sys.stderr)
-        sys.exit(name not in ("-h", "--help") and 2)
-    run(*commands[name], rest)
+    run_job(COMMANDS, __doc__)

@@ -19,11 +19,11 @@ if __package__ in (None, ""):  # run as a file: `python jobs/recommend_demo.py`
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from jobs import recommend, train
-from jobs.entry import run
+from jobs.entry import run_job
 from jobs.recommend_learn import ExamplesJob, examples
 from jobs.recommend_rank import RankJob, rank_candidates
 from reviewllm.cluster import ClusterConfig, log_folder, ray_session
-from reviewllm.config import JobConfig, part
+from reviewllm.config import Command, Commands, JobConfig, part
 from reviewllm.progress import step
 from reviewllm.prompts.tasks import recommend as prompts
 from reviewllm.recommend.histories import catalogue
@@ -191,5 +191,8 @@ def _prompts() -> dict[str, Any]:
     return {"task": "recommend", "max_prompt_tokens": 512}
 
 
+COMMANDS: Commands = {"": Command(main, RecommendDemoJob)}
+
+
 if __name__ == "__main__":
-    run(main, RecommendDemoJob)
+    run_job(COMMANDS, __doc__)

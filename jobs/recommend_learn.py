@@ -8,7 +8,7 @@ import polars as pl
 from pydantic import Field, model_validator
 
 from reviewllm.cluster import ClusterConfig, ray_session
-from reviewllm.config import JobConfig, part, save
+from reviewllm.config import JobConfig, ModelWhere, part, save
 from reviewllm.evaluation.staging import alone
 from reviewllm.generation.config import GenerationConfig
 from reviewllm.generation.merged import MERGED
@@ -44,7 +44,9 @@ class ProfileJob(JobConfig, ClusterConfig, GenerationConfig, PromptConfig, NameC
     """Say what each user likes, in keywords."""
 
     task: TaskName = Field("profile", description="what prompts ask for; no other task makes profiles")
-    base_model: str | None = Field(None, description="base: a Hugging Face folder or hub name; not needed by --engine rule")
+    base_model: ModelWhere | None = Field(
+        None, description="base: a Hugging Face folder or hub name; not needed by --engine rule"
+    )
     adapter: Path | None = Field(None, description="adapter of the base; none: the bare base")
     target: Target = Field(
         "test", description="which item is held out of what is summarised: test, validation, or next for none"

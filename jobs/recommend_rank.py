@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 
 from jobs.recommend_learn import OUT, names_of
 from reviewllm.cluster import ClusterConfig, ray_session
-from reviewllm.config import Day, JobConfig, part, save
+from reviewllm.config import Day, JobConfig, ModelWhere, part, save
 from reviewllm.evaluation.staging import alone
 from reviewllm.generation.config import GenerationConfig
 from reviewllm.generation.merged import MERGED
@@ -38,7 +38,7 @@ class RankJob(JobConfig, ClusterConfig, GenerationConfig, PromptConfig, RankConf
     """Rank a retriever's candidates by a language model."""
 
     task: TaskName = Field("recommend", description="what prompts ask for; no other task ranks")
-    base_model: str = Field(description="base: a Hugging Face folder or hub name")
+    base_model: ModelWhere = Field(description="base: a Hugging Face folder or hub name")
     adapter: Path | None = Field(None, description="adapter trained with --task recommend; none: the bare base")
     target: Target = Field("test", description="which item is held out: test, validation, or next for none")
     date: Day | None = Field(None, description="with --target next: day of the night")
@@ -80,7 +80,7 @@ class ExplainJob(JobConfig, ClusterConfig, GenerationConfig, PromptConfig):
     """Say in a sentence why an item is recommended."""
 
     task: TaskName = Field("reason", description="what prompts ask for; no other task gives reasons")
-    base_model: str = Field(description="base: a Hugging Face folder or hub name")
+    base_model: ModelWhere = Field(description="base: a Hugging Face folder or hub name")
     adapter: Path | None = Field(None, description="adapter of the base; none: the bare base")
     recommendations: Path = Field(description="folder that `rank` has written; its reasons are replaced")
     target: Target = Field("test", description="the target that it was written for")

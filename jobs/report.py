@@ -22,9 +22,9 @@ from pydantic import Field
 if __package__ in (None, ""):  # run as a file: `python jobs/report.py`
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from jobs.entry import run
+from jobs.entry import run_job
 from reviewllm.backfill.night import data_place
-from reviewllm.config import Day, JobConfig
+from reviewllm.config import Command, Commands, Day, JobConfig, Where
 from reviewllm.place import Place, below
 from reviewllm.progress import step
 from reviewllm.report.changes import compare_runs, plain_text
@@ -55,10 +55,10 @@ class CompareJob(JobConfig):
 class NightlyJob(JobConfig):
     """Say on one page whether a published night is fine, what drifted, and what it took."""
 
-    data: str = Field("out/run", description="folder or URI (s3://, gs://) of generations/ and dead_letters/")
+    data: Where = Field("out/run", description="folder or URI (s3://, gs://) of generations/ and dead_letters/")
     date: Day | None = Field(None, description="the night, YYYY-MM-DD; default the newest published one")
     nights: int = Field(14, ge=1, description="published nights before it that it is shown and compared with, at most")
-    to: str | None = Field(None, description="folder or URI of the report; default <data>/reports/dt=YYYY-MM-DD")
+    to: Where | None = Field(None, description="folder or URI of the report; default <data>/reports/dt=YYYY-MM-DD")
 
 
 def main(config: ReportJob) -> Path:
@@ -96,10 +96,12 @@ def nightly(config: NightlyJob) -> str:
     return page
 
 
+COMMANDS: Commands = {
+    "": Command(main, ReportJob),
+    "nightly": Command(nightly, NightlyJob),
+    "--compare": Command(compare, CompareJob, _folders),
+}
+
+
 if __name__ == "__main__":
-    if sys.argv[1:2] == ["nightly"]:
-        run(nightly, NightlyJob, sys.argv[2:])
-    elif sys.argv[1:2] == ["--compare"]:
-        run(compare, CompareJob, _folders(sys.argv[2:]))
-    else:
-        run(main, ReportJob)
+    run_job(COMMANDS, __doc__)

@@ -13,7 +13,9 @@ submitted).
 from __future__ import annotations
 
 import datetime
+import importlib
 import logging
+import pkgutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -24,7 +26,7 @@ if __package__ in (None, ""):  # run as a file: `python jobs/submit.py`
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from jobs.entry import run
-from reviewllm.config import JobConfig, read_yaml
+from reviewllm.config import Commands, JobConfig, read_yaml
 from reviewllm.errors import ConfigError, SubmissionError
 from reviewllm.submission import Submitted, address_of, connect, follow, make_submission, submit
 
@@ -52,7 +54,9 @@ def main(config: SubmitJob, words: list[str]) -> Submitted:
     """
     runtime_env = _runtime_env(config.runtime_env)
     now = datetime.datetime.now(datetime.UTC)
-    submission = make_submission(words, name=config.submission_id, python=config.python, runtime_env=runtime_env, now=now)
+    submission = make_submission(
+        words, jobs=all_jobs(), name=config.submission_id, python=config.python, runtime_env=runtime_env, now=now
+    )
     address = address_of(config.address)
     client = connect(address)
     done = submit(client, submission)
@@ -84,6 +88,13 @@ def _runtime_env(file: Path) -> dict[str, Any]:
     if runtime_env.get("working_dir") in (None, "."):
         runtime_env["working_dir"] = str(ROOT)
     return runtime_env
+
+
+def all_jobs() -> dict[str, Commands]:
+    """The commands of every job of this folder, by the job's name."""
+    names = [module.name for module in pkgutil.iter_modules([str(ROOT / "jobs")])]
+    modules = {name: importlib.import_module(f"jobs.{name}") for name in names if name != "submit"}
+    return {name: module.COMMANDS for name, module in modules.items() if hasattr(module, "COMMANDS")}
 
 
 def words_after(arguments: list[str]) -> tuple[list[str], list[str]]:

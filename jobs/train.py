@@ -28,11 +28,11 @@ from pydantic import Field, model_validator
 if __package__ in (None, ""):  # run as a file: `python jobs/train.py`
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from jobs.entry import run
+from jobs.entry import run_job
 from reviewllm.attributes.serialise import Serialisation
 from reviewllm.base_model import local_model_folder
 from reviewllm.cluster import ClusterConfig, ray_session
-from reviewllm.config import JobConfig, Where, part, save
+from reviewllm.config import Command, Commands, JobConfig, Where, part, save
 from reviewllm.examples.splits import split_files
 from reviewllm.fetch import check_folder_writable, local_copies, put_folder
 from reviewllm.place import Place, below, is_uri
@@ -238,5 +238,8 @@ def _inspect(config: TrainJob, rows: int) -> str:
     return f"{shown}\n\n{show_counts(counts)}"
 
 
+COMMANDS: Commands = {"": Command(main, TrainJob)}
+
+
 if __name__ == "__main__":
-    run(main, TrainJob)
+    run_job(COMMANDS, __doc__)

@@ -14,9 +14,9 @@ import argparse
 import datetime
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, TypeVar, get_args, get_origin
+from typing import Annotated, Any, NamedTuple, TypeVar, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
@@ -47,10 +47,70 @@ def _iso_day(value: object) -> object:
 
 Day = Annotated[datetime.date, BeforeValidator(_iso_day)]  # no count of seconds, which a date is for pydantic too
 
-Where = Annotated[str, BeforeValidator(str)]  # a path or a URI
+
+class Located(NamedTuple):
+    """Marks the type of an option that names files; `everywhere` says of a value whether all nodes of a cluster find them by it."""
+
+    everywhere: Callable[[str], bool]
+
+
+def _path_everywhere(where: str) -> bool:
+    return where.startswith("/") or "://" in where
+
+
+def _model_everywhere(name: str) -> bool:
+    is_hub_name = re.fullmatch(r"\w[\w.-]*(/[\w.-]+)?", name) is not None
+    return _path_everywhere(name) or (is_hub_name and not Path(name).exists())
+
+
+def _named_everywhere(text: str) -> bool:
+    return _path_everywhere(text) or _path_everywhere(text.partition("=")[2])
+
+
+def _store_everywhere(uri: str) -> bool:
+    return not uri.startswith("sqlite:///") or _path_everywhere(uri.removeprefix("sqlite:///"))
+
+
+_PATH = Located(_path_everywhere)
+Where = Annotated[str, BeforeValidator(str), _PATH]  # a path or a URI
+ModelWhere = Annotated[str, Located(_model_everywhere)]  # a folder or a hub name
+NamedPath = Annotated[str, Located(_named_everywhere)]  # a path, or name=path
+MLflowWhere = Annotated[str, Located(_store_everywhere)]  # a server or a SQLite file
 
 Job = TypeVar("Job", bound=JobConfig)
 Stage = TypeVar("Stage", bound=StageConfig)
+
+
+class Command(NamedTuple):
+    """A command of a job: what it runs, the options that it takes, and how its words become flags where they are none."""
+
+    run: Callable[[Any], object]
+    options: type[JobConfig]
+    flags: Callable[[Sequence[str]], Sequence[str]] = list
+
+
+Commands = Mapping[str, Command]  # by the word that names one; "": that of a job without such a word
+
+
+def split_command(commands: Commands, words: Sequence[str]) -> tuple[str, Sequence[str]] | None:
+    """The name of the command that words begin with, and its flags; None where they begin with none."""
+    name, rest = (words[0], words[1:]) if words and words[0] in commands else ("", words)
+    return (name, commands[name].flags(rest)) if name in commands else None
+
+
+def located(options: type[BaseModel]) -> dict[str, Located]:
+    """The options that name files, but for --config, which is read before all others."""
+    marks = {name: next(_marks([*field.metadata, field.annotation]), None) for name, field in options.model_fields.items()}
+    return {name: mark for name, mark in marks.items() if mark and name != "config"}
+
+
+def _marks(types: Sequence[Any]) -> Iterator[Located]:
+    for one in types:
+        if one is Path:
+            yield _PATH
+        elif isinstance(one, Located):
+            yield one
+        yield from _marks(get_args(one))
 
 
 def parse(job: type[Job], argv: Sequence[str]) -> Job:

@@ -11,52 +11,22 @@ import asyncio
 import contextlib
 import datetime
 import hashlib
-import itertools
 import os
 import re
 import shlex
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from reviewllm.cluster import Address
-from reviewllm.config import read_yaml
+from reviewllm.config import Commands, JobConfig, located, parse, split_command
 from reviewllm.errors import ConfigError, SubmissionError
 from reviewllm.secrets import refuse_secrets
 
-JOBS = (
-    "prepare",
-    "train",
-    "merge",
-    "evaluate",
-    "annotate",
-    "attributes",
-    "recommend",
-    "backfill",
-    "report",
-    "demo",
-    "recommend_demo",
-)
 LIVE = ("PENDING", "RUNNING")
-_NOT_THE_NIGHT = {"--plan", "--probe"}  # a backfill with these publishes nothing
-_PLACES = (
-    "out",
-    "data",
-    "storage-path",
-    "examples",
-    "interactions",
-    "adapter",
-    "merged",
-    "reviews",
-    "items",
-    "train",
-    "test",
-    "learned",
-)
-_NAME = re.compile(r"[A-Za-z0-9][\w.-]{0,99}")
+_NAME = re.compile(r"[A-Za-z0-9][\w.-]{0,99}", re.ASCII)  # it is part of URLs and of names of files
 _SECONDS_TO_ANSWER = 20.0
 _RECONNECTS, _PAUSE_S = 20, 3.0
 
@@ -80,84 +50,67 @@ class Submitted(NamedTuple):
 
 
 def make_submission(
-    words: Sequence[str], *, name: str | None, python: str, runtime_env: Mapping[str, Any], now: datetime.datetime
+    words: Sequence[str],
+    *,
+    jobs: Mapping[str, Commands],
+    name: str | None,
+    python: str,
+    runtime_env: Mapping[str, Any],
+    now: datetime.datetime,
 ) -> Submission:
     """Take a job and its flags apart, and put them together as a command.
 
     Args:
         words: the job's name and its flags, as after `jobs/`: backfill --out ...
+        jobs: the commands of every job.
         name: the submission's id, under which it succeeds once; None: see above.
         python: the interpreter, on the cluster.
         runtime_env: Ray's; what it holds can be read by everybody who can list jobs.
         now: with its time zone.
 
     Raises:
-        ConfigError: there is no such job; a path of it is the cluster's copy of this folder, and so on one node only; or a
-            secret would be seen in the list of jobs.
+        ConfigError: there is no such job, or it refuses its flags; a path of it is the cluster's copy of this folder, and so on one
+            node only; or a secret would be seen in the list of jobs.
     """
     job, *flags = words or [""]
-    if job not in JOBS:
-        raise ConfigError(f"{job or '(nothing)'}: is no job; expected one of {', '.join(JOBS)} after --, and its flags")
+    if job not in jobs:
+        raise ConfigError(f"{job or '(nothing)'}: is no job; expected one of {', '.join(jobs)} after --, and its flags")
     if "--help" in flags:
         raise ConfigError(f"--help is not submitted; run: python jobs/{job}.py --help")
     refuse_secrets(words, "the command")
     refuse_secrets(runtime_env, "--runtime-env")
-    _refuse_own_folders(job, flags)
-    command = [job, flags.pop(0)] if flags and not flags[0].startswith("-") else [job]
-    nightly = command == ["backfill"] and not any(flag.partition("=")[0] in _NOT_THE_NIGHT for flag in flags)
-    date = _option(flags, "date")
+    found = split_command(jobs[job], flags)
+    if found is None:
+        raise ConfigError(f"{job}: expected one of its commands, {', '.join(jobs[job])}, and then its flags")
+    command, options = found
+    config = parse(jobs[job][command].options, options)
+    _refuse_own_folders(config)
+    chosen = dict(config)
+    nightly = (job, command) == ("backfill", "") and not (chosen["plan"] or chosen["probe"])
+    date = chosen.get("date")
     if nightly and date is None:  # a job that waits until after midnight is still this night's
-        date = now.astimezone(datetime.UTC).date().isoformat()
-        flags += ["--date", date]
-    entrypoint = shlex.join([python, f"jobs/{job}.py", *command[1:], *flags])
+        date = now.astimezone(datetime.UTC).date()
+        flags += ["--date", str(date)]
+    entrypoint = shlex.join([python, f"jobs/{job}.py", *flags])
     if name is None:
-        name = f"backfill-{_day(date)}" if nightly else f"{job}-{hashlib.sha256(entrypoint.encode()).hexdigest()[:8]}"
+        name = f"backfill-{date}" if nightly else f"{job}-{hashlib.sha256(entrypoint.encode()).hexdigest()[:8]}"
         return Submission(name, entrypoint, dict(runtime_env), once=nightly)
     if not _NAME.fullmatch(name):
         raise ConfigError(f"--submission-id {name!r}: expected letters, digits, '.', '_' and '-', 100 at most")
     return Submission(name, entrypoint, dict(runtime_env), once=True)
 
 
-def _day(date: object) -> str:
-    try:
-        return datetime.date.fromisoformat(str(date)).isoformat()
-    except ValueError:
-        raise ConfigError(f"--date {date!r}: expected YYYY-MM-DD") from None
-
-
-def _option(flags: Sequence[str], name: str) -> Any:
-    """An option's value as the job will take it: the last flag, else what the file of --config has; None: neither."""
-    given = [*flags, ""]
-    found = None
-    for flag, following in itertools.pairwise(given):
-        if flag == f"--{name}":
-            found = following
-        elif flag.startswith(f"--{name}="):
-            found = flag.partition("=")[2]
-    if found is not None or name == "config":
-        return found
-    file = _option(flags, "config")
-    if file is None:
-        return None
-    if not Path(file).is_file():
-        raise ConfigError(f"--config {file}: is not there; it is read here for its paths and its date, so have it here too")
-    return read_yaml(Path(file)).get(name.replace("-", "_"))
-
-
-def _refuse_own_folders(job: str, flags: Sequence[str]) -> None:
-    given = {name: value for name in _PLACES if (value := _option(flags, name)) is not None}
-    for name, value in given.items():
-        for path in value if isinstance(value, list) else [value]:
-            if "://" not in str(path) and not str(path).startswith("/"):
-                raise ConfigError(
-                    f"--{name} {path}: a job that was submitted runs in a copy of this folder, on one node; name a path from / "
-                    "on storage that all nodes see, or a URI"
-                )
-    if job != "merge" and not given.keys() & ({"out", "data"} if job == "report" else {"out"}):
-        raise ConfigError(
-            "--out: is missing; a job that was submitted runs in a copy of this folder, on one node: name a path from / on "
-            "storage that all nodes see"
-        )
+def _refuse_own_folders(config: JobConfig) -> None:
+    for name, mark in located(type(config)).items():
+        value = getattr(config, name)
+        for one in value if isinstance(value, list) else [value]:
+            if one is None or mark.everywhere(str(one)):
+                continue
+            given = f" {one}" if name in config.model_fields_set else f": is missing, and by default {one}"
+            raise ConfigError(
+                f"--{name.replace('_', '-')}{given}: a job that was submitted runs in a copy of this folder, on one node; name a "
+                "path from / on storage that all nodes see, or a URI where the option takes one"
+            )
 
 
 def address_of(given: str | None) -> Address:

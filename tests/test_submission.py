@@ -5,55 +5,81 @@ from __future__ import annotations
 import datetime as dt
 import re
 import shutil
+import subprocess
+import sys
 import zipfile
 from collections.abc import AsyncIterator
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, Literal, get_args, get_origin
 
 import pytest
 from conftest import free_port
 from ray._private.runtime_env.packaging import create_package
 from ray.job_submission import JobStatus
 
+from jobs.submit import all_jobs
 from reviewllm.cluster import Address
+from reviewllm.config import located
 from reviewllm.errors import ConfigError, SubmissionError
-from reviewllm.submission import JOBS, Submission, address_of, connect, follow, make_submission
+from reviewllm.submission import Submission, address_of, connect, follow, make_submission
 
 NOW = dt.datetime(2026, 11, 22, 0, 30, tzinfo=dt.timezone(dt.timedelta(hours=1)))  # the 21st in UTC
 PROJECT = Path(__file__).resolve().parents[1]
+JOBS = all_jobs()
+NIGHT = ("backfill", "--base-model", "org/base", "--out", "/x")
+TRAINING = ("train", "--base-model", "org/base", "--out", "/x")
+NO_FILES = {  # options that are texts, and name no files
+    *(
+        "adapter_name",
+        "candidate",
+        "category",
+        "column_names",
+        "endpoints",
+        "engine_kwargs",
+        "judge",
+        "mlflow_experiment",
+        "models",
+    ),
+    *("ray_address", "retriever", "rule_faults", "run_name", "target_modules", "user"),
+}
+HERE_AND_EVERYWHERE = {"mlflow_uri": ("sqlite:///x.db", "sqlite:////x.db"), "systems": ("name=x", "name=/x")}
 
 
 def submission(*words: str, name: str | None = None, **runtime_env: Any) -> Submission:
-    return make_submission(words, name=name, python="python", runtime_env=runtime_env, now=NOW)
+    return make_submission(words, jobs=JOBS, name=name, python="python", runtime_env=runtime_env, now=NOW)
 
 
 def test_make_submission_of_a_night_has_its_date_in_id_and_command() -> None:
-    made = submission("backfill", "--out", "/my run")
-    assert made == ("backfill-2026-11-21", "python jobs/backfill.py --out '/my run' --date 2026-11-21", {}, True)
-    assert submission("backfill", "--out", "/x", "--date=2026-11-20").name == "backfill-2026-11-20"
-    assert (
-        submission("backfill", "--out", "/x", "--date", "2026-11-20", "--date", "2026-11-19").name == "backfill-2026-11-19"
-    )
+    made = submission("backfill", "--base-model", "org/base", "--out", "/my run")
+    command = "python jobs/backfill.py --base-model org/base --out '/my run' --date 2026-11-21"
+    assert made == ("backfill-2026-11-21", command, {}, True)
+    assert submission(*NIGHT, "--date=2026-11-20").name == "backfill-2026-11-20"
+    assert submission(*NIGHT, "--date", "2026-11-20", "--date", "2026-11-19").name == "backfill-2026-11-19"
 
 
 def test_make_submission_takes_date_and_folder_of_a_file(tmp_path: Path) -> None:
-    (tmp_path / "job.yaml").write_text("date: '2026-11-19'\nout: /x\n")
+    (tmp_path / "job.yaml").write_text("date: '2026-11-19'\nout: /x\nbase_model: org/base\n")
     made = submission("backfill", "--config", str(tmp_path / "job.yaml"))
     assert made.name == "backfill-2026-11-19"
     assert "--date" not in made.command
-    with pytest.raises(ConfigError, match=r"--config nowhere\.yaml: is not there"):
+    (tmp_path / "job.yaml").write_text("tensorboard-dir: tb\n")
+    with pytest.raises(ConfigError, match=r"--tensorboard-dir tb: a job that was submitted"):
+        submission(*TRAINING, "--config", str(tmp_path / "job.yaml"))
+    with pytest.raises(ConfigError, match=r"--config nowhere\.yaml: cannot be read"):
         submission("backfill", "--config", "nowhere.yaml")
 
 
 @pytest.mark.parametrize(
     "words",
     [
-        ("train", "--out", "/x"),
-        ("backfill", "--out", "/x", "--plan"),
+        TRAINING,
+        (*NIGHT, "--plan"),
+        (*NIGHT, "--probe", "5"),
         ("backfill", "verify", "--out", "/x", "--date", "2026-11-20"),
-        ("backfill", "replay", "--out", "/x", "--date", "2026-11-20"),
+        ("backfill", "replay", *NIGHT[1:], "--date", "2026-11-20"),
         ("report", "nightly", "--data", "s3://bucket/x"),
+        ("report", "--compare", "/x", "/y"),
     ],
 )
 def test_make_submission_of_anything_else_may_succeed_again_and_is_no_night(words: tuple[str, ...]) -> None:
@@ -62,36 +88,109 @@ def test_make_submission_of_anything_else_may_succeed_again_and_is_no_night(word
     assert not made.once
     assert made.command == f"python jobs/{words[0]}.py {' '.join(words[1:])}"
     assert submission(*words).name == made.name
-    assert submission(*words, "--seed", "1").name != made.name
+
+
+def test_make_submission_of_another_command_has_another_id() -> None:
+    assert submission(*TRAINING).name != submission(*TRAINING, "--seed", "1").name
 
 
 @pytest.mark.parametrize("date", ["../../x", "20261121x", "yesterday", ""])
 def test_make_submission_of_no_date_is_refused(date: str) -> None:
-    with pytest.raises(ConfigError, match="expected YYYY-MM-DD"):
-        submission("backfill", "--out", "/x", "--date", date)
+    with pytest.raises(ConfigError, match=r"--date: .*expected YYYY-MM-DD"):
+        submission(*NIGHT, "--date", date)
 
 
-@pytest.mark.parametrize("name", ["../x", "a b", "", "a/b", "x" * 101])
+@pytest.mark.parametrize("name", ["../x", "a b", "", "a/b", "für", "x" * 101])
 def test_make_submission_of_an_odd_id_is_refused(name: str) -> None:
     with pytest.raises(ConfigError, match="--submission-id"):
-        submission("train", "--out", "/x", name=name)
+        submission(*TRAINING, name=name)
 
 
-@pytest.mark.parametrize("flags", [(), ("--out", "out/run"), ("--out=x",), ("--out", "/x", "--data", "y")])
-def test_make_submission_into_the_clusters_copy_of_this_folder_is_refused(flags: tuple[str, ...]) -> None:
-    with pytest.raises(ConfigError, match="in a copy of this folder, on one node"):
-        submission("backfill", *flags)
+def required(job: str, command: str) -> dict[str, str]:
+    """A value for each option without which a command is not submitted."""
+    options = JOBS[job][command].options
+    texts = {"date": "2026-11-20", "user": "u", "base_model": "org/base"}
+    wanted = {name for name, field in options.model_fields.items() if field.is_required()} | {"base_model"}
+    defaults = {name for name in located(options) if options.model_fields[name].default}
+    return {name: texts.get(name, "/x") for name in (wanted | defaults) & options.model_fields.keys()}
+
+
+def words_of(job: str, command: str, given: dict[str, str]) -> list[str]:
+    return [job, *([command] if command else []), *(f"--{name.replace('_', '-')}={text}" for name, text in given.items())]
+
+
+@pytest.mark.parametrize(("job", "command"), [(job, command) for job, commands in JOBS.items() for command in commands])
+def test_make_submission_takes_every_option_that_names_files_from_the_root_alone(job: str, command: str) -> None:
+    options = JOBS[job][command].options
+    files = located(options)
+    for name, field in options.model_fields.items():
+        if name == "config":
+            continue
+        if name not in files:
+            assert name in NO_FILES or not has_texts(field.annotation), f"--{name}: names files, or is of NO_FILES"
+            continue
+        here, everywhere = HERE_AND_EVERYWHERE.get(name, ("out/x/y", "/x"))
+        given = required(job, command) | {name: here}
+        with pytest.raises(ConfigError, match=rf"^--{name.replace('_', '-')} {here}: .* copy of this folder, on one node"):
+            submission(*words_of(job, command, given))
+        submission(*words_of(job, command, given | {name: everywhere}))
+        if name in required(job, command) and not field.is_required() and name != "base_model":
+            del given[name]
+            with pytest.raises(ConfigError, match=rf"^--{name.replace('_', '-')}: is missing"):
+                submission(*words_of(job, command, given))
+
+
+def has_texts(annotation: Any) -> bool:
+    return annotation is str or (
+        get_origin(annotation) is not Literal and any(has_texts(one) for one in get_args(annotation))
+    )
+
+
+def test_make_submission_looks_at_every_value_of_an_option() -> None:
+    with pytest.raises(ConfigError, match=r"^--reviews data/a\.json: a job"):
+        submission("prepare", "--out", "/x", "--reviews", "/b.json", "--reviews", "data/a.json", "--reviews=s3://b/c")
+
+
+def test_make_submission_looks_at_words_that_are_no_flags() -> None:
+    with pytest.raises(ConfigError, match=r"^--after out/after: a job"):
+        submission("report", "--compare", "/x", "out/after")
+
+
+def test_make_submission_takes_a_model_of_the_hub_that_is_no_folder_here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    submission(*TRAINING)
+    (tmp_path / "org" / "base").mkdir(parents=True)
+    for base in ("org/base", "./base", "../base", "a/b/c"):
+        with pytest.raises(ConfigError, match=f"^--base-model {base}: a job"):
+            submission("train", "--base-model", base, "--out", "/x")
+
+
+@pytest.mark.parametrize("words", [("recommend",), ("recommend", "--out", "/x"), ("annotate", "nonsense")])
+def test_make_submission_without_a_command_is_refused(words: tuple[str, ...]) -> None:
+    with pytest.raises(ConfigError, match=f"{words[0]}: expected one of its commands, "):
+        submission(*words)
+
+
+def test_make_submission_of_options_that_the_job_refuses_is_refused_here() -> None:
+    with pytest.raises(ConfigError, match="--early-stopping-patience needs a validation loss"):
+        submission(*TRAINING, "--early-stopping-patience", "2")
 
 
 def test_jobs_are_those_of_the_folder() -> None:
     runnable = [path for path in (PROJECT / "jobs").glob("*.py") if '__name__ == "__main__"' in path.read_text()]
-    there = {path.stem for path in runnable} - {"submit"}
-    assert set(JOBS) == there
+    assert JOBS.keys() == {path.stem for path in runnable} - {"submit"}
+
+
+def test_jobs_are_found_without_torch() -> None:
+    code = "import sys, jobs.submit; jobs.submit.all_jobs(); sys.exit('torch' in sys.modules or 'vllm' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False, cwd=PROJECT).returncode == 0
 
 
 @pytest.mark.parametrize("words", [(), ("nonsense",), ("submit",), ("--out", "x")])
 def test_make_submission_of_no_job_is_refused(words: tuple[str, ...]) -> None:
-    with pytest.raises(ConfigError, match="is no job; expected one of prepare, train"):
+    with pytest.raises(ConfigError, match=r"is no job; expected one of annotate, .*, train"):
         submission(*words)
 
 
@@ -102,10 +201,10 @@ def test_make_submission_of_help_is_refused() -> None:
 
 def test_make_submission_refuses_secrets() -> None:
     with pytest.raises(ConfigError, match="the command: --mlflow-uri: looks like a secret") as caught:
-        submission("train", "--out", "/x", "--mlflow-uri", "http://me:s3cret@host")
+        submission(*TRAINING, "--mlflow-uri", "http://me:s3cret@host")
     assert "s3cret" not in str(caught.value)
     with pytest.raises(ConfigError, match=r"--runtime-env: env_vars\.AWS_SECRET_ACCESS_KEY: looks like a secret"):
-        submission("train", "--out", "/x", env_vars={"AWS_SECRET_ACCESS_KEY": "s3cret"})
+        submission(*TRAINING, env_vars={"AWS_SECRET_ACCESS_KEY": "s3cret"})
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from pydantic import Field
 
-from reviewllm.config import StageConfig
+from reviewllm.config import ModelWhere, StageConfig
 from reviewllm.evaluation.likelihood import check_reference, reference_model
 from reviewllm.evaluation.nli import check_nli_model, read_nli_model
 from reviewllm.generation.config import GenerationConfig
@@ -21,10 +21,10 @@ Figures = list[float | None]
 class MeasureConfig(StageConfig):
     """Models that measure; each figure stays empty where its model is not named."""
 
-    reference_model: str | None = Field(
+    reference_model: ModelWhere | None = Field(
         None, description="folder or hub name of a model that says how likely every text is: the figure log_likelihood"
     )
-    nli_model: str | None = Field(
+    nli_model: ModelWhere | None = Field(
         None,
         description="folder or hub name of an NLI cross-encoder that finds contradictions: the figure hallucination_nli",
     )

@@ -6,13 +6,13 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from reviewllm.config import StageConfig
+from reviewllm.config import ModelWhere, StageConfig, Where
 
 
 class SFTConfig(StageConfig):
     """LoRA, batches, optimizer and schedule: all that decides the adapter; the names are those of PEFT and transformers."""
 
-    base_model: str = Field(description="base: a Hugging Face folder or hub name")
+    base_model: ModelWhere = Field(description="base: a Hugging Face folder or hub name")
     lora_r: int = Field(8, ge=1, le=512, description="LoRA rank; vLLM serves none above 512")
     lora_alpha: int = Field(16, ge=1, description="LoRA scale times rank")
     lora_dropout: float = Field(0.0, ge=0, lt=1, description="dropout before the LoRA matrices")
@@ -78,7 +78,7 @@ class TrainingConfig(StageConfig):
         "auto", description="of the base; auto: bfloat16 on GPUs that have it, else float32. LoRA weights are float32"
     )
     gradient_checkpointing: bool = Field(False, description="compute activations twice to hold fewer of them")
-    storage_path: str | None = Field(
+    storage_path: Where | None = Field(
         None,
         description="folder or s3://bucket/prefix of the checkpoints; default <out>/checkpoints; every node must see it",
     )

@@ -20,7 +20,7 @@ from urllib.parse import unquote, urlsplit
 
 from pydantic import ConfigDict, Field, field_serializer, field_validator
 
-from reviewllm.config import StageConfig
+from reviewllm.config import MLflowWhere, StageConfig
 from reviewllm.errors import ConfigError
 from reviewllm.sft.tensorboard import Row, Status, TensorBoard, split, warn
 
@@ -38,7 +38,7 @@ class TrackingConfig(StageConfig):
     model_config = ConfigDict(hide_input_in_errors=True)  # a URI may hold a password
 
     track: bool = Field(True, description="write metrics to MLflow and TensorBoard")
-    mlflow_uri: str | None = Field(
+    mlflow_uri: MLflowWhere | None = Field(
         None, repr=False, description="MLflow server as http(s)://..., or sqlite:///FILE; <out>/mlflow.db if not given"
     )
     mlflow_experiment: str = Field("reviewllm", min_length=1, description="MLflow experiment that the run belongs to")

@@ -150,7 +150,7 @@ def test_nobody_is_let_in_without_the_token(cluster: RayMachines, outside: Outsi
         RAY_AUTH_TOKEN_PATH="",
     )
     assert wrong.returncode == 2
-    assert f"ConfigError: --address {outside.api}: the cluster refuses the token" in wrong.stderr
+    assert f"ConfigError: RAY_API_SERVER_ADDRESS {outside.api}: the cluster refuses the token" in wrong.stderr
 
 
 def test_no_secret_is_in_the_list_of_jobs_or_in_any_log(cluster: RayMachines, outside: Outside) -> None:
