@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from collections.abc import Callable, Sequence
 from typing import TypeVar
@@ -28,6 +29,8 @@ def run_job(commands: Commands, about: str | None) -> None:
 def run(main: Callable[[Config], object], job: type[Config], arguments: Sequence[str] | None = None) -> None:
     """Run a job from the command line; exit status 2 for what the user can mend, 130 after Ctrl-C, 143 after SIGTERM."""
     quiet_environment()
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a letter that the screen does not have ends no job
     try:
         main(parse(job, sys.argv[1:] if arguments is None else arguments))
     except PreemptedError as error:

@@ -277,9 +277,13 @@ def _record(config: EvaluateJob, counts: RunCounts, examples: pa.Table, seconds:
 
 
 def _tracked_name(split: str, model: str, with_rating: bool, metric: str) -> str:
-    """A figure's name in MLflow, which takes letters, digits and few signs."""
-    name = f"{split}/{model} {'with' if with_rating else 'without'} rating/{metric}"
-    return re.sub(r"[^\w\-./ ]", "", name, flags=re.ASCII)
+    """A figure's name in MLflow, which takes letters, digits and few signs: others of a model's name stand by their number.
+
+    >>> _tracked_name("hard", "für (v2)", True, "rouge1")
+    'hard/für _28_v2_29_ with rating/rouge1'
+    """
+    plain = re.sub(r"[^\w\-. ]", lambda found: f"_{ord(found[0]):x}_", model)
+    return f"{split}/{plain} {'with' if with_rating else 'without'} rating/{metric}"
 
 
 COMMANDS: Commands = {"": Command(main, EvaluateJob)}

@@ -35,7 +35,7 @@ from reviewllm.cluster import ClusterConfig, ray_session
 from reviewllm.config import Command, Commands, JobConfig, Where, part, save
 from reviewllm.examples.splits import split_files
 from reviewllm.fetch import check_folder_writable, local_copies, put_folder
-from reviewllm.place import Place, below, is_uri
+from reviewllm.place import Place, below, is_uri, options_apart
 from reviewllm.progress import Step, step
 from reviewllm.prompts.chat import end_token
 from reviewllm.prompts.config import PromptConfig, check_serialisations
@@ -116,13 +116,13 @@ def _repeats(config: TrainJob) -> list[TrainJob]:
 def _named(config: TrainJob, name: str, changed: dict[str, Any]) -> TrainJob:
     """The configuration of one of several adapters: what it changes, and names of its own."""
     adapter = config.adapter_folder()
-    copy, mark, query = (config.adapter_copy or "").partition("?")
+    copy, options = options_apart(config.adapter_copy or "")
     named = {"run_name": f"{config.run_name}-{name}"} if config.run_name else {}
     return config.model_copy(
         update={
             **changed,
             "adapter": adapter.with_name(f"{adapter.name}-{name}"),
-            "adapter_copy": f"{copy}-{name}{mark}{query}" if copy else None,
+            "adapter_copy": f"{copy}-{name}{options}" if copy else None,
             **named,
         }
     )

@@ -120,6 +120,7 @@ def parse(job: type[Job], argv: Sequence[str]) -> Job:
         ConfigError: the file cannot be read, or a key or a value is wrong; the message names each field and value.
         SystemExit: after `--help`, and for a flag that does not exist.
     """
+    _refuse_odd_bytes(argv)
     finder = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     finder.add_argument("--config", type=Path)
     path = finder.parse_known_args(argv)[0].config
@@ -131,6 +132,17 @@ def parse(job: type[Job], argv: Sequence[str]) -> Job:
         raise ConfigError(describe(error)) from error
     except SettingsError as error:
         raise ConfigError(str(error)) from error
+
+
+def _refuse_odd_bytes(argv: Sequence[str]) -> None:
+    """Names end in UTF-8 files: what is no text there would end a job when it has done its work."""
+    for word in argv:
+        try:
+            word.encode()
+        except UnicodeEncodeError as error:
+            raise ConfigError(
+                f"{word!r}: is not UTF-8 (at character {error.start + 1}); rename it, or name it otherwise"
+            ) from None
 
 
 def _flags(job: type[JobConfig], argv: Sequence[str]) -> dict[str, Any]:

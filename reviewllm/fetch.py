@@ -9,9 +9,10 @@ import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import unquote
 
 from reviewllm.errors import InputError, StorageError
-from reviewllm.place import Place, is_uri
+from reviewllm.place import Place, is_uri, options_apart
 from reviewllm.sft.storage import CONTENTS, Storage
 from reviewllm.table_files import replace_folder
 
@@ -110,6 +111,6 @@ def fetch_folder(where: str, into: Path, *, flag: str) -> Path:
 
 
 def _storage(where: str, flag: str) -> tuple[Storage, str]:
-    path, mark, query = where.partition("?")
+    path, options = options_apart(where)
     parent, _, name = path.rstrip("/").rpartition("/")
-    return Storage(f"{parent}{mark}{query}", flag=flag), name
+    return Storage(f"{parent}{options}", flag=flag), unquote(name) if is_uri(where) else name

@@ -16,6 +16,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
+from urllib.parse import quote
 
 import polars as pl
 import pyarrow as pa
@@ -32,13 +33,25 @@ _FETCHED_AT_ONCE = 8 << 20
 
 
 def below(where: str, name: str) -> str:
-    """Path or URI of a folder below another; what follows a `?` stays at the end.
+    """Path or URI of a folder below another; the options of a URI stay at its end.
 
-    >>> below("s3://bucket/runs?region=eu-west-1", "adapter")
-    's3://bucket/runs/adapter?region=eu-west-1'
+    >>> below("s3://bucket/runs?region=eu-west-1", "für 100%")
+    's3://bucket/runs/f%C3%BCr%20100%25?region=eu-west-1'
+    >>> below("out/what?", "für 100%")
+    'out/what?/für 100%'
     """
-    path, mark, query = where.partition("?") if is_uri(where) else (where, "", "")
-    return f"{path.rstrip('/')}/{name}{mark}{query}"
+    path, options = options_apart(where)
+    return f"{path.rstrip('/')}/{quote(name, safe='/=') if is_uri(where) else name}{options}"
+
+
+def options_apart(where: str) -> tuple[str, str]:
+    """A path or URI without options, and its options with their `?`: only a URI has any.
+
+    >>> options_apart("s3://bucket/runs?region=eu-west-1"), options_apart("out/what?")
+    (('s3://bucket/runs', '?region=eu-west-1'), ('out/what?', ''))
+    """
+    path, mark, options = where.partition("?") if is_uri(where) else (where, "", "")
+    return path, mark + options
 
 
 def is_uri(where: object) -> bool:
@@ -48,6 +61,18 @@ def is_uri(where: object) -> bool:
     (True, False)
     """
     return "://" in str(where)
+
+
+def _check_uri(name: str, options: str) -> None:
+    """Refuse what file systems drop from a URI without a word.
+
+    Raises:
+        ValueError: what is wrong.
+    """
+    if "#" in name + options:
+        raise ValueError("what follows a # is no part of a path; write the sign as %23")
+    if name.startswith("file:") and options:
+        raise ValueError("what follows a ? is no part of a path; write the sign as %3F")
 
 
 def upload(filesystem: Any, path: str, content: Any) -> None:
@@ -96,16 +121,19 @@ class Place:
         Raises:
             ConfigError: it is no such thing, or it holds a password.
         """
-        if is_uri(where) and ("@" in where or "secret" in where.partition("?")[2].lower()):
+        name, options = options_apart(where)
+        if is_uri(where) and ("@" in where or "secret" in options.lower()):
             raise ConfigError(
                 f"{flag}: holds credentials, which would end in logs and files; give them by environment variables "
                 "(AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY) or by the machine's role"
             )
         self.flag = flag
-        self.where = where.partition("?")[0] if is_uri(where) else where
+        self.where = name
         self.uri = where if is_uri(where) else str(Path(where).resolve())
         self.root: str
         try:
+            if is_uri(where):
+                _check_uri(name, options)
             if where.startswith("s3://"):
                 self.root = root_of(where)
                 self.filesystem = S3(where, hasty=hasty)

@@ -94,6 +94,11 @@ def test_parse_repeated_text_flags_are_taken_as_they_stand() -> None:
     assert config.files == [Path("a,b.json")]
 
 
+def test_parse_names_that_are_no_text_are_refused() -> None:
+    with pytest.raises(ConfigError, match=r"'--files=a/\\udcfc': is not UTF-8 \(at character 11\)"):
+        parse(ListJob, ["--files=a/" + b"\xfc".decode(errors="surrogateescape")])
+
+
 @pytest.mark.parametrize("text", ["0", "1763683200", "20261121", "2026-11", "tomorrow"])
 def test_parse_a_day_is_written_as_year_month_day(text: str) -> None:
     assert parse(DayJob, ["--date", "2026-11-21"]).date == dt.date(2026, 11, 21)

@@ -95,7 +95,7 @@ def adapters_by_repeat(adapter: Path, repeats: int) -> list[Path]:
     """
     seeds = {
         int(found[1]): path
-        for path in adapter.parent.glob(f"{adapter.name}-seed*")
+        for path in adapter.parent.glob("*-seed*")
         if (found := re.fullmatch(rf"{re.escape(adapter.name)}-seed(\d+)", path.name))
     }
     if not seeds or (repeats == 1 and adapter.is_dir()):

@@ -202,7 +202,7 @@ def _with_reasons(part: Path, work: Path, shard: str | None, counts: Counter[str
     if shard is None:
         return _with_column(rows, [None] * rows.num_rows)
     answers = read_answers(work, shard)
-    about = pl.read_parquet(work / "examples" / shard, columns=["example_id", "title", "attributes", "history"])
+    about = pl.read_parquet(work / "examples" / shard, columns=["example_id", "title", "attributes", "history"], glob=False)
     products = {
         name: Product(title, attributes, [entry["title"] for entry in history])
         for name, title, attributes, history in about.rows()

@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 from pydantic import ConfigDict, Field, field_serializer, field_validator
 
@@ -29,6 +29,7 @@ _METRICS_A_CALL = 500  # MLflow refuses more than 1000; a server took 2 s for th
 _PARAMETERS_A_CALL = 100  # MLflow refuses more
 _PARAMETER_CHARS = 6000  # MLflow refuses longer ones
 _SECONDS_BETWEEN_TRIES = 60.0  # a server that is away costs a training at most two timeouts a minute
+_OWN_FORM = "sqlite+pysqlite:///file:"
 _MAX_WAITING = 100_000  # metrics kept while a server is away: about 14,000 steps of seven metrics
 
 
@@ -138,7 +139,7 @@ class _MLflow:
     """One MLflow run, found by its tag or created."""
 
     def __init__(self, config: TrackingConfig, out: Path, run_name: str, run_id: str, parameters: Mapping[str, Any]) -> None:
-        uri = config.mlflow_uri or f"sqlite:///{(out / 'mlflow.db').resolve()}"
+        uri = config.mlflow_uri or _sqlite_uri((out / "mlflow.db").resolve())
         self._where = redact(uri)
         self._credentials = _credentials(uri)
         self._waiting: list[Any] = []
@@ -240,6 +241,24 @@ def _log_parameters(client: Any, run: Any, parameters: Mapping[str, Any]) -> Non
         client.log_batch(run.info.run_id, params=new[start : start + _PARAMETERS_A_CALL], synchronous=True)
 
 
+def _sqlite_uri(path: Path) -> str:
+    """The URI of a SQLite file: plain, but for a `?`, which would begin its options, in SQLite's own form.
+
+    (With its driver named, as MLflow would make folders of that form's name.)
+
+    >>> _sqlite_uri(Path("/für #1/x.db")), _sqlite_uri(Path("/why?/x.db"))
+    ('sqlite:////für #1/x.db', 'sqlite+pysqlite:///file:/why%3F/x.db?uri=true')
+    """
+    return f"{_OWN_FORM}{quote(str(path))}?uri=true" if "?" in str(path) else f"sqlite:///{path}"
+
+
+def _sqlite_path(uri: str) -> Path:
+    """The file that `_sqlite_uri`, or a user, named."""
+    if uri.startswith(_OWN_FORM):
+        return Path(unquote(uri.removeprefix(_OWN_FORM).removesuffix("?uri=true")))
+    return Path(uri.removeprefix("sqlite:///"))
+
+
 @contextlib.contextmanager
 def _sqlite_file(uri: str) -> Iterator[None]:
     """Make a SQLite file and hold it while its tables are made: MLflow does not keep two trainings from doing both.
@@ -247,10 +266,10 @@ def _sqlite_file(uri: str) -> Iterator[None]:
     Raises:
         sqlite3.Error: it is no SQLite file or cannot be opened; MLflow would try for two minutes before it says so.
     """
-    if not uri.startswith("sqlite:///"):
+    if not uri.startswith("sqlite"):
         yield
         return
-    path = Path(uri.removeprefix("sqlite:///"))
+    path = _sqlite_path(uri)
     path.parent.mkdir(parents=True, exist_ok=True)
     with open(path.with_name(f".{path.name}.lock"), "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

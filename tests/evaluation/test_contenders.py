@@ -100,6 +100,12 @@ def test_adapters_by_repeat(tmp_path: Path) -> None:
     assert adapters_by_repeat(one, 1) == [one]
 
 
+def test_adapters_by_repeat_of_a_name_that_is_a_pattern(tmp_path: Path) -> None:
+    for name in ("a[1]*-seed0", "a[1]*-seed1", "a1-seed2"):
+        (tmp_path / name).mkdir()
+    assert [path.name for path in adapters_by_repeat(tmp_path / "a[1]*", 2)] == ["a[1]*-seed0", "a[1]*-seed1"]
+
+
 def test_find_contenders_in_each_serialisation_under_a_name_of_its_own(asked: Lineup) -> None:
     prompt = PromptConfig(task="attributes", max_prompt_tokens=128)
     lineup = asked._replace(models=["base", "own-latest", "hosted"], prompt=prompt, serialisations=["json", "tsv"])

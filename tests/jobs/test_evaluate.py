@@ -250,3 +250,14 @@ def test_report_of_a_folder_without_an_evaluation_says_what_to_run(tmp_path: Pat
     (tmp_path / "metrics" / "evaluation.json").write_text(json.dumps({"schema_version": 1}))
     with pytest.raises(SchemaError, match="is of schema version 1, and this reviewllm reads version 3"):
         report.main(report.ReportJob(out=tmp_path))
+
+
+def test_tracked_names_are_apart_and_of_letters_that_mlflow_takes() -> None:
+    from mlflow.utils.validation import _validate_metric_name
+
+    models = ["tiny", "für", "fur", "a,b", "ab", "a/b", "a//b", "夜", "\U0001f600", "\U0001f601", "..", "v1.2 (new)"]
+    names = [evaluate._tracked_name("hard", model, rated, "rouge1") for model in models for rated in (True, False)]
+    assert len(set(names)) == len(names)
+    assert names[:3] == ["hard/tiny with rating/rouge1", "hard/tiny without rating/rouge1", "hard/für with rating/rouge1"]
+    for name in names:
+        _validate_metric_name(name)

@@ -52,6 +52,11 @@ def test_train_examples_of_a_bucket_are_refused_before_they_are_copied(s3_server
     assert not (tmp_path / "none").exists()
 
 
+def test_train_repeats_with_a_copy_in_a_local_folder_keep_its_name_whole() -> None:
+    job = TrainJob(base_model="x", repeats=2, adapter_copy="/copies/why?/a")
+    assert [one.adapter_copy for one in _repeats(job)] == ["/copies/why?/a-seed0", "/copies/why?/a-seed1"]
+
+
 def test_train_one_adapter_keeps_its_name() -> None:
     job = TrainJob(base_model="x", out=Path("out"))
     assert [one for form in _forms(job) for one in _repeats(form)] == [job]

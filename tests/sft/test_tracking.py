@@ -19,10 +19,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from permissions import closed_to_others, umask
 from pydantic import ValidationError
 
 from reviewllm.errors import ConfigError
-from reviewllm.sft.tracking import RUN_ID_TAG, TrackingConfig, tracking
+from reviewllm.sft.tracking import RUN_ID_TAG, TrackingConfig, _sqlite_uri, tracking
 
 RUN_ID = "0123456789abcdef"
 
@@ -76,7 +77,7 @@ def losses(*steps: int) -> list[dict[str, Any]]:
 def client(out: Path) -> Any:
     from mlflow import MlflowClient
 
-    return MlflowClient(f"sqlite:///{out}/mlflow.db")
+    return MlflowClient(_sqlite_uri(out / "mlflow.db"))
 
 
 def only_run(out: Path) -> Any:
@@ -111,12 +112,13 @@ def board(folder: Path, tag: str) -> list[tuple[int, float]]:
 
 
 def test_tracking_is_read_back_from_both_stores(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    out = tmp_path / "a 100% run"
+    out = tmp_path / "für uns? 100% #1 & a=b %41 'q' \U0001f600"
     rows = [
         {"step": 1, "loss": 2.5, "learning_rate": 0.5, "validation_loss": None},
         {"step": 2, "loss": 2.0, "learning_rate": 0.5, "validation_loss": 3.0},
     ]
-    track(out, rows, parameters={"lora_r": 8, "base_model": "tiny", "long": "x" * 7000, "out": out, "none": None})
+    with umask(0o002):
+        track(out, rows, parameters={"lora_r": 8, "base_model": "tiny", "long": "x" * 7000, "out": out, "none": None})
     run = only_run(out)
     assert run.info.status == "FINISHED"
     assert run.info.run_name == "a run"
@@ -127,6 +129,9 @@ def test_tracking_is_read_back_from_both_stores(tmp_path: Path, capfd: pytest.Ca
     assert history(out, "validation_loss") == board(out / "tensorboard", "validation_loss") == [(2, 3.0)]
     assert [folder.name for folder in (out / "tensorboard").iterdir()] == ["a-run-01234567"]
     assert sorted(path.name for path in out.iterdir()) == [".mlflow.db.lock", "mlflow.db", "tensorboard"]
+    assert {path.name for path in tmp_path.iterdir()} == {"here", out.name}  # and nothing where a URI would say
+    with umask(0o002):
+        assert closed_to_others(out) == {}
     assert capfd.readouterr() == ("", "")
 
 
