@@ -1,10 +1,14 @@
-"""Small files: JSON that is checked on its way in, text that appears whole or not at all; and who may read files."""
+"""Small files: JSON that is checked on its way in, text that appears whole or not at all; who may read files, and by which path."""
 
 from __future__ import annotations
 
+import glob
 import json
 import os
+import tempfile
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
@@ -39,6 +43,18 @@ def follow_umask(folder: Path) -> None:
     new.unlink()
     for file in folder.glob("*.safetensors"):
         file.chmod(mode)
+
+
+@contextmanager
+def without_patterns(folder: Path) -> Iterator[Path]:
+    """A path to a folder for what takes a path for a pattern: itself where it has no [, * and ?, else a link to it."""
+    if glob.escape(str(folder)) == str(folder):
+        yield folder
+        return
+    with tempfile.TemporaryDirectory(prefix="reviewllm-link-") as place:
+        link = Path(place) / "folder"
+        link.symlink_to(folder.resolve(), target_is_directory=True)
+        yield link
 
 
 def write_text(text: str, path: Path) -> None:

@@ -1,11 +1,13 @@
 """Small files: what cannot be read is named, what is written is whole."""
 
+import glob
+
 import pytest
 from permissions import umask
 from pydantic import TypeAdapter
 
 from reviewllm.errors import SchemaError
-from reviewllm.files import follow_umask, read_json, write_text
+from reviewllm.files import follow_umask, read_json, without_patterns, write_text
 
 
 @pytest.mark.parametrize("content", [b"{", b"\xff\xfe", b""])
@@ -47,3 +49,18 @@ def test_follow_umask_opens_safetensors_as_far_as_new_files(tmp_path):
 
     assert oct(file.stat().st_mode & 0o777) == "0o640"
     assert [path.name for path in tmp_path.iterdir()] == ["model.safetensors"]
+
+
+@pytest.mark.parametrize("name", ["[a]", "a*", "a?"])
+def test_without_patterns_gives_a_path_that_glob_finds(tmp_path, name):
+    (tmp_path / name).mkdir()
+    (tmp_path / name / "model.safetensors").touch()
+    with without_patterns(tmp_path / name) as readable:
+        assert glob.glob(f"{readable}/*.safetensors") == [f"{readable}/model.safetensors"]
+    assert not readable.exists()
+    assert (tmp_path / name / "model.safetensors").exists()
+
+
+def test_without_patterns_of_other_letters_is_the_folder_itself(tmp_path):
+    with without_patterns(tmp_path / "für {x} %41") as readable:
+        assert readable == tmp_path / "für {x} %41"

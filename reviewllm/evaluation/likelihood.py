@@ -11,6 +11,7 @@ from typing import Any
 from reviewllm.base_model import check_vocabulary, context_of, local_model_folder
 from reviewllm.cluster import own_error, require_resources
 from reviewllm.errors import EngineError
+from reviewllm.files import without_patterns
 from reviewllm.generation.config import GenerationConfig
 from reviewllm.generation.engine_check import check_engine
 from reviewllm.generation.engine_log import EngineLog
@@ -40,7 +41,6 @@ class ReferenceModel:
         self._tokenizer = load_tokenizer(model)
         self._most_tokens = most_tokens
         arguments: dict[str, Any] = {
-            "model": model,
             "max_model_len": most_tokens + 1,  # vLLM always writes one token
             "enable_prefix_caching": False,  # a cached token has no likelihood
             "trust_remote_code": False,
@@ -48,7 +48,8 @@ class ReferenceModel:
         }
         self._log = EngineLog()
         try:
-            self._engine = LLM(**(arguments | engine_kwargs))
+            with without_patterns(Path(model)) as readable:  # weights are looked for by glob
+                self._engine = LLM(**{"model": str(readable), **arguments, **engine_kwargs})
         except (RuntimeError, ValueError, TypeError, OSError) as error:
             said = " ".join(str(error).split())
             raise EngineError(f"{_FLAG} {model}: vLLM cannot start on it: {said}; {self._log.ending}") from error

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from reviewllm.errors import EngineError
+from reviewllm.files import without_patterns
 from reviewllm.generation.config import GenerationConfig
 from reviewllm.generation.engine import Completion, Progress, RefusedError, Request, RowError, shared_beginning
 from reviewllm.generation.engine_log import EngineLog
@@ -58,7 +59,6 @@ class VLLMEngine:
         self._progress = Progress()
         self._log = EngineLog()
         arguments: dict[str, Any] = {
-            "model": str(model),
             "max_model_len": max_model_len,
             "enable_prefix_caching": True,
             "disable_log_stats": True,
@@ -70,9 +70,9 @@ class VLLMEngine:
         if constrained:
             arguments["structured_outputs_config"] = _COMPACT_JSON
         try:
-            self._engine = AsyncLLM.from_engine_args(
-                AsyncEngineArgs(**(arguments | config.engine_kwargs)), stat_loggers=[self._count_into()]
-            )
+            with without_patterns(model) as readable:  # weights are looked for by glob
+                arguments = {"model": str(readable), **arguments, **config.engine_kwargs}
+                self._engine = AsyncLLM.from_engine_args(AsyncEngineArgs(**arguments), stat_loggers=[self._count_into()])
         except (RuntimeError, ValueError, TypeError, OSError) as error:
             raise EngineError(f"vLLM cannot start on {model}: {' '.join(str(error).split())}; {self._log.ending}") from error
         self._config = config
