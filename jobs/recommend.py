@@ -182,7 +182,7 @@ def retrieve_candidates(config: RetrieveJob) -> None:
             counts=found._asdict(),
         )
         among = min(config.num_candidates, BOUND_AT)
-        bound = "" if found.hit_ratio is None else f"; HR@{among} {found.hit_ratio:.4f} of {found.asked} users"
+        bound = "" if found.hit_ratio is None else f"; HR@{among} {100 * found.hit_ratio:.2f} % of {found.asked} users"
         running.result = f"{found.rows} candidates of {found.users} users, none for {found.without}{bound} -> {file}"
 
 

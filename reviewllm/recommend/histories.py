@@ -77,7 +77,7 @@ def make_histories(sequences: pl.DataFrame, item_ids: Sequence[str], target: Tar
     within = np.arange(len(codes)) - np.repeat(ends - lengths, lengths)
     kept = (within < history_lengths[users]) & (codes >= 0)
     targets = np.full(len(lengths), NO_TARGET)
-    has_target = (lengths >= left_out) & (left_out > 0)
+    has_target = (lengths > left_out) & (left_out > 0)
     targets[has_target] = codes[ends[has_target] - left_out]
     starts = np.concatenate([[0], np.cumsum(np.bincount(users[kept], minlength=len(lengths)))])
     return Histories(sequences["user_id"].to_list(), starts, codes[kept], targets)

@@ -35,8 +35,9 @@ class Retriever(Protocol):
 class Ranked(NamedTuple):
     """What was found for some users: the places in the catalogue of the best `k` items, -1 where there are fewer, with scores.
 
-    `ranks` is the place of each user's target among all items but those of the history, from 1; 0 where there is no target, or
-    it is not in the catalogue. A tie counts against the target.
+    `ranks` is the place that each user's target has, or would have, in a list of all items, from 1; 0 where there is no target,
+    or no list has it: it is not in the catalogue, or stands in the history. Of equal scores the first of the catalogue is
+    first, in lists and ranks alike, so that a rank says the same as the list that is written.
     """
 
     users: Ints
@@ -75,11 +76,12 @@ def target_ranks(retriever: Retriever, histories: Histories) -> Ints:
 
 
 def _ranks(scores: Floats, targets: Ints) -> Ints:
-    """How many scores are at least the target's: row by row, as numpy counts ten times faster so than along an axis."""
+    """Places in the order of `_best`: row by row, as numpy counts ten times faster so than along an axis."""
     ranks = np.zeros(len(targets), dtype=np.int64)
     for row in np.nonzero(targets >= 0)[0]:
-        own = scores[row, targets[row]]
-        ranks[row] = np.count_nonzero(scores[row] >= own) if np.isfinite(own) else scores.shape[1]
+        own, before = scores[row, targets[row]], scores[row, : targets[row]]
+        if np.isfinite(own):
+            ranks[row] = 1 + np.count_nonzero(scores[row] > own) + np.count_nonzero(before == own)
     return ranks
 
 

@@ -48,7 +48,7 @@ class Retrieved(NamedTuple):
     asked: int
     """Users of whom an item is held out."""
     hit_ratio: float | None
-    """HR@50 over them; it bounds every ranking of 50 candidates."""
+    """HR@50 over them, as `evaluate` finds it in the table; it bounds every ranking of 50 candidates."""
 
 
 def retrieve(

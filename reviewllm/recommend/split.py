@@ -14,7 +14,7 @@ def held_out(item_ids: Sequence[str], target: Target) -> tuple[list[str], str | 
     """Split a sequence into the history that may be seen and the item that is to be found.
 
     'test' is the last item, with all before it; 'validation' the one before the last, with all before that; 'next' is not
-    known yet, and its history is everything. The item is None for 'next', and where the sequence is too short to have one.
+    known yet, and its history is everything. The item is None for 'next', and where no history would be left.
     Does not prevent leakage across users in time.
 
     >>> held_out(["a", "b", "c", "d"], "test"), held_out(["a", "b", "c", "d"], "validation")
@@ -23,6 +23,6 @@ def held_out(item_ids: Sequence[str], target: Target) -> tuple[list[str], str | 
     ((['a', 'b'], None), ([], None))
     """
     left_out = LEFT_OUT[target]
-    if left_out == 0 or len(item_ids) < left_out:
+    if left_out == 0 or len(item_ids) <= left_out:
         return list(item_ids[: max(0, len(item_ids) - left_out)]), None
     return list(item_ids[:-left_out]), item_ids[-left_out]

@@ -57,16 +57,24 @@ def test_rank_all_finds_what_a_sort_finds(monkeypatch: pytest.MonkeyPatch, at_on
         assert rank == order.index(histories.targets[user]) + 1
 
 
-def test_target_ranks_lets_a_tie_count_against_the_target() -> None:
-    rows = pl.DataFrame({"user_id": ["u"], "item_ids": [["i000", "i002"]]})
-    retriever = Fixed(np.array([[9.0, 5.0, 5.0, 1.0]], dtype=np.float32))
-    assert target_ranks(retriever, make_histories(rows, retriever.item_ids, "test")).tolist() == [2]
+def test_rank_all_ranks_the_target_as_the_list_has_it_where_scores_are_equal() -> None:
+    scores = np.random.default_rng(1).integers(3, size=(40, 9)).astype(np.float32)
+    retriever = Fixed(scores)
+    rows = pl.DataFrame(
+        {"user_id": [f"u{n}" for n in range(40)], "item_ids": [["i004", f"i{n % 9:03d}"] for n in range(40)]}
+    )
+    histories = make_histories(rows, retriever.item_ids, "test")
+    for k in (2, 9):
+        for found in rank_all(retriever, histories, k=k):
+            for items, target, rank in zip(found.items.tolist(), histories.targets[found.users], found.ranks, strict=True):
+                assert rank == items.index(target) + 1 if target in items else rank == 0 or rank > k
+    assert target_ranks(retriever, histories).tolist()[4] == 0  # what is in the history is in no list
 
 
-def test_target_ranks_makes_a_target_without_a_score_the_last() -> None:
-    rows = pl.DataFrame({"user_id": ["a", "b"], "item_ids": [["i000", "i001"], ["i000", "i000"]]})
-    retriever = Fixed(np.array([[1.0, np.nan, 0.0], [1.0, 1.0, 1.0]], dtype=np.float32))
-    assert target_ranks(retriever, make_histories(rows, retriever.item_ids, "test")).tolist() == [3, 3]
+def test_target_ranks_makes_a_target_without_a_score_a_miss() -> None:
+    rows = pl.DataFrame({"user_id": ["a"], "item_ids": [["i000", "i001"]]})
+    retriever = Fixed(np.array([[1.0, np.nan, 0.0]], dtype=np.float32))
+    assert target_ranks(retriever, make_histories(rows, retriever.item_ids, "test")).tolist() == [0]
 
 
 def test_rank_all_lists_fewer_where_the_history_leaves_fewer() -> None:

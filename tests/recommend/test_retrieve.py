@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pyarrow.parquet as pq
 import pytest
 
+from reviewllm.recommend.evaluate import asked_users, measure
 from reviewllm.recommend.histories import catalogue, make_histories
+from reviewllm.recommend.rankings import read_candidates
 from reviewllm.recommend.retrieve import Popular, retrieve
 from reviewllm.recommend.tables import CANDIDATES
 
@@ -34,9 +37,23 @@ def test_retrieve_writes_the_most_popular_items_that_are_new_to_each(tmp_path: P
         ("c", "w", 1, 0.0), ("c", "z", 2, 0.0),
         ("d", "x", 1, 3.0), ("d", "w", 2, 0.0),
     ]  # fmt: skip
-    assert (found.users, found.rows, found.without, found.asked) == (4, 8, 0, 4)
-    # A tie counts against the target: of a, b and c it is rank 2 of 2; of d rank 4 of 4, beyond the two that are listed.
-    assert found.hit_ratio == 3 / 4
+    # Nothing is held out of d's single item. The targets z, y and w of the others are all in the two that are listed.
+    assert (found.users, found.rows, found.without, found.asked) == (4, 8, 0, 3)
+    assert found.hit_ratio == 3 / 3
+
+
+@pytest.mark.parametrize("k", [1, 7, 60])
+def test_retrieve_says_the_hit_ratio_that_evaluate_finds_in_its_table(tmp_path: Path, k: int) -> None:
+    draw = np.random.default_rng(0)
+    taken = [[f"i{item:02d}" for item in draw.integers(80, size=draw.integers(1, 6))] for _ in range(300)]
+    rows = pl.DataFrame({"user_id": [f"u{n}" for n in range(300)], "item_ids": taken})  # some buy an item twice
+    retriever = Popular(make_histories(rows, catalogue(rows), "validation"), catalogue(rows))
+    found = retrieve(retriever, rows, tmp_path / "popular.parquet", target="test", k=k)
+    systems = read_candidates(tmp_path / "popular.parquet", rows, "test")
+    measured = measure(systems, asked_users(rows, "test"), run="r", target="test", candidate="popular")
+    (hits,) = pl.DataFrame(measured.metrics).filter(slice="all", metric="HR@50").to_dicts()
+    assert (found.asked, 100 * (found.hit_ratio or 0)) == (hits["n"], pytest.approx(hits["value"]))
+    assert 0 < hits["value"] < 100
 
 
 def test_retrieve_for_next_holds_nothing_out(tmp_path: Path) -> None:

@@ -20,6 +20,6 @@ def test_held_out_of_nothing(target: Target) -> None:
     assert held_out([], target) == ([], None)
 
 
-def test_held_out_of_one_item_is_a_target_without_a_history() -> None:
-    assert held_out(["a"], "test") == ([], "a")
-    assert held_out(["a"], "validation") == ([], None)
+def test_held_out_of_too_few_items_for_a_history_is_nothing() -> None:
+    assert held_out(["a"], "test") == ([], None)
+    assert held_out(["a", "b"], "validation") == ([], None)
