@@ -51,16 +51,17 @@ def report(results: Mapping[str, Scores], *, about: Mapping[str, object]) -> dic
 
 
 def plain_text(results: Mapping[str, Scores], *, title: str) -> str:
-    """The figures over all with their intervals, then F1 by category; a star stands at the best."""
+    """The figures over all with their intervals, what they count, then F1 by category; a star stands at the best."""
     width = max(len(name) for name in [*results, "model"]) + 2
-    lines = [title, f"  {'model':{width}}" + "".join(f"{measure:>21}" for measure in MEASURES)]
+    lines = [title, f"  {'model':{width}}" + "".join(f"{measure:>23}" for measure in MEASURES)]
     best = {measure: max(_value(scores, "all", "all", measure)[0] for scores in results.values()) for measure in MEASURES}
     for model, scores in results.items():
         cells = []
         for measure in MEASURES:
             value, low, high = _value(scores, "all", "all", measure)
             cells.append(f"{'*' if value == best[measure] else ''}{value:.1f} [{low:.1f}, {high:.1f}]")
-        lines.append(f"  {model:{width}}" + "".join(f"{cell:>21}" for cell in cells))
+        lines.append(f"  {model:{width}}" + "".join(f"{cell:>23}" for cell in cells))
+    lines += _counted(results)
     categories = [
         score.group for score in next(iter(results.values())).scores if (score.slice, score.measure) == ("category", "f1")
     ]
@@ -69,6 +70,18 @@ def plain_text(results: Mapping[str, Scores], *, title: str) -> str:
         figures = [f"{_value(scores, 'category', category, 'f1')[0]:18.1f}" for scores in results.values()]
         lines.append(f"    {category[:28]:28}" + "".join(figures))
     return "\n".join(lines)
+
+
+def _counted(results: Mapping[str, Scores]) -> list[str]:
+    """Which values the two counts take for wrong; no line where they are the same."""
+    unlisted = {model: scores.classes["all", "all"]["UV"] for model, scores in results.items()}
+    if not any(unlisted.values()):
+        return []
+    given = ", ".join(f"{model} {number}" for model, number in unlisted.items())
+    return [
+        "  precision, recall and f1 as ExtractGPT and WDC PAVE count: a value of an attribute that people did not list for a "
+        f"product is not judged; strict_* and exact_match are ours: it is wrong ({given})"
+    ]
 
 
 def _value(scores: Scores, kind: str, group: str, measure: str) -> tuple[float, float, float]:

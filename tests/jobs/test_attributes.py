@@ -85,6 +85,8 @@ def test_attributes_prepare_and_evaluate_by_rule(prepared: Path) -> None:
         "VN": 0,
         "VC": 33,
         "VW": 0,
+        "UN": 0,
+        "UV": 0,
     }
     assert read_table([prepared / "extraction" / "unreadable.parquet"], UNREADABLE).num_rows == 0
     assert not list(prepared.glob(".answers-*"))
