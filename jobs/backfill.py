@@ -59,6 +59,7 @@ from reviewllm.generation.pipeline import RunCounts
 from reviewllm.place import Place, below, is_uri
 from reviewllm.progress import Step, step
 from reviewllm.prompts.config import PromptConfig
+from reviewllm.scoring.config import ScoringConfig
 from reviewllm.summary import record_step
 
 
@@ -80,7 +81,9 @@ class DataConfig(JobConfig):
         return data_place(self.root)
 
 
-class BackfillJob(DataConfig, ClusterConfig, GenerationConfig, PromptConfig, WorkConfig, NightConfig, PriceConfig):
+class BackfillJob(
+    DataConfig, ClusterConfig, GenerationConfig, PromptConfig, WorkConfig, NightConfig, PriceConfig, ScoringConfig
+):
     """Write the missing reviews of rating-only purchases.
 
     As the first word: replay (the dead letters of the night --date once more, with the same options), verify or forget (see
@@ -126,6 +129,7 @@ def main(config: BackfillJob, *, replay: bool = False) -> Manifest | None:
         adapter=_adapter(config),
         prompt=part(config, PromptConfig),
         generation=generation,
+        scoring=part(config, ScoringConfig),
         max_hallucination=config.max_hallucination,
     )
     if variant.adapter and not variant.canaries:

@@ -53,6 +53,7 @@ from reviewllm.generation.tasks import new_run
 from reviewllm.progress import step
 from reviewllm.prompts.config import PromptConfig, check_serialisations
 from reviewllm.report.score_tables import plain_text, score_tables
+from reviewllm.scoring.config import ScoringConfig
 from reviewllm.sft.adapter import refuse_other_examples
 from reviewllm.sft.tracking import TrackingConfig, tracking
 from reviewllm.summary import record_step
@@ -62,7 +63,7 @@ from reviewllm.tables import EXAMPLES
 _PROTOCOL_REPEATS = 5  # Review-LLM, section 3.1
 
 
-class EvaluateJob(JobConfig, ClusterConfig, GenerationConfig, PromptConfig, TrackingConfig, MeasureConfig):
+class EvaluateJob(JobConfig, ClusterConfig, GenerationConfig, PromptConfig, TrackingConfig, MeasureConfig, ScoringConfig):
     """Measure models on reviews that were held back."""
 
     model_config = ConfigDict(hide_input_in_errors=True)  # somebody may write a key into an endpoint's options
@@ -117,6 +118,7 @@ class EvaluateJob(JobConfig, ClusterConfig, GenerationConfig, PromptConfig, Trac
             prompt=part(self, PromptConfig),
             generation=part(self, GenerationConfig),
             repeats=self.repeats or (_PROTOCOL_REPEATS if self.protocol else 1),
+            scoring=part(self, ScoringConfig),
             serialisations=self.serialisations,
         )
 
@@ -148,7 +150,7 @@ def _evaluate(config: EvaluateJob, shards: Sequence[Path]) -> str:
         refuse_other_examples(adapters, config.out / "examples" / "train", measured="users that are evaluated")
     check_measures(part(config, MeasureConfig), part(config, GenerationConfig))
     examples = read_table(shards, EXAMPLES)
-    reviews = _reviews(config, contenders, examples)
+    reviews = _reviews(config, contenders, examples)._replace(embedding=config.embedding)
     staging = Staging(config.out, shards, contenders)
     names = dict.fromkeys(one.name for one in contenders if one.kind == "endpoint")
     asked = {name: config.endpoints[name.partition(",")[0]] for name in names}  # "gpt, json" is gpt, in one of the forms
@@ -182,6 +184,7 @@ def _evaluate(config: EvaluateJob, shards: Sequence[Path]) -> str:
                 names=names_of(contenders),
                 run=config.run_name,
                 candidate=candidate,
+                scoring=part(config, ScoringConfig),
                 measures=measures,
             )
         sample_prompts(contenders, shards, staging.folder / "samples.json")
@@ -270,6 +273,7 @@ def _record(config: EvaluateJob, counts: RunCounts, examples: pa.Table, seconds:
         tables=whole.to_dicts(),
     )
     means = whole.group_by("split", "model", "with_rating", "metric", maintain_order=True).agg(pl.col("value").mean())
+    means = means.drop_nulls("value")  # a figure that cannot read the texts has none
     tracked = part(config, TrackingConfig)
     parameters = config.model_dump(mode="json")
     with tracking(tracked, out=config.out, run_name=config.run_name, run_id=new_run(), parameters=parameters) as tracker:

@@ -137,19 +137,20 @@ EXAMPLES = Table(
     ),
 )
 
+_REFERENCED = "null without a text or a reference, and where it cannot read the reference"
 _EVALUATED = "null without a text or a history, and outside of an evaluation"
 
 SCORES = (
-    Column("rouge1", pa.float64(), "ROUGE-1 F1 times 100; null without a reference", nullable=True),
-    Column("rougeL", pa.float64(), "ROUGE-L F1 times 100; null without a reference", nullable=True),
+    Column("rouge1", pa.float64(), f"ROUGE-1 F1 times 100; {_REFERENCED}", nullable=True),
+    Column("rougeL", pa.float64(), f"ROUGE-L F1 times 100; {_REFERENCED}", nullable=True),
     Column(
         "sbert_cosine",
         pa.float64(),
-        "cosine of sentence embeddings times 100 (the paper's 'BertScore'); null without a reference",
+        f"cosine of sentence embeddings times 100 (the paper's 'BertScore'); {_REFERENCED}",
         nullable=True,
     ),
     Column("words", pa.int32(), "words of the text; null without a text", nullable=True),
-    Column("sentiment", pa.float64(), "how positive it sounds, -100 to 100; null without a text", nullable=True),
+    Column("sentiment", pa.float64(), "how positive it sounds, -100 to 100; null without an English text", nullable=True),
     Column("length_ratio", pa.float64(), f"words over the median words of the user's reviews; {_EVALUATED}", nullable=True),
     Column(
         "style_cosine", pa.float64(), f"closeness to the user's own way of writing, 0 to 100; {_EVALUATED}", nullable=True
@@ -164,7 +165,10 @@ SCORES = (
         nullable=True,
     ),
     Column(
-        "claims", pa.int32(), "checkable claims that the text makes about the product; null without a text", nullable=True
+        "claims",
+        pa.int32(),
+        "checkable claims that the text makes about the product; null without an English text",
+        nullable=True,
     ),
     Column(
         "hallucination",
@@ -182,7 +186,8 @@ SCORES = (
     Column(
         "relevance",
         pa.float64(),
-        "cosine of sentence embeddings of text and product data times 100; null without a text, and outside of an evaluation",
+        "cosine of sentence embeddings of text and product data times 100; null without a text, where the model cannot read it or "
+        "the data, and outside of an evaluation",
         nullable=True,
     ),
     Column(
@@ -309,10 +314,25 @@ METRICS = Table(
         Column("group", pa.string(), "which part of the slice: 'all', a category, stars, or a range as 5-9"),
         Column("repeat", pa.int32(), "number of the repetition, from 0"),
         Column("metric", pa.string(), "of `reviewllm.evaluation.metrics`"),
-        Column("value", pa.float64(), "over the rows; a failed row counts as 0 where there is a reference to compare with"),
+        Column(
+            "value",
+            pa.float64(),
+            "over the rows; a failed row counts as 0 where there is a reference to compare with; null where too many rows are "
+            "unread",
+            nullable=True,
+        ),
         Column("ci_low", pa.float64(), "lower end of the 95 % bootstrap interval; null for distinct-n", nullable=True),
         Column("ci_high", pa.float64(), "upper end of it; null likewise", nullable=True),
         Column("n", pa.int64(), "rows that count"),
+        Column(
+            "unread",
+            pa.int64(),
+            "rows that do not, since the score cannot read their text or reference; null for a figure that reads every one",
+            nullable=True,
+        ),
+        Column(
+            "asked", pa.int64(), "rows with a text that it was to read, unread ones among them; null likewise", nullable=True
+        ),
     ),
 )
 

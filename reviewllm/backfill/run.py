@@ -41,7 +41,8 @@ class NightConfig(StageConfig):
         ge=0,
         le=100,
         description="percent: a text of whose claims about the product a larger share has no support in the product's data is a "
-        "dead letter; default: whatever it claims, it is published",
+        "dead letter, and so is one that is not English, whose claims cannot be read; default: whatever it claims, it is "
+        "published",
     )
     on_existing: Literal["fail", "resume", "replace"] = Field(
         "resume",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -32,6 +33,7 @@ class Reviews(NamedTuple):
     trained: pl.DataFrame
     items: pl.DataFrame
     histories: dict[str, str]
+    embedding: Path | None = None  # that tells which titles are near; None: that of `scoring.sbert`
 
 
 class Baseline(NamedTuple):
@@ -48,11 +50,11 @@ def own_latest(examples: Examples, _: Reviews) -> Texts:
     return [history[-1]["review"] if history else None for history in examples["history"].to_list()]
 
 
-def own_most_similar(examples: Examples, _: Reviews) -> Texts:
+def own_most_similar(examples: Examples, reviews: Reviews) -> Texts:
     """The user's review of the item with the title nearest to the new one's (`scoring.sbert`); of equals the latest."""
     histories = examples["history"].to_list()
     titles = list(dict.fromkeys([*examples["title"], *(entry["title"] for history in histories for entry in history)]))
-    vectors = dict(zip(titles, embed(titles), strict=True))
+    vectors = dict(zip(titles, embed(titles, reviews.embedding), strict=True))
     found: Texts = []
     for title, history in zip(examples["title"], histories, strict=True):
         near = [float(vectors[title] @ vectors[entry["title"]]) for entry in history]

@@ -73,7 +73,7 @@ def write_by_rule(
     asked = pa.concat_tables(shards)
     numbers = list(dict.fromkeys(task.variant for task in tasks))
     rows = pa.concat_tables([_rows(asked, contenders[number], reviews) for number in numbers])
-    scored = score_rows(rows)
+    scored = score_rows(rows, contenders[numbers[0]].variant.scoring)
     for task in tasks:
         file = task.pieces[0].file
         start = numbers.index(task.variant) * asked.num_rows + starts[file]

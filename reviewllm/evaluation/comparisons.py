@@ -10,7 +10,7 @@ import polars as pl
 import pyarrow as pa
 
 from reviewllm.evaluation.bootstrap import RESAMPLES, bootstrap
-from reviewllm.evaluation.figures import COMPARED
+from reviewllm.evaluation.figures import COMPARED, is_unread
 from reviewllm.evaluation.rows import SPLITS
 from reviewllm.tables import COMPARISONS
 
@@ -36,7 +36,7 @@ def compare(
     a permutation test that turns the signs of whole users (`sign_flip`), corrected by Holm's method (1979; `statsmodels`) over
     all comparisons of the table. The effect size is the mean over the standard deviation of
     the users' mean differences (Cohen's d_z; Lakens, 2013). The verdict is 'no difference' unless both the interval and the
-    corrected p-value carry one, and 'too few users' below 20.
+    corrected p-value carry one, and 'too few users' below 20. A figure that cannot read too many of the rows is not compared.
 
     Args:
         repeats: what `evaluated_rows` gives, of each repetition. A model that is the same in all of them may be in one only.
@@ -59,7 +59,10 @@ def compare(
 
 
 class Pair(NamedTuple):
-    """Two sets of rows to compare, by example_id, user_id and the figures (`COMPARED`, say); `key` names them in the result."""
+    """Two sets of rows to compare, by example_id, user_id and the figures (`COMPARED`, say); `key` names them in the result.
+
+    Where a figure cannot read every text, `unread <figure>` tells of each row whether it does.
+    """
 
     key: dict[str, Any]
     rows: pl.DataFrame
@@ -67,9 +70,10 @@ class Pair(NamedTuple):
 
 
 def mean_over_repeats(repeats: Sequence[pl.DataFrame]) -> pl.DataFrame:
-    """The figures of `COMPARED` of each row, as their mean over the repetitions that have it."""
+    """The figures of `COMPARED` of each row, as their mean over the repetitions that have it; unread where one is."""
     keys = ["split", "model", "with_rating", "example_id", "user_id"]
-    return pl.concat(repeats).group_by(keys, maintain_order=True).agg(pl.col(COMPARED).mean())
+    unread = [f"unread {name}" for name in COMPARED]
+    return pl.concat(repeats).group_by(keys, maintain_order=True).agg(pl.col(COMPARED).mean(), pl.col(unread).max())
 
 
 def compare_pairs(
@@ -89,6 +93,14 @@ def compare_pairs(
     return _judged(records)
 
 
+def unread_in(both: pl.DataFrame, name: str) -> tuple[int, int]:
+    """Of rows joined as `compare_pairs` joins them: how many a figure cannot read on one of the sides, and of how many."""
+    if f"unread {name}" not in both.columns:
+        return 0, len(both)
+    unread = both.select(pl.col(f"unread {name}") | pl.col(f"unread {name} of other")).to_series().drop_nulls()
+    return int(unread.sum()), len(unread)
+
+
 def _pairs(sides: Sequence[Side], candidate: Side) -> list[tuple[Side, Side]]:
     pairs = [(candidate, other) for other in sides if other != candidate] if candidate in sides else []
     itself = [(Side(side.model, True), side) for side in sides if not side.with_rating and Side(side.model, True) in sides]
@@ -97,11 +109,13 @@ def _pairs(sides: Sequence[Side], candidate: Side) -> list[tuple[Side, Side]]:
 
 def _answers(rows: pl.DataFrame, side: Side) -> pl.DataFrame:
     chosen = (pl.col("model") == side.model) & (pl.col("with_rating") == side.with_rating)
-    return rows.filter(chosen).select("example_id", "user_id", *COMPARED)
+    return rows.filter(chosen).drop("split", "model", "with_rating")
 
 
 def _tested(pair: pl.DataFrame, name: str, resamples: int, seed: int) -> list[dict[str, Any]]:
-    """The figures of one comparison; none where no row counts on both sides."""
+    """The figures of one comparison; none where no row counts on both sides, or too many cannot be read on either."""
+    if is_unread(*unread_in(pair, name)):
+        return []
     rows = pair.select("user_id", difference=pl.col(name) - pl.col(f"{name} of other")).drop_nulls()
     if rows.is_empty():
         return []

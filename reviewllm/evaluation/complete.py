@@ -14,13 +14,20 @@ from reviewllm.evaluation.baselines import Reviews
 from reviewllm.evaluation.judge import stratified
 from reviewllm.evaluation.measures import Measures
 from reviewllm.scoring.facts import read_known
-from reviewllm.scoring.sbert import sbert_cosine
+from reviewllm.scoring.sbert import has_pieces, sbert_cosine, sbert_reads
 from reviewllm.scoring.scorer import Product, add_history_scores, with_column
 from reviewllm.table_files import read_table, write_table
 from reviewllm.tables import GENERATIONS
 
 
-def complete_scores(files: Sequence[Path], examples: pa.Table, reviews: Reviews, measures: Measures) -> None:
+def complete_scores(
+    files: Sequence[Path],
+    examples: pa.Table,
+    reviews: Reviews,
+    measures: Measures,
+    *,
+    embedding: Path | None = None,
+) -> None:
     """Add to files of generations the scores that are still missing; all files at once, so that models look at a text once.
 
     Args:
@@ -28,6 +35,7 @@ def complete_scores(files: Sequence[Path], examples: pa.Table, reviews: Reviews,
         examples: EXAMPLES that they are for.
         reviews: `trained` tells what may have been memorised.
         measures: models that are at hand.
+        embedding: folder of the model of sentence embeddings; None for that of `scoring.sbert`.
 
     Raises:
         ReviewLLMError: a model that measures fails.
@@ -42,16 +50,25 @@ def complete_scores(files: Sequence[Path], examples: pa.Table, reviews: Reviews,
     trained = reviews.trained["review"].to_list() if len(reviews.trained) else None
     scored = add_history_scores(together, [texts.get(name) or [] for name in names], trained)
     nothing = Product("", None, [])
-    scored = _add_measures(scored, [products.get(name, nothing) for name in names], measures)
+    scored = _add_measures(scored, [products.get(name, nothing) for name in names], measures, embedding)
     start = 0
     for file, part in zip(files, parts, strict=True):
         write_table(scored.slice(start, part.num_rows), file, GENERATIONS)
         start += part.num_rows
 
 
-def relevance(texts: Sequence[str], products: Sequence[Product]) -> list[float]:
-    """Cosine of the sentence embeddings of each text and of its product's title and attributes, times 100."""
-    return sbert_cosine([product_text(product) for product in products], texts)
+def relevance(texts: Sequence[str], products: Sequence[Product], embedding: Path | None = None) -> list[float | None]:
+    """Cosine of the sentence embeddings of each text and of its product's title and attributes, times 100.
+
+    None where the model cannot read the text, or has no pieces for the product's words.
+    """
+    known = [product_text(product) for product in products]
+    distinct, about = list(dict.fromkeys(texts)), list(dict.fromkeys(known))
+    reads = dict(zip(distinct, sbert_reads(distinct, embedding), strict=True))
+    knows = dict(zip(about, has_pieces(about, embedding), strict=True))
+    rows = [row for row, (text, product) in enumerate(zip(texts, known, strict=True)) if reads[text] and knows[product]]
+    cosines = sbert_cosine([known[row] for row in rows], [texts[row] for row in rows], embedding)
+    return _spread(cosines, rows, len(texts))
 
 
 def product_text(product: Product) -> str:
@@ -69,12 +86,12 @@ def product_of(row: Mapping[str, Any]) -> Product:
     return Product(row["title"], row["attributes"], [one["title"] for one in row["history"]])
 
 
-def _add_measures(scored: pa.Table, products: Sequence[Product], measures: Measures) -> pa.Table:
+def _add_measures(scored: pa.Table, products: Sequence[Product], measures: Measures, embedding: Path | None) -> pa.Table:
     texts = scored["review"].to_pylist()
     there = [number for number, text in enumerate(texts) if text is not None]
     written = [texts[number] for number in there]
     pairs = [(texts[number], products[number]) for number in there]
-    found = {"relevance": relevance(written, [product for _, product in pairs])}
+    found = {"relevance": relevance(written, [product for _, product in pairs], embedding)}
     columns: dict[str, list[float | None]] = {name: _spread(values, there, len(texts)) for name, values in found.items()}
     if measures.log_likelihood:
         columns["log_likelihood"] = _spread(measures.log_likelihood(written), there, len(texts))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -17,6 +18,8 @@ from reviewllm.generation.config import GenerationConfig
 from reviewllm.generation.endpoint_config import EndpointConfig
 from reviewllm.generation.model import Variant, endpoint_variant, make_variant
 from reviewllm.prompts.config import PromptConfig
+from reviewllm.scoring.config import AS_THE_PAPER, ScoringConfig
+from reviewllm.scoring.scorer import scorer_versions
 
 Kind = Literal["base", "adapter", "endpoint", "baseline"]
 _BASELINE_VERSION = "2"  # raise it with any change of what a baseline writes
@@ -51,6 +54,7 @@ class Lineup(NamedTuple):
     prompt: PromptConfig
     generation: GenerationConfig
     repeats: int
+    scoring: ScoringConfig = AS_THE_PAPER
     serialisations: Sequence[Serialisation] = ()  # each model is asked once in each of them; none: in that of `prompt`
     suffix: str = ""  # of the names of base, adapter and endpoints
 
@@ -176,7 +180,12 @@ def _adapted(asked: Lineup) -> list[Contender]:
 
 def _variant(asked: Lineup, adapter: Path | None, prompt: PromptConfig, repeat: int) -> Variant:
     variant = make_variant(
-        base_model=asked.base_model, adapter=adapter, prompt=prompt, generation=asked.generation, repeat=repeat
+        base_model=asked.base_model,
+        adapter=adapter,
+        prompt=prompt,
+        generation=asked.generation,
+        repeat=repeat,
+        scoring=asked.scoring,
     )
     return variant.model_copy(update={"model": variant.model + asked.suffix})  # what tells the generations of a base apart
 
@@ -189,6 +198,7 @@ def _hosted(name: str, asked: Lineup) -> list[Contender]:
             prompt=prompt,
             generation=asked.generation,
             repeat=repeat,
+            scoring=asked.scoring,
         )
         for repeat in _samplings(asked)
         for prompt in _prompts(asked)
@@ -199,7 +209,8 @@ def _hosted(name: str, asked: Lineup) -> list[Contender]:
 
 def _by_rule(baseline: Baseline, asked: Lineup) -> Contender:
     prompt = asked.prompt.model_copy(update={"rating": baseline.with_rating})
-    digest = hashlib.sha256(f"{baseline.name} {baseline.with_rating} {_BASELINE_VERSION}".encode()).hexdigest()
+    decides = [baseline.name, baseline.with_rating, _BASELINE_VERSION, scorer_versions(asked.scoring)]
+    digest = hashlib.sha256(json.dumps(decides).encode()).hexdigest()
     base = local_model_folder(asked.base_model)
-    variant = Variant(model=baseline.name, base=base, adapter=None, prompt=prompt, fingerprint=digest)
+    variant = Variant(model=baseline.name, base=base, adapter=None, prompt=prompt, fingerprint=digest, scoring=asked.scoring)
     return Contender("baseline", baseline.name, variant, baseline)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -14,6 +15,7 @@ from reviewllm.evaluation.complete import product_of, relevance
 from reviewllm.scoring.claims import Claim
 from reviewllm.scoring.facts import product_facts
 from reviewllm.scoring.hallucination import attribute_share, hallucination
+from reviewllm.scoring.language import reads_english
 from reviewllm.scoring.repetition import repetition
 from reviewllm.scoring.scorer import Product, claims_of
 from reviewllm.scoring.vocabulary import TERMS, Kind
@@ -41,7 +43,9 @@ class Detection(BaseModel):
     """Chance that the figure is worse for one with the mistake than for one without; null with fewer than 20 reviews."""
 
 
-def detect(examples: pl.DataFrame, *, log_likelihood: Likelihood | None = None, seed: int = 0) -> list[Detection]:
+def detect(
+    examples: pl.DataFrame, *, log_likelihood: Likelihood | None = None, embedding: Path | None = None, seed: int = 0
+) -> list[Detection]:
     """Put mistakes into real reviews and see which figures notice.
 
     swapped value      a supported value is replaced by another of its kind: hallucination
@@ -51,23 +55,25 @@ def detect(examples: pl.DataFrame, *, log_likelihood: Likelihood | None = None, 
     shuffled words     repetition, and log_likelihood where a model is at hand
     loop               the last words again and again: repetition
 
-    A review without a claim counts as 0 in hallucination.
+    A review without a claim counts as 0 in hallucination. A figure is asked about the reviews that it can read.
 
     Args:
         examples: EXAMPLES with references.
         log_likelihood: of a reference model; None leaves it out.
+        embedding: folder of the model of sentence embeddings; None for that of `scoring.sbert`.
         seed: of the sample and the mistakes.
     """
     draw = np.random.default_rng(seed)
     known = examples.filter(pl.col("reference").is_not_null())
     known = known[np.sort(draw.permutation(len(known))[:MOST_REVIEWS])]
     pairs = [(row["reference"], product_of(row)) for row in known.iter_rows(named=True)]
+    english = [pair for pair in pairs if reads_english(pair[0])]
     found = [
-        _hallucination("swapped value", pairs, [swapped(*pair, draw) for pair in pairs]),
-        _hallucination("negated", pairs, [negated(*pair) for pair in pairs]),
-        _hallucination("invented", pairs, [invented(*pair, draw) for pair in pairs]),
+        _hallucination("swapped value", english, [swapped(*pair, draw) for pair in english]),
+        _hallucination("negated", english, [negated(*pair) for pair in english]),
+        _hallucination("invented", english, [invented(*pair, draw) for pair in english]),
     ]
-    found += _another_product(pairs, draw)
+    found += _another_product(pairs, embedding)
     found += _disordered(pairs, log_likelihood, draw)
     return found
 
@@ -95,7 +101,7 @@ def invented(text: str, product: Product, draw: np.random.Generator) -> str:
 
 
 def _supported(text: str, product: Product, kinds: Sequence[Kind]) -> list[Claim]:
-    return [claim for claim in claims_of(text, product) if claim.verdict == "supported" and claim.kind in kinds]
+    return [claim for claim in claims_of(text, product) or [] if claim.verdict == "supported" and claim.kind in kinds]
 
 
 def _other_value(claim: Claim, product: Product, draw: np.random.Generator) -> str | None:
@@ -132,10 +138,10 @@ def _hallucination(mistake: str, pairs: Sequence[tuple[str, Product]], wrong: Se
 
 
 def _share(text: str, product: Product) -> float:
-    return hallucination(claims_of(text, product)) or 0.0
+    return hallucination(claims_of(text, product) or []) or 0.0
 
 
-def _another_product(pairs: Sequence[tuple[str, Product]], draw: np.random.Generator) -> list[Detection]:
+def _another_product(pairs: Sequence[tuple[str, Product]], embedding: Path | None) -> list[Detection]:
     """Each review under the product of the next one, where that is another."""
     others = [*pairs[1:], *pairs[:1]]
     apart = [(text, own, other) for (text, own), (_, other) in zip(pairs, others, strict=True) if own.title != other.title]
@@ -147,17 +153,20 @@ def _another_product(pairs: Sequence[tuple[str, Product]], draw: np.random.Gener
     ]
     some = apart[:_MOST_EMBEDDED]
     texts = [text for text, _, _ in some]
-    near, far = relevance(texts, [own for _, own, _ in some]), relevance(texts, [other for _, _, other in some])
+    near = relevance(texts, [own for _, own, _ in some], embedding)
+    far = relevance(texts, [other for _, _, other in some], embedding)
+    told = [(one, other) for one, other in zip(near, far, strict=True) if one is not None and other is not None]
+    english = [one for one in apart if reads_english(one[0])]
     name = "another product"
     return [
         _detection(
             name,
             "hallucination",
-            [_share(text, own) for text, own, _ in apart],
-            [_share(text, other) for text, _, other in apart],
+            [_share(text, own) for text, own, _ in english],
+            [_share(text, other) for text, _, other in english],
             worse="higher",
         ),
-        _detection(name, "relevance", near, far, worse="lower"),
+        _detection(name, "relevance", [one for one, _ in told], [other for _, other in told], worse="lower"),
         _detection(name, "attribute_share", [one for one, _ in shares], [one for _, one in shares], worse="lower"),
     ]
 

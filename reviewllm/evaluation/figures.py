@@ -11,18 +11,40 @@ from reviewllm.scoring.sentiment import NEGATIVE_RATING, POSITIVE, POSITIVE_RATI
 Better = Literal["higher", "lower", "neither"]
 
 
+# Share of the rows above which a figure is not given: with more left out, the mean is one of other purchases.
+MOST_UNREAD = 0.1
+
+
 class Figure(NamedTuple):
-    """One figure; `row` gives it for each row of scored generations, null where the row does not count."""
+    """One figure; `row` gives it for each row of scored generations, null where the row does not count.
+
+    `unread` tells of each row whether the score cannot read its text, or (`TABLE`) its reference; null where nothing is asked
+    about the row. None for a figure that reads every text.
+    """
 
     name: str
     label: str
     better: Better
     meaning: str
     row: pl.Expr
+    unread: pl.Expr | None = None
 
 
-def _failed_as_zero(name: str) -> pl.Expr:
-    return pl.when(pl.col("review").is_null()).then(0.0).otherwise(pl.col(name))
+def is_unread(unread: int, asked: int) -> bool:
+    """Whether too many of the rows that a figure is asked about cannot be read for it to be given."""
+    return unread > MOST_UNREAD * asked
+
+
+def _unread(name: str, *, asked: pl.Expr | bool = True) -> pl.Expr:
+    """Whether the score could not read the text; null without one."""
+    return pl.when(pl.col("review").is_not_null() & asked).then(pl.col(name).is_null())
+
+
+def _against_reference(name: str, label: str, meaning: str) -> Figure:
+    """A figure of which a failed row counts as 0; whether a score reads a reference is known from whoever wrote a text."""
+    unread = _unread(name).any().over("split", "example_id")  # false where nobody wrote one
+    row = pl.when(unread).then(None).when(pl.col("review").is_null()).then(0.0).otherwise(pl.col(name))
+    return Figure(name, label, "higher", meaning, row, unread)
 
 
 _negative = pl.col("rating") <= NEGATIVE_RATING
@@ -32,14 +54,10 @@ _as_percent = 100.0
 
 # What the paper's tables show; a row that failed counts as 0.
 TABLE = (
-    Figure("rouge1", "ROUGE-1", "higher", "words shared with the real review, F1", _failed_as_zero("rouge1")),
-    Figure("rougeL", "ROUGE-L", "higher", "words shared with it in the same order, F1", _failed_as_zero("rougeL")),
-    Figure(
-        "sbert_cosine",
-        "sbert_cosine",
-        "higher",
-        "cosine of sentence embeddings with the real review (the paper's BertScore)",
-        _failed_as_zero("sbert_cosine"),
+    _against_reference("rouge1", "ROUGE-1", "words shared with the real review, F1"),
+    _against_reference("rougeL", "ROUGE-L", "words shared with it in the same order, F1"),
+    _against_reference(
+        "sbert_cosine", "sbert_cosine", "cosine of sentence embeddings with the real review (the paper's BertScore)"
     ),
 )
 # What needs no reference. A row without a text does not count, nor one to which the question does not apply.
@@ -50,6 +68,7 @@ REFERENCE_FREE = (
         "higher",
         "share of texts that sound as the stars say, of 1, 2, 4 and 5 stars, in %",
         pl.when(_negative | _positive).then((_sounds_positive == _positive).cast(pl.Float64) * _as_percent),
+        _unread("sentiment", asked=_negative | _positive),
     ),
     Figure(
         "polite",
@@ -57,6 +76,7 @@ REFERENCE_FREE = (
         "lower",
         "share of purchases of 1 or 2 stars that are answered by a positive text, in %",
         pl.when(_negative).then(_sounds_positive.cast(pl.Float64) * _as_percent),
+        _unread("sentiment", asked=_negative),
     ),
     Figure("words", "words", "neither", "words of the text", pl.col("words").cast(pl.Float64)),
     Figure(
@@ -111,8 +131,16 @@ GROUNDED = (
         "share of checkable claims that title and attributes contradict or do not support, in %; compare it with the real "
         "reviews' own, since customers know more than the shop's data",
         pl.col("hallucination"),
+        _unread("claims"),
     ),
-    Figure("claims", "claims", "neither", "checkable claims about the product in a text", pl.col("claims").cast(pl.Float64)),
+    Figure(
+        "claims",
+        "claims",
+        "neither",
+        "checkable claims about the product in a text",
+        pl.col("claims").cast(pl.Float64),
+        _unread("claims"),
+    ),
     Figure(
         "hallucination_nli",
         "contradicted (NLI)",
@@ -133,6 +161,7 @@ GROUNDED = (
         "higher",
         "cosine of sentence embeddings of the text and of the product's title and attributes",
         pl.col("relevance"),
+        _unread("relevance"),
     ),
     Figure(
         "attribute_share",

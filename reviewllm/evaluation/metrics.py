@@ -10,7 +10,7 @@ import polars as pl
 import pyarrow as pa
 
 from reviewllm.evaluation.bootstrap import RESAMPLES, bootstrap
-from reviewllm.evaluation.figures import BY_ROW
+from reviewllm.evaluation.figures import BY_ROW, is_unread
 from reviewllm.evaluation.rows import SPLITS
 from reviewllm.scoring.distinct import distinct
 from reviewllm.tables import METRICS
@@ -28,8 +28,8 @@ def summarise(rows: pl.DataFrame, *, run: str, repeat: int, resamples: int = RES
 
     Reads what `evaluated_rows` gives. Gives METRICS rows: each split, model and with_rating in their order, for all rows and
     for each slice, in the order all, category, rating, history, reference. A figure to which no row of a group counts has
-    no line. distinct-n and the share of failed rows are given for all rows only. The same input and seed give
-    the same bytes.
+    no line, and no value where too many rows cannot be read (`figures.is_unread`). distinct-n and the share of failed rows
+    are given for all rows only. The same input and seed give the same bytes.
     """
     records: list[dict[str, Any]] = []
     for split in SPLITS:
@@ -73,11 +73,16 @@ def _groups(part: pl.DataFrame) -> Iterator[tuple[str, str, pl.DataFrame]]:
 def _by_row(rows: pl.DataFrame, resamples: int, seed: int) -> list[dict[str, Any]]:
     names = [figure.name for figure in BY_ROW]
     estimate = bootstrap(rows, names, resamples=resamples, seed=seed)
-    return [
-        {"metric": name, "value": value, "ci_low": low, "ci_high": high, "n": int(n)}
-        for name, value, low, high, n in zip(names, *estimate, strict=True)
-        if n
-    ]
+    lines = []
+    for name, value, low, high, n in zip(names, *estimate, strict=True):
+        told = rows[f"unread {name}"].drop_nulls() if f"unread {name}" in rows.columns else None
+        unread, asked = (None, None) if told is None else (int(told.sum()), len(told))
+        line = {"metric": name, "n": int(n), "unread": unread, "asked": asked}
+        if is_unread(unread or 0, asked or 0):
+            lines.append(line)
+        elif n:
+            lines.append({**line, "value": value, "ci_low": low, "ci_high": high})
+    return lines
 
 
 def _together(rows: pl.DataFrame) -> list[dict[str, Any]]:

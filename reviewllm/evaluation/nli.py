@@ -11,7 +11,7 @@ from reviewllm.errors import ConfigError
 from reviewllm.scoring.facts import read_known
 from reviewllm.scoring.scorer import Product
 
-_SENTENCE_END = re.compile(r"(?<=[.!?])\s+|\n+")
+_SENTENCE_END = re.compile(r"(?<=[.!?])\s+|(?<=[。！？])|\n+")
 _MOST_SENTENCES = 30  # of a review
 _BATCH = 32
 _MOST_CHARACTERS = 5_000  # of what is known of a product; a model cuts it to its context in any case
@@ -75,8 +75,8 @@ def read_nli_model(name: str) -> Callable[[Sequence[tuple[str, Product]]], list[
 def sentences_of(text: str) -> list[str]:
     """The first 30 sentences of a text that have a letter.
 
-    >>> sentences_of("It is red. Works!  5/5")
-    ['It is red.', 'Works!']
+    >>> sentences_of("It is red. Works!  5/5"), sentences_of("很好。我喜欢！")
+    (['It is red.', 'Works!'], ['很好。', '我喜欢！'])
     """
     found = (part.strip() for part in _SENTENCE_END.split(text[:_MOST_CHARACTERS]))
     return [part for part in found if any(letter.isalpha() for letter in part)][:_MOST_SENTENCES]

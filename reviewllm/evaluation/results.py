@@ -24,11 +24,12 @@ from reviewllm.errors import InputError, SchemaError
 from reviewllm.evaluation.comparisons import Side
 from reviewllm.evaluation.contenders import Contender, Kind
 from reviewllm.files import read_json, write_text
+from reviewllm.scoring.scorer import scorer_versions
 from reviewllm.sft.adapter import examples_digest
 from reviewllm.table_files import read_table, table_files
 from reviewllm.tables import GENERATIONS
 
-SCHEMA_VERSION = 3  # raise it with any change of what a reader of this folder relies on
+SCHEMA_VERSION = 4  # raise it with any change of what a reader of this folder relies on
 EVALUATION = "evaluation.json"
 
 
@@ -74,6 +75,8 @@ class Evaluation(BaseModel):
     candidate: str
     candidate_with_rating: bool
     models: list[Evaluated]
+    scorers: dict[str, str]
+    """What decides the scores, as `scoring.scorer.scorer_versions` gives it."""
     costs: dict[str, Cost]
 
 
@@ -103,6 +106,7 @@ def describe(
         candidate=candidate.model,
         candidate_with_rating=candidate.with_rating,
         models=_models(contenders),
+        scorers=scorer_versions(contenders[0].variant.scoring),
         costs=costs,
     )
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import polars as pl
+import polars.selectors as cs
 import pyarrow as pa
 
 from reviewllm.errors import SchemaError
 from reviewllm.evaluation.figures import BY_ROW
 from reviewllm.evaluation.names import Pair
+from reviewllm.scoring.words import words
 from reviewllm.tables import EXAMPLES, GENERATIONS
 
 SPLITS = ("simple", "hard")
@@ -29,11 +31,12 @@ def evaluated_rows(generations: pa.Table, examples: pa.Table, *, names: Mapping[
     Returns:
         In the order of `names`, with ratings first: example_id, user_id, category, rating, split, model (the name),
         with_rating, review, words_of_reference, reviews_of_user, and each of `figures.BY_ROW`, null where the row does not
-        count.
+        count; for those that cannot read every text, `unread <name>` too.
 
     Raises:
-        SchemaError: there is no row; a generation belongs to no example of its split, or has no name; a reviewed row lacks
-            a score; an example is answered twice by one model, or not by every model of its split.
+        SchemaError: there is no row; a generation belongs to no example of its split, or has no name; a reviewed row is not
+            scored; a score reads an example's reference beside one text and not beside another; an example is answered twice
+            by one model, or not by every model of its split.
     """
     frame = _named(pl.DataFrame(GENERATIONS.check(generations, where=_WHERE)), names)
     _check_rows(frame)
@@ -42,8 +45,11 @@ def evaluated_rows(generations: pa.Table, examples: pa.Table, *, names: Mapping[
     kept = ["example_id", "user_id", "category", "rating", "split", "model", "with_rating", "review", *_FACTS]
     return (
         frame.sort("place", ~pl.col("with_rating"), maintain_order=True)
-        .with_columns(figure.row.alias(f"figure {figure.name}") for figure in BY_ROW)
-        .select(*kept, *(pl.col(f"figure {figure.name}").alias(figure.name) for figure in BY_ROW))
+        .with_columns(
+            *(figure.row.alias(f"figure {figure.name}") for figure in BY_ROW),
+            *(figure.unread.alias(f"unread {figure.name}") for figure in BY_ROW if figure.unread is not None),
+        )
+        .select(*kept, *(pl.col(f"figure {figure.name}").alias(figure.name) for figure in BY_ROW), cs.starts_with("unread "))
     )
 
 
@@ -52,10 +58,11 @@ _FACTS = ("words_of_reference", "reviews_of_user")
 
 def _with_facts(frame: pl.DataFrame, examples: pl.DataFrame) -> pl.DataFrame:
     """Add what the slices need of the examples; refuse generations that are not theirs."""
+    counted = [None if text is None else len(words(text)) for text in examples["reference"]]
     facts = examples.select(
         "example_id",
         "split",
-        words_of_reference=pl.col("reference").str.count_matches(r"\w+"),
+        words_of_reference=pl.Series(counted, dtype=pl.Int64),
         reviews_of_user=pl.col("history").list.len().cast(pl.Int64),
     )
     strange = frame.join(facts, on=["example_id", "split"], how="anti")
@@ -88,8 +95,11 @@ def _check_rows(frame: pl.DataFrame) -> None:
     strange = sorted(set(frame["split"]) - set(SPLITS))
     if strange:
         raise SchemaError(f"{_WHERE}: split {', '.join(strange)} is not evaluated; expected {' or '.join(SPLITS)}")
-    unscored = pl.any_horizontal(~pl.col(name).is_finite().fill_null(False) for name in _REFERENCED)
-    _refuse(frame.filter(pl.col("review").is_not_null() & unscored), f"{_WHERE}: a review without all of its scores")
+    reviewed = frame.filter(pl.col("review").is_not_null())
+    endless = pl.any_horizontal(~pl.col(name).is_finite().fill_null(True) for name in _REFERENCED)
+    _refuse(reviewed.filter(pl.col("words").is_null() | endless), f"{_WHERE}: a review without all of its scores")
+    some = pl.any_horizontal(pl.col(name).is_null().n_unique().over("split", "example_id") > 1 for name in _REFERENCED)
+    _refuse(reviewed.filter(some), f"{_WHERE}: a reference that a score reads beside one text and not beside another")
     row = pl.struct("example_id", "model", "with_rating")
     _refuse(frame.filter(row.is_duplicated()), f"{_WHERE}: an example twice for one model and one with_rating")
 

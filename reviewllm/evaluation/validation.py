@@ -12,8 +12,8 @@ from pydantic import BaseModel, ConfigDict, FiniteFloat
 from reviewllm.evaluation.auc import auc
 from reviewllm.evaluation.baselines import Reviews
 from reviewllm.evaluation.corruption import Detection, Likelihood, detect
-from reviewllm.scoring.rouge import rouge
-from reviewllm.scoring.sbert import sbert_cosine
+from reviewllm.scoring.config import AS_THE_PAPER, ScoringConfig
+from reviewllm.scoring.scorer import reference_scores
 from reviewllm.scoring.sentiment import NEGATIVE_RATING, POSITIVE, POSITIVE_RATING, sentiment
 from reviewllm.scoring.style import style_cosine
 
@@ -34,6 +34,8 @@ class Validation(BaseModel):
 
     reviews: int
     """Real reviews that the sentiment was computed for."""
+    unread: int
+    """Real reviews that it cannot read, beside them."""
     sentiment_spearman: FiniteFloat | None
     """Rank correlation of sentiment and stars."""
     sentiment_pearson: FiniteFloat | None
@@ -47,7 +49,10 @@ class Validation(BaseModel):
     """Users whose last review was compared with their own and with another user's history."""
     style_auc: FiniteFloat | None
     pairs: int
-    """Evaluated purchases whose real review was compared with a review of the same item and with one of another item."""
+    """Evaluated purchases whose real review was compared with a review of the same item and with one of another item.
+
+    Each score is asked about those of them that it can read.
+    """
     rouge1_auc: FiniteFloat | None
     rougeL_auc: FiniteFloat | None
     sbert_cosine_auc: FiniteFloat | None
@@ -61,6 +66,7 @@ def validate(
     stars: pl.DataFrame,
     *,
     log_likelihood: Likelihood | None = None,
+    scoring: ScoringConfig = AS_THE_PAPER,
     seed: int = 0,
 ) -> Validation:
     """Measure the figures on real reviews.
@@ -70,6 +76,7 @@ def validate(
         reviews: reviews by others, for pairs of the same and of different items.
         stars: any real reviews with `review` and `rating`; of more than 5,000 a sample is taken.
         log_likelihood: of a reference model; None leaves it out.
+        scoring: how texts are compared with references.
         seed: of the samples.
     """
     draw = np.random.default_rng(seed)
@@ -77,8 +84,8 @@ def validate(
         {
             **_sentiment(stars, draw),
             **_style(examples),
-            **_items(examples, reviews.items, draw),
-            "detections": detect(examples, log_likelihood=log_likelihood, seed=seed),
+            **_items(examples, reviews.items, scoring, draw),
+            "detections": detect(examples, log_likelihood=log_likelihood, embedding=scoring.embedding, seed=seed),
         }
     )
 
@@ -87,12 +94,15 @@ def _sentiment(stars: pl.DataFrame, draw: np.random.Generator) -> dict[str, obje
     from scipy.stats import pearsonr, spearmanr
 
     rows = stars[np.sort(draw.permutation(len(stars))[:MOST_REVIEWS])]
-    scores = np.array([sentiment(text) for text in rows["review"]], dtype=np.float64)
-    ratings = rows["rating"].to_numpy()
+    found = [sentiment(text) for text in rows["review"]]
+    reads = np.array([score is not None for score in found], dtype=bool)
+    scores = np.array([score for score in found if score is not None], dtype=np.float64)
+    ratings = rows["rating"].to_numpy()[reads]
     negative, positive = scores[ratings <= NEGATIVE_RATING], scores[ratings >= POSITIVE_RATING]
     told = len(set(scores)) > 1 and len(set(ratings)) > 1
     return {
-        "reviews": len(rows),
+        "reviews": len(scores),
+        "unread": len(rows) - len(scores),
         "sentiment_spearman": float(spearmanr(scores, ratings).statistic) if told else None,
         "sentiment_pearson": float(pearsonr(scores, ratings).statistic) if told else None,
         "sentiment_auc": auc(positive, negative),
@@ -113,7 +123,9 @@ def _style(examples: pl.DataFrame) -> dict[str, object]:
     return {"users": len(both), "style_auc": float(np.mean(wins)) if len(wins) >= _FEWEST else None}
 
 
-def _items(examples: pl.DataFrame, others: pl.DataFrame, draw: np.random.Generator) -> dict[str, object]:
+def _items(
+    examples: pl.DataFrame, others: pl.DataFrame, scoring: ScoringConfig, draw: np.random.Generator
+) -> dict[str, object]:
     """Whether a real review is nearer to another of the same item than to one of another item."""
     same = (
         examples.select("item_id", "user_id", "reference")
@@ -127,16 +139,15 @@ def _items(examples: pl.DataFrame, others: pl.DataFrame, draw: np.random.Generat
     references = same["reference"].filter(differ).to_list()
     if len(references) < _FEWEST:
         return {"pairs": len(references), "rouge1_auc": None, "rougeL_auc": None, "sbert_cosine_auc": None}
-    alike, unlike = (_scores(references, frame["review"].filter(differ).to_list()) for frame in (same, shifted))
-    names = ("rouge1_auc", "rougeL_auc", "sbert_cosine_auc")
-    return {"pairs": len(references)} | {
-        name: auc(*pair) for name, pair in zip(names, zip(alike, unlike, strict=True), strict=True)
-    }
+    alike, unlike = (frame["review"].filter(differ).to_list() for frame in (same, shifted))
+    near, far = (reference_scores(texts, references, scoring) for texts in (alike, unlike))
+    return {"pairs": len(references)} | {f"{name}_auc": _auc(near[name], far[name]) for name in near}
 
 
-def _scores(references: Sequence[str], texts: Sequence[str]) -> tuple[Floats, Floats, Floats]:
-    pairs = np.array(rouge(references, texts), dtype=np.float64).reshape(-1, 2)
-    return pairs[:, 0], pairs[:, 1], np.array(sbert_cosine(references, texts), dtype=np.float64)
+def _auc(higher: Sequence[float | None], lower: Sequence[float | None]) -> float | None:
+    """The chance that a score is higher for the first; None with too few references that it can read."""
+    read = [[score for score in scores if score is not None] for scores in (higher, lower)]
+    return auc(*(np.array(scores, dtype=np.float64) for scores in read)) if len(read[0]) >= _FEWEST else None
 
 
 def _percent(found: NDArray[np.bool_]) -> float | None:

@@ -18,12 +18,13 @@ from reviewllm.generation.endpoint_config import EndpointConfig
 from reviewllm.generation.engine_check import check_engine
 from reviewllm.prompts.config import PROMPT_VERSION, PromptConfig
 from reviewllm.prompts.tokenizer import load_tokenizer
+from reviewllm.scoring.config import AS_THE_PAPER, ScoringConfig
 from reviewllm.scoring.scorer import scorer_versions
 from reviewllm.sft.adapter import Canary, check_fits, model_digest
 
 
 class Variant(StageConfig):
-    """One way to write: a base, perhaps an adapter, and prompts with or without ratings."""
+    """One way to write: a base, perhaps an adapter, and prompts with or without ratings; and how the texts are scored."""
 
     model: str
     base: Path
@@ -31,6 +32,7 @@ class Variant(StageConfig):
     prompt: PromptConfig
     canaries: list[Canary] = []
     fingerprint: str
+    scoring: ScoringConfig = AS_THE_PAPER  # the same for all variants of a run
     repeat: int = 0  # number of the repetition; each samples from other seeds
 
     def seeds(self, names: Sequence[str], generation: GenerationConfig) -> list[int]:
@@ -50,16 +52,19 @@ def make_variant(
     prompt: PromptConfig,
     generation: GenerationConfig,
     repeat: int = 0,
+    scoring: ScoringConfig = AS_THE_PAPER,
     max_hallucination: float | None = None,
 ) -> Variant:
     """Check that base, adapter and prompt belong together, and compute their fingerprint.
 
     Args:
         repeat: number of the repetition, from 0.
+        scoring: how the texts are compared with references.
         max_hallucination: bound above which a row fails, in %; None for none.
 
     Raises:
-        ConfigError: the base cannot be read, its context or vocabulary does not fit, or the engine cannot write with it.
+        ConfigError: the base cannot be read, its context or vocabulary does not fit, or the engine cannot write with it; the
+            embedding is none.
         AdapterError: the adapter is incomplete or was trained for something else.
     """
     base = local_model_folder(base_model)
@@ -72,7 +77,10 @@ def make_variant(
         adapter=adapter.resolve() if adapter else None,
         prompt=prompt,
         canaries=description.canaries if description else [],
-        fingerprint=fingerprint(base, adapter, prompt, _repeated(generation, repeat), max_hallucination=max_hallucination),
+        fingerprint=fingerprint(
+            base, adapter, prompt, _repeated(generation, repeat), scoring=scoring, max_hallucination=max_hallucination
+        ),
+        scoring=scoring,
         repeat=repeat,
     )
 
@@ -83,7 +91,13 @@ def _repeated(generation: GenerationConfig, repeat: int) -> GenerationConfig:
 
 
 def endpoint_variant(
-    endpoint: EndpointConfig, *, base_model: str, prompt: PromptConfig, generation: GenerationConfig, repeat: int = 0
+    endpoint: EndpointConfig,
+    *,
+    base_model: str,
+    prompt: PromptConfig,
+    generation: GenerationConfig,
+    repeat: int = 0,
+    scoring: ScoringConfig = AS_THE_PAPER,
 ) -> Variant:
     """A model behind an endpoint; the base lends its tokenizer, which cuts the prompts, and writes nothing.
 
@@ -104,8 +118,9 @@ def endpoint_variant(
         adapter=None,
         prompt=prompt,
         fingerprint=_sha256(
-            {"endpoint": endpoint.deciding(), "base": model_digest(base), "sampling": sampling, **_rest(prompt)}
+            {"endpoint": endpoint.deciding(), "base": model_digest(base), "sampling": sampling, **_rest(prompt, scoring)}
         ),
+        scoring=scoring,
         repeat=repeat,
     )
 
@@ -126,6 +141,7 @@ def fingerprint(
     prompt: PromptConfig,
     generation: GenerationConfig,
     *,
+    scoring: ScoringConfig = AS_THE_PAPER,
     max_hallucination: float | None = None,
 ) -> str:
     """sha256 over all that decides a row's text, scores and failure: equal fingerprints may share rows, others never."""
@@ -136,17 +152,17 @@ def fingerprint(
             "sampling": generation.sampling(),
             "engine": engine_version(generation),
             "max_hallucination": max_hallucination,
-            **_rest(prompt),
+            **_rest(prompt, scoring),
         }
     )
 
 
-def _rest(prompt: PromptConfig) -> dict[str, Any]:
+def _rest(prompt: PromptConfig, scoring: ScoringConfig) -> dict[str, Any]:
     """What decides a row's text and scores beside the model."""
     return {
         "prompt": {**prompt.deciding(), "instruction": prompt.instruction()},
         "prompt_version": PROMPT_VERSION,
-        "scorers": scorer_versions(),
+        "scorers": scorer_versions(scoring),
         "code": __version__,
     }
 

@@ -16,6 +16,8 @@ from reviewllm.tables import GENERATIONS, SCORES
 def refuse_unsupported(scored: pa.Table, products: Sequence[Product], max_hallucination: float) -> pa.Table:
     """Make failed rows of those whose `hallucination` is above the bound; a row without claims is within every bound.
 
+    A text whose claims cannot be read, as it is not English, is within none: nothing tells that it is.
+
     A failed row has no text and no scores; its error names the claims. As the text follows from the prompt and the row's own
     seed, another run of the same configuration fails alike.
 
@@ -25,7 +27,8 @@ def refuse_unsupported(scored: pa.Table, products: Sequence[Product], max_halluc
         max_hallucination: share of unsupported or contradicted claims that a text may have, in %.
     """
     frame = pl.DataFrame(scored)
-    above = (frame["hallucination"] > max_hallucination).fill_null(False).to_list()
+    unread = frame["review"].is_not_null() & frame["claims"].is_null()
+    above = ((frame["hallucination"] > max_hallucination).fill_null(False) | unread).to_list()
     if not any(above):
         return scored
     texts = frame["review"].to_list()
@@ -46,6 +49,11 @@ def refuse_unsupported(scored: pa.Table, products: Sequence[Product], max_halluc
 
 def _message(text: str, product: Product, bound: float) -> str:
     claims = claims_of(text, product)
+    if claims is None:
+        return (
+            f"the text is not English, so its claims cannot be held against --max-hallucination {bound:g} %; leave the bound out "
+            "for texts in other languages"
+        )
     return (
         f"{len(doubtful(claims))} of {len(claims)} claims are not in the product's data, more than --max-hallucination "
         f"{bound:g} %: {doubtful_text(claims)}"

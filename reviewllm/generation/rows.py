@@ -16,6 +16,7 @@ from reviewllm.generation.journal import Result
 from reviewllm.generation.model import Variant
 from reviewllm.generation.refuse import refuse_unsupported
 from reviewllm.generation.tasks import UNSCORED
+from reviewllm.scoring.config import AS_THE_PAPER, ScoringConfig
 from reviewllm.scoring.scorer import Product, add_scores
 
 TO_SCORE = ("reference", "title", "attributes", "history_titles")
@@ -70,10 +71,11 @@ def unrendered(prompts: pa.Table, row: int) -> Failure:
     return Failure("render", prompts["prompt_error_class"][row].as_py(), prompts["prompt_error"][row].as_py(), 0)
 
 
-def score_rows(rows: pa.Table, *, max_hallucination: float | None = None) -> pa.Table:
+def score_rows(rows: pa.Table, scoring: ScoringConfig = AS_THE_PAPER, *, max_hallucination: float | None = None) -> pa.Table:
     """Score what `generation_rows` gave.
 
     Args:
+        scoring: how texts are compared with references.
         max_hallucination: rows above it fail, see `refuse_unsupported`; None: whatever a text claims.
 
     Raises:
@@ -81,7 +83,7 @@ def score_rows(rows: pa.Table, *, max_hallucination: float | None = None) -> pa.
     """
     columns = (rows[name].to_pylist() for name in ("title", "attributes", "history_titles"))
     products = [Product(*row) for row in zip(*columns, strict=True)]
-    scored = add_scores(rows.drop_columns(list(TO_SCORE)), rows["reference"].combine_chunks(), products)
+    scored = add_scores(rows.drop_columns(list(TO_SCORE)), rows["reference"].combine_chunks(), products, scoring)
     return scored if max_hallucination is None else refuse_unsupported(scored, products, max_hallucination)
 
 

@@ -22,8 +22,7 @@ class ShardScorer:
 
     def __init__(self, spec: GenerationSpec) -> None:
         self._target = Place(spec.target)
-        self._scored = spec.scored
-        self._max_hallucination = spec.max_hallucination
+        self._spec = spec
 
     def __call__(self, batch: pa.Table) -> pa.Table:
         """Score and write one shard; a second writer replaces it by an equally valid one.
@@ -36,8 +35,12 @@ class ShardScorer:
             return _counted(task["output"], None, 0)
         generations = from_stream(task["generations"])
         reached("score")
-        bound = self._max_hallucination
-        scored = score_rows(generations, max_hallucination=bound) if self._scored else without_scores(generations)
+        spec = self._spec
+        scored = (
+            score_rows(generations, spec.variants[0].scoring, max_hallucination=spec.max_hallucination)
+            if spec.scored
+            else without_scores(generations)
+        )
         reached("stage")
         self._target.write_table(task["output"], scored, GENERATIONS)
         self._target.delete(journal_name(task["output"]))

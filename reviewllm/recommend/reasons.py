@@ -223,7 +223,7 @@ def _reason(answer: Mapping[str, Any], product: Product, counts: Counter[str]) -
     if len(sentence) > _MAX_CHARS or not sentence.endswith((".", "!", "?")) or not any(map(str.isalpha, sentence)):
         counts[NO_SENTENCE] += 1
         return None
-    if doubtful(claims_of(sentence, product)):
+    if doubtful(claims_of(sentence, product) or []):  # of a sentence that is not English no claim can be read
         counts[UNSUPPORTED] += 1
         return None
     counts[KEPT] += 1

@@ -11,16 +11,24 @@ from pydantic import FiniteFloat
 
 from reviewllm.errors import InputError, SchemaError
 from reviewllm.evaluation.baselines import REAL
-from reviewllm.evaluation.comparisons import Pair, compare_pairs, mean_over_repeats
-from reviewllm.evaluation.figures import COMPARED
+from reviewllm.evaluation.comparisons import Pair, compare_pairs, mean_over_repeats, unread_in
+from reviewllm.evaluation.figures import COMPARED, FIGURES, is_unread
 from reviewllm.evaluation.names import read_names
 from reviewllm.evaluation.results import Evaluation, read_evaluation, read_generations, repeat_folders
 from reviewllm.evaluation.rows import SPLITS, evaluated_rows
 from reviewllm.examples.splits import example_files
 from reviewllm.report.content import Outcome, Part, Split
+from reviewllm.report.score_tables import LABELS
 from reviewllm.summary import read_summary
 from reviewllm.table_files import read_table
 from reviewllm.tables import EXAMPLES
+
+_DECIDED_BY = {  # a compared figure -> which of an evaluation's `scorers` says how it is counted
+    **dict.fromkeys(("rouge1", "rougeL"), "rouge"),
+    "sbert_cosine": "sbert",
+    "sentiment_agreement": "sentiment",
+    "hallucination": "claims",
+}
 
 
 class Change(Part):
@@ -46,7 +54,7 @@ class Changes(Part):
     """Two evaluations beside each other.
 
     `common` of `rows_before` and `rows_after` are purchases that both asked about, by split. `models_gone` and `models_new` are
-    in one only. `settings` holds what differs: name to (before, after).
+    in one only. `settings` holds what differs: name to (before, after). `untold` says which scores are not compared, and why.
     """
 
     before: str
@@ -58,13 +66,15 @@ class Changes(Part):
     models_new: tuple[str, ...]
     settings: dict[str, tuple[str, str]]
     changes: tuple[Change, ...]
+    untold: tuple[str, ...]
 
 
 def compare_runs(before: Path, after: Path) -> Changes:
     """Compare two output folders, each with an evaluation and its examples.
 
     Only purchases that both asked about are compared, in pairs and as models of one evaluation are: by users, corrected
-    for the number of comparisons. A model is the same where its name is.
+    for the number of comparisons. A model is the same where its name is. A score that was counted in two ways, or that cannot
+    read too many of the purchases, is not compared.
 
     Raises:
         InputError: there is no evaluation, or the two have no purchase or no model in common.
@@ -102,7 +112,8 @@ def compare_runs(before: Path, after: Path) -> Changes:
         models_gone=tuple(_label(*side) for side in known if side not in now),
         models_new=tuple(_label(*side) for side in now if side not in known),
         settings=_settings(heads, before, after),
-        changes=tuple(_change(record, pairs) for record in compare_pairs(pairs)),
+        changes=tuple(_change(record, pairs) for record in compare_pairs(pairs, figures=[*_same_scores(heads)])),
+        untold=(*_counted_otherwise(heads), *_unread(pairs, _same_scores(heads))),
     )
 
 
@@ -134,7 +145,38 @@ def plain_text(changes: Changes) -> str:
     only += [f"only after: {', '.join(changes.models_new)}"] if changes.models_new else []
     settings = [f"  {name}: {old} -> {new}" for name, (old, new) in changes.settings.items()]
     head = [f"{changes.before} -> {changes.after}", f"purchases in both: {shared}", *only]
-    return "\n".join([*head, *table, *(["what else differs:", *settings] if settings else [])])
+    untold = [f"  {one}" for one in changes.untold]
+    return "\n".join([*head, *table, *untold, *(["what else differs:", *settings] if settings else [])])
+
+
+def _same_scores(heads: Sequence[Evaluation]) -> tuple[str, ...]:
+    """The compared figures that were counted in the same way in both."""
+    old, new = (head.scorers for head in heads)
+    return tuple(name for name in COMPARED if old.get(_DECIDED_BY[name]) == new.get(_DECIDED_BY[name]))
+
+
+def _counted_otherwise(heads: Sequence[Evaluation]) -> list[str]:
+    old, new = (head.scorers for head in heads)
+    return [
+        f"{FIGURES[name].label} is not compared, as it was counted otherwise: {old.get(_DECIDED_BY[name])} before, "
+        f"{new.get(_DECIDED_BY[name])} after"
+        for name in COMPARED
+        if name not in _same_scores(heads)
+    ]
+
+
+def _unread(pairs: Sequence[Pair], figures: Sequence[str]) -> list[str]:
+    """For each figure that cannot read too many purchases of a model, on which set and how many."""
+    found = []
+    for pair in pairs:
+        both = pair.rows.join(pair.other, on=["example_id", "user_id"], suffix=" of other")
+        for name in figures:
+            unread, asked = unread_in(both, name)
+            if is_unread(unread, asked):
+                what = "references" if name in LABELS else f"texts of {_label(pair.key['model'], pair.key['with_rating'])}"
+                label, split = FIGURES[name].label, pair.key["split"]
+                found.append(f"{label}, {split} set: {unread:,} of {asked:,} {what} cannot be scored by this")
+    return list(dict.fromkeys(found))
 
 
 def _rows(out: Path) -> list[pl.DataFrame]:
@@ -160,7 +202,7 @@ def _common(old: pl.DataFrame, new: pl.DataFrame, split: str) -> int:
 
 def _of(rows: pl.DataFrame, split: str, model: str, with_rating: bool) -> pl.DataFrame:
     chosen = (pl.col("split") == split) & (pl.col("model") == model) & (pl.col("with_rating") == with_rating)
-    return rows.filter(chosen).select("example_id", "user_id", *COMPARED)
+    return rows.filter(chosen).drop("split", "model", "with_rating")
 
 
 def _change(record: dict[str, Any], pairs: Sequence[Pair]) -> Change:
@@ -185,7 +227,8 @@ def _described(head: Evaluation, out: Path) -> dict[str, str]:
     config: Any = read_summary(out)["config"].get("evaluate", {})
     options = {name: str(value) for name, value in config.items()} if isinstance(config, dict) else {}
     models = {f"fingerprint of {_label(one.name, one.with_rating)}": one.fingerprints[0][:16] for one in head.models}
-    return {"examples": head.examples_digest[:16], "repeats": str(head.repeats), **options, **models}
+    scorers = {f"scorer {name}": version for name, version in head.scorers.items()}
+    return {"examples": head.examples_digest[:16], "repeats": str(head.repeats), **options, **scorers, **models}
 
 
 def _label(model: str, with_rating: bool) -> str:

@@ -23,8 +23,8 @@ LIMITS = (
     "another seed or another shop would give, and with few users it is too narrow.",
     "A baseline copies what somebody once wrote. Where it scores well, the score rewards the usual words of a review; it does "
     "not mean that the text fits the purchase.",
-    "Sentiment is read from words by rules made for English. The real reviews are scored too: only the distance from them "
-    "tells something.",
+    "Sentiment and claims are read from words by rules made for English; of a text in another language they say nothing. The real "
+    "reviews are scored too: only the distance from them tells something.",
     "ROUGE counts the words shared with the one review that the customer really wrote. The cosine of sentence embeddings "
     "measures nearness in meaning. Neither says whether a generated review is true.",
     "A generation that failed counts as 0 in every score.",
@@ -47,14 +47,26 @@ class Part(BaseModel):
 class Cell(Part):
     """One figure of one row: the mean over the repeats, and the mean of each end of their 95 % intervals.
 
-    The ends are null for a figure of all texts together, `sd`, the standard deviation over the repeats, for one repeat.
+    The ends are null for a figure of all texts together, `sd`, the standard deviation over the repeats, for one repeat. All are
+    null where the score cannot read too many of the rows: `unread` of the `asked` ones, which are not among `n`.
     """
 
-    value: FiniteFloat
+    value: FiniteFloat | None
     ci_low: FiniteFloat | None
     ci_high: FiniteFloat | None
     sd: FiniteFloat | None = None
     n: int
+    unread: int = 0
+    asked: int = 0
+
+    @property
+    def unread_of(self) -> str:
+        """How many of how many the score cannot read.
+
+        >>> Cell(value=None, ci_low=None, ci_high=None, n=10, unread=1200, asked=1210).unread_of
+        '1,200 of 1,210'
+        """
+        return f"{self.unread:,} of {self.asked:,}"
 
 
 class ScoreRow(Part):

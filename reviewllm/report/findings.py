@@ -52,9 +52,14 @@ def _standing(table: ScoreTable, pairs: Sequence[Compared], candidate: Side) -> 
     subject = f"On the {table.split} set ({n:,} purchase{'s' if n > 1 else ''})"
     tops: dict[str, list[str]] = {}
     for metric in table.metrics:
-        best = max(table.rows, key=lambda row: row.cells[metric].value)
-        tops.setdefault(row_label(best), []).append(f"{LABELS[metric]} {best.cells[metric].value:.2f}")
+        told = [(value, row) for row in table.rows if (value := row.cells[metric].value) is not None]
+        for value, best in sorted(told, key=lambda one: -one[0])[:1]:
+            tops.setdefault(row_label(best), []).append(f"{LABELS[metric]} {value:.2f}")
     highest = "highest means: " + "; ".join(f"{name} ({', '.join(values)})" for name, values in tops.items())
+    leading = table.rows[0].cells[_LEADING]
+    if leading.value is None:
+        claim = f"{subject} {LABELS[_LEADING]} says nothing: {leading.unread_of} references cannot be scored by this."
+        return Finding(claim=claim, verdict="unknown", evidence=(highest,) if tops else ())
     mine = [pair for pair in pairs if Side(pair.model, pair.with_rating) == candidate and pair.metric == _LEADING]
     if not mine:
         return Finding(
@@ -83,11 +88,23 @@ def _compare(table: ScoreTable, row: ScoreRow, pairs: Sequence[Compared], candid
     against = f"its base {row.model}" if row.kind == "base" else row_label(row)
     scored = [pair for pair in pairs if pair.metric in LABELS]
     if not scored:
-        return _unknown(f"{subject} cannot be compared with {against}: the two have no rows in common.")
-    return _judged(subject, against, scored)
+        reason = (
+            "no score can read the references"
+            if len(_unread(table)) == len(table.metrics)
+            else "the two have no rows in common"
+        )
+        return _unknown(f"{subject} cannot be compared with {against}: {reason}.")
+    return _judged(subject, against, scored, table)
 
 
-def _judged(subject: str, against: str, pairs: Sequence[Compared]) -> Finding:
+def _unread(table: ScoreTable) -> list[str]:
+    """The scores that cannot read the references, by their names in the tables."""
+    return [LABELS[name] for name in table.metrics if all(row.cells[name].value is None for row in table.rows)]
+
+
+def _judged(subject: str, against: str, pairs: Sequence[Compared], table: ScoreTable) -> Finding:
+    if unread := _unread(table):
+        against = f"{against} (without {' and '.join(unread)}, which cannot score the references)"
     outcomes = {pair.verdict for pair in pairs}
     if len(outcomes) == 1:
         verdict, words = _AGREED[outcomes.pop()]
@@ -114,7 +131,8 @@ def _against_baselines(table: ScoreTable, pairs: Sequence[Compared], candidate: 
     if unknown:
         return [_unknown(f"{subject} cannot be told apart from texts copied by rule: there are too few users.")]
     if not ahead and not level:
-        return [Finding(claim=f"{subject} beats every text copied by rule on every score.", verdict="better")]
+        scores = "every score that can read the references" if _unread(table) else "every score"
+        return [Finding(claim=f"{subject} beats every text copied by rule on {scores}.", verdict="better")]
     won = len(mine) - len(ahead) - len(level)
     claim = (
         f"{subject}, against texts copied by rule, is ahead in {won} of {len(mine)} comparisons, not to be told apart in "
@@ -131,7 +149,13 @@ def _ratings(table: ScoreTable, pairs: Sequence[Compared], candidate: Side) -> l
     ]
     subject, against = f"{candidate.model} (w/ rating)", f"{candidate.model} (w/o rating)"
     if own:
-        return [_judged(f"On the {table.split} set, {subject}", against, own)]
+        return [_judged(f"On the {table.split} set, {subject}", against, own, table)]
+    if len(_unread(table)) == len(table.metrics):
+        return [
+            _unknown(
+                f"Whether ratings help {candidate.model} on the {table.split} set cannot be told: no score can read the references."
+            )
+        ]
     only = rating_label(with_rating=candidate.with_rating)
     return [
         _unknown(
@@ -145,6 +169,8 @@ def _polite(table: FigureTable, candidate: Side) -> list[Finding]:
     mine, people, evidence = _figure("polite", table, candidate)
     if mine is None or people is None:
         return []
+    if mine.value is None or people.value is None:
+        return [_not_read("How many texts for 1 or 2 stars sound positive", mine, people, evidence)]
     claim = (
         f"Of {mine.n} purchases of 1 or 2 stars, {_side_label(candidate)} answers {mine.value:.0f} % with a text that "
         f"sounds positive; of the real reviews {people.value:.0f} % sound so."
@@ -157,7 +183,11 @@ def _claims(table: FigureTable, candidate: Side) -> list[Finding]:
     mine, people, evidence = _figure("hallucination", table, candidate)
     if mine is None:
         return []
-    own = f"; of the real reviews' own claims {people.value:.0f} % are not" if people else ""
+    if mine.value is None:
+        subject = f"How much of what texts of the {table.split} set claim is not in the product's data"
+        return [_not_read(subject, mine, people, evidence)]
+    told = people is not None and people.value is not None
+    own = f"; of the real reviews' own claims {people.value:.0f} % are not" if people and told else ""
     claim = (
         f"On the {table.split} set, {mine.n} texts of {_side_label(candidate)} make checkable claims about the product; "
         f"{mine.value:.0f} % of a text's claims are not in the product's data{own}."
@@ -165,11 +195,22 @@ def _claims(table: FigureTable, candidate: Side) -> list[Finding]:
     return [Finding(claim=claim, verdict="none", evidence=evidence)]
 
 
+def _not_read(subject: str, mine: Cell, people: Cell | None, evidence: tuple[str, ...]) -> Finding:
+    """That a figure without a reference cannot be told, as its rules are made for English."""
+    real = f", and {people.unread_of} real reviews" if people and people.unread else ""
+    claim = f"{subject} cannot be told: {mine.unread_of} texts{real} cannot be scored, as they are not English."
+    return Finding(claim=claim, verdict="unknown", evidence=evidence)
+
+
 def _figure(name: str, table: FigureTable, candidate: Side) -> tuple[Cell | None, Cell | None, tuple[str, ...]]:
     """A figure of the candidate and of the real reviews, None where the table has none, and those of others as evidence."""
     rows = [row for row in table.rows if name in row.cells]
     of = {(row.model, row.with_rating): row.cells[name] for row in rows}
-    others = ", ".join(f"{row_label(row)} {row.cells[name].value:.0f} %" for row in rows if row.kind in ("base", "endpoint"))
+    others = ", ".join(
+        f"{row_label(row)} {value:.0f} %"
+        for row in rows
+        if row.kind in ("base", "endpoint") and (value := row.cells[name].value) is not None
+    )
     evidence = (f"{FIGURES[name].label}: {others}",) if others else ()
     return of.get((candidate.model, candidate.with_rating)), of.get((REAL.name, False)), evidence
 

@@ -21,7 +21,7 @@ from reviewllm.report.content import Example, Report, report_json
 from reviewllm.report.figure_tables import SLICES
 from reviewllm.report.findings import p_text
 from reviewllm.report.plots import comparison_svg, length_svg, plot_svg, rating_svg, slice_svg
-from reviewllm.report.score_tables import LABELS, PAPER_MARK, is_best, rating_label, table_title
+from reviewllm.report.score_tables import LABELS, PAPER_MARK, is_best, rating_label, table_title, unread_notes
 from reviewllm.report.svg import palette
 from reviewllm.report.templates import page_environment
 
@@ -55,6 +55,7 @@ def render_page(report: Report) -> str:
         else set(),
         paper_mark=PAPER_MARK,
         is_best=is_best,
+        unread_notes=unread_notes,
         candidate=_candidate_label(report),
         rating_label=rating_label,
         table_title=table_title,
@@ -106,7 +107,9 @@ def _contrasted(report: Report, split: str) -> list[tuple[str, bool]]:
     models = [Side(row.model, row.with_rating) for row in rows if row.kind != "baseline"]
     alike = [side for side in models if candidate and side.with_rating == candidate.with_rating]
     alike += [candidate] if candidate and candidate not in alike else []
-    rules = sorted((row for row in rows if row.kind == "baseline"), key=lambda row: -row.cells["sbert_cosine"].value)
+    rules = sorted(
+        (row for row in rows if row.kind == "baseline"), key=lambda row: -(row.cells["sbert_cosine"].value or 0.0)
+    )
     best = [Side(row.model, row.with_rating) for row in rules[:1]]
     return [*sorted(alike, key=lambda side: side != candidate), *(side for side in best if side not in alike)]
 

@@ -88,13 +88,17 @@ def slice_svg(
         keys: list[Artist] = []
         for number, row in enumerate(rows):
             shift = (number - (len(rows) - 1) / 2) * 0.12
-            known = [(place, row.cells[group]) for place, group in enumerate(table.groups) if group in row.cells]
+            known = [
+                (place, value, row.cells[group])
+                for place, group in enumerate(table.groups)
+                if group in row.cells and (value := row.cells[group].value) is not None
+            ]
             colour = colour_of[row.model]
             keys += axes.plot(
-                [place + shift for place, _ in known], [cell.value for _, cell in known], "o-", color=colour, ms=4
+                [place + shift for place, _, _ in known], [value for _, value, _ in known], "o-", color=colour, ms=4
             )
-            for place, cell in known:
-                axes.vlines(place + shift, *_ends(cell), color=colour, linewidth=1)
+            for place, value, cell in known:
+                axes.vlines(place + shift, *_ends(cell, value), color=colour, linewidth=1)
         axes.set_xticks(range(len(table.groups)), table.groups)
         axes.set_ylabel(FIGURES[table.figure].label)
         _legend(figure, keys, [f"{row.model} ({rating_label(with_rating=row.with_rating)})" for row in rows])
@@ -152,7 +156,10 @@ def rating_svg(ratings: Mapping[str, Mapping[str, int]], *, prefix: str) -> str:
 
 
 def _point(axes: Axes, cell: Cell, place: int, *, colour: str, filled: bool, marker: str) -> None:
-    axes.hlines(place, *_ends(cell), color=colour, linewidth=1.2)
+    """A figure with its interval; nothing where there is no figure, since the score cannot read the rows."""
+    if cell.value is None:
+        return
+    axes.hlines(place, *_ends(cell, cell.value), color=colour, linewidth=1.2)
     axes.plot([cell.value], [place], marker, color=colour, markerfacecolor=colour if filled else "none", markersize=5)
 
 
@@ -167,9 +174,9 @@ def _shortened(name: str) -> str:
     return name if len(name) <= _MOST_LETTERS else f"{name[: half - 1]}…{name[-half:]}"
 
 
-def _ends(cell: Cell) -> tuple[float, float]:
+def _ends(cell: Cell, value: float) -> tuple[float, float]:
     low, high = cell.ci_low, cell.ci_high
-    return cell.value if low is None else low, cell.value if high is None else high
+    return value if low is None else low, value if high is None else high
 
 
 def _name_rows(axes: Axes, names: Sequence[str]) -> None:

@@ -17,7 +17,14 @@ from reviewllm.report.content import Cell, PaperRow, ScoreRow, ScoreTable, Split
 from reviewllm.tables import METRICS
 
 LABELS = {figure.name: figure.label for figure in TABLE}
+_ROUGE_HELP = "--rouge-words unicode counts words of any script"
+_HELP = {
+    "rouge1": _ROUGE_HELP,
+    "rougeL": _ROUGE_HELP,
+    "sbert_cosine": "--embedding names a model that reads other languages than English",
+}
 NAMES = {"simple": "simple evaluation", "hard": "hard evaluation, negative ratings only"}
+NO_VALUE = "–"
 PAPER_MARK = "as reported in the paper, Llama-3-8B, other sample"
 
 # Tables 1 and 2 of Review-LLM: ROUGE-1, ROUGE-L, and what the paper calls BertScore.
@@ -57,7 +64,7 @@ def score_tables(metrics: pa.Table, kinds: Mapping[str, Kind]) -> tuple[ScoreTab
 
     Raises:
         SchemaError: a column is missing; the rows belong to several runs; a figure is there twice, is missing or is not
-            a finite number; the repeats of a model differ in their number of rows.
+            a finite number (null: too many references cannot be read); the repeats of a model differ in their number of rows.
     """
     frame = pl.DataFrame(METRICS.check(metrics, where="metrics"))
     _check_figures(frame)
@@ -68,12 +75,15 @@ def score_tables(metrics: pa.Table, kinds: Mapping[str, Kind]) -> tuple[ScoreTab
 
 def cells(part: pl.DataFrame) -> dict[str, Cell]:
     """The figures of one model's METRICS rows, by metric, over the repeats."""
+    told = pl.col("value").is_not_null().all()  # in every repeat
     means = part.group_by("metric", maintain_order=True).agg(
-        pl.col("value", "ci_low", "ci_high").mean(), sd=pl.col("value").std(), n=pl.col("n").max()
+        *(pl.when(told).then(pl.col(name).mean()).alias(name) for name in ("value", "ci_low", "ci_high")),
+        sd=pl.when(told).then(pl.col("value").std()),
+        n=pl.col("n").max(),
+        unread=pl.col("unread").max().fill_null(0),
+        asked=pl.col("asked").max().fill_null(0),
     )
-    return {
-        name: Cell(value=value, ci_low=low, ci_high=high, sd=sd, n=n) for name, value, low, high, sd, n in means.iter_rows()
-    }
+    return {row.pop("metric"): Cell(**row) for row in means.to_dicts()}
 
 
 def row_label(row: ScoreRow | PaperRow) -> str:
@@ -88,7 +98,21 @@ def rating_label(*, with_rating: bool) -> str:
 
 def is_best(table: ScoreTable, row: ScoreRow, metric: str) -> bool:
     """Whether no other own row shows a higher figure, to the two decimals that are printed; ties are all best."""
-    return round(row.cells[metric].value, 2) == max(round(other.cells[metric].value, 2) for other in table.rows)
+    shown = [round(value, 2) for other in table.rows if (value := other.cells[metric].value) is not None]
+    mine = row.cells[metric].value
+    return mine is not None and round(mine, 2) == max(shown)
+
+
+def unread_notes(table: ScoreTable) -> list[str]:
+    """A sentence for each score that cannot read some of the references, which are the same for every model."""
+    notes = []
+    for name in table.metrics if table.rows else ():
+        cell = max((row.cells[name] for row in table.rows), key=lambda one: one.unread)
+        if cell.value is None:
+            notes.append(f"{LABELS[name]}: {cell.unread_of} references cannot be scored by this; {_HELP[name]}")
+        elif cell.unread:
+            notes.append(f"{LABELS[name]}: without {cell.unread_of} references, which cannot be scored by this")
+    return notes
 
 
 def table_title(table: ScoreTable) -> str:
@@ -101,7 +125,10 @@ def table_title(table: ScoreTable) -> str:
 
 
 def plain_text(table: ScoreTable, *, paper: bool = False) -> str:
-    """Lay a table's own rows out for a terminal, and with `paper` the paper's below them; `*` marks the best of a column."""
+    """Lay a table's own rows out for a terminal, and with `paper` the paper's below them; `*` marks the best of a column.
+
+    Below stands which scores cannot read the references, and have a dash for a number where these are too many.
+    """
     if not table.rows:
         return f"{table_title(table)}\n  no rows: this split was not evaluated"
     body = [["  " + row_label(row), *(_plain_cell(table, row, name) for name in table.metrics)] for row in table.rows]
@@ -116,11 +143,13 @@ def plain_text(table: ScoreTable, *, paper: bool = False) -> str:
     ]
     if paper:
         text.insert(1 + len(body), f"  {PAPER_MARK}:")
-    return "\n".join([table_title(table), *text])
+    return "\n".join([table_title(table), *text, *(f"  {note}" for note in unread_notes(table))])
 
 
 def _plain_cell(table: ScoreTable, row: ScoreRow, name: str) -> str:
     cell = row.cells[name]
+    if cell.value is None:
+        return NO_VALUE
     spreads = [len(f" ±{other.cells[name].sd:.2f}") for other in table.rows if other.cells[name].sd is not None]
     spread = (" " * max(spreads, default=0)) if cell.sd is None else f" ±{cell.sd:.2f}"
     return f"{'* ' * is_best(table, row, name)}{cell.value:.2f}{spread}"
@@ -146,7 +175,7 @@ def _split(split: str) -> Split:
 
 def _row(part: pl.DataFrame, kind: Kind) -> ScoreRow:
     row = f"metrics: {part['model'][0]}, split {part['split'][0]}"
-    sizes = part["n"].unique().to_list()
+    sizes = (part["n"] + part["unread"].fill_null(0)).unique().to_list()
     if len(sizes) > 1:
         raise SchemaError(f"{row}: its repeats have {sorted(sizes)} rows; they must answer the same examples")
     repeats = part["repeat"].n_unique()

@@ -106,7 +106,7 @@ def _doubts(text: str | None, product: Product) -> tuple[Doubt, ...]:
     """The claims of a text to be marked."""
     return tuple(
         Doubt(start=claim.start, end=claim.end, kind=claim.kind, verdict=claim.verdict)
-        for claim in (claims_of(text, product) if text else [])
+        for claim in ((claims_of(text, product) if text else None) or [])
         if claim.verdict != "supported"
     )
 

@@ -1,5 +1,7 @@
 """Generations to scores, row by row.
 
+config.py     what is compared with references, and by which model
+language.py   whether a text is English, which some scores were made for
 words.py      what a word is, for every score that counts words
 rouge.py      ROUGE-1 and ROUGE-L
 sbert.py      cosine of sentence embeddings

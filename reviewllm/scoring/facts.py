@@ -12,6 +12,7 @@ from reviewllm.attributes.values import Attributes, Quantity, Value, as_list, qu
 from reviewllm.errors import AttributesError
 from reviewllm.scoring.mentions import Mention, read_text, words_of
 from reviewllm.scoring.vocabulary import IMPLIED, SIZES, Kind
+from reviewllm.scoring.words import is_spaceless
 
 _PRODUCTS = 4096  # held by a scorer; those of a shard come again and again
 _MOST_WORDS = 4  # of a value that a review can be expected to repeat
@@ -146,7 +147,7 @@ def phrases_of(name: str, value: Value) -> list[tuple[str, ...]]:
         for phrase in phrases
         if 0 < len(phrase) <= _MOST_WORDS
         and phrase[0] not in _NOTHING
-        and any(len(word) > 2 and word.isalpha() for word in phrase)
+        and any((len(word) > 2 and word.isalpha()) or is_spaceless(word) for word in phrase)
     ]
 
 

@@ -13,11 +13,11 @@ from typing import NamedTuple
 from reviewllm.attributes.units import find_quantities
 from reviewllm.attributes.values import Quantity
 from reviewllm.scoring.vocabulary import NUMBERS, SIZES, TERMS, Kind, listed
+from reviewllm.scoring.words import word_pattern
 
 MOST_CHARACTERS = 10_000  # of a text that are read; no review needs more, and a hostile one may have megabytes
 
-_WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
-_BETWEEN = frozenset({" ", "-", " - ", " & ", "&", "/", "\u2010", "\u2011"})  # what may stand between words of a term
+_BETWEEN = frozenset({"", " ", "-", " - ", " & ", "&", "/", "\u2010", "\u2011"})  # what may stand between words of a term
 _number = r"(\d{1,4}|" + "|".join(NUMBERS) + r")"
 _COUNT = re.compile(
     rf"\b(?:{_number}[ -]?(?:packs?|pk|count|ct|pcs|pieces?|qty)\b|(?:pack|set|box|case|bag|bundle|lot) of {_number}\b)",
@@ -67,9 +67,9 @@ class Words(NamedTuple):
 
 
 def words_of(text: str) -> Words:
-    """The words of the first 10,000 characters of a text; a hyphen parts two words."""
+    """The words of the first 10,000 characters of a text; a hyphen parts two words, and so do characters without spaces."""
     text = text[:MOST_CHARACTERS]
-    found = [(match.group().lower(), *match.span()) for match in _WORD.finditer(text)]
+    found = [(match.group().lower(), *match.span()) for match in word_pattern(text, "_").finditer(text)]
     return Words(text, *(list(column) for column in zip(*found, strict=True))) if found else Words(text, [], [], [])
 
 
@@ -107,7 +107,7 @@ def without_overlaps(mentions: list[Mention]) -> list[Mention]:
 
 
 def matches_at(text: Words, place: int, phrase: tuple[str, ...]) -> bool:
-    """Whether the words of a phrase stand at a place of the text, with nothing but spaces and hyphens between them."""
+    """Whether the words of a phrase stand at a place of the text, with nothing but spaces and hyphens, or nothing, between them."""
     end = place + len(phrase)
     if tuple(text.words[place:end]) != phrase:
         return False

@@ -1,4 +1,5 @@
-"""ROUGE-1 and ROUGE-L F1 to the last bit as the package `rouge_score` computes them, times 100, and many times as fast.
+"""ROUGE-1 and ROUGE-L F1 to the last bit as the package `rouge_score` computes them, times 100, and many times as fast;
+where it is asked for, by words of any script.
 
 What takes that package its time is the table of the longest common subsequence, filled cell by cell; here a row of the table
 is one integer whose bits are its cells (Hyyrö, 2004, "Bit-parallel LCS-length computation revisited").
@@ -12,9 +13,13 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
+from reviewllm.scoring.config import RougeWords
+from reviewllm.scoring.words import rouge_words
+
 _NO_WORD = re.compile("[^a-z0-9]+")
 _SHORTEST_STEMMED = 4  # letters; rouge_score leaves shorter words as they are
-_ALGORITHM = "1"  # raise it with any change of what is computed
+_LEAST_READ = 0.5  # of the words of a reference that are of a-z and 0-9 alone
+_ALGORITHM = "2"  # raise it with any change of what is computed
 
 
 class Rouge(NamedTuple):
@@ -24,13 +29,33 @@ class Rouge(NamedTuple):
     rougeL: float
 
 
-def rouge_version() -> str:
+def rouge_version(words: RougeWords) -> str:
     """What decides these scores, for the fingerprint."""
-    return f"reviewllm {_ALGORITHM}"
+    return f"reviewllm {_ALGORITHM}, {words} words"
 
 
-def rouge(references: Sequence[str], texts: Sequence[str], *, stem: bool = False) -> list[Rouge]:
-    """Score each text against its reference: lower case, words of [a-z0-9] (Lin, 2004).
+def rouge_reads(reference: str, words: RougeWords) -> bool:
+    """Whether ROUGE can say how near a text comes to a reference: by the paper's words, where half of its words are such.
+
+    Of other scripts the package sees nothing, or the bits between letters that it does not know.
+
+    >>> [rouge_reads(text, "paper") for text in ("Works, 10/10", "Größe passt gut", "很好", "Отличный, 10/10 👍", "👍")]
+    [True, True, False, False, False]
+    >>> [rouge_reads(text, "unicode") for text in ("很好", "👍", "!!!")]
+    [True, True, False]
+    """
+    found = rouge_words(reference)
+    if words == "unicode":
+        return bool(found)
+    found = [word for word in found if word[0].isalnum()]  # an emoji between words is not missed
+    found = [word for word in found if not word.isdecimal()] or found  # and a number alone says little of a text
+    return bool(found) and sum(map(str.isascii, found)) >= _LEAST_READ * len(found)
+
+
+def rouge(
+    references: Sequence[str], texts: Sequence[str], *, stem: bool = False, words: RougeWords = "paper"
+) -> list[Rouge]:
+    """Score each text against its reference (Lin, 2004): lower case, words of [a-z0-9], or `words.rouge_words`.
 
     A pair without common words scores 0, also when a side has no such word at all.
 
@@ -38,11 +63,13 @@ def rouge(references: Sequence[str], texts: Sequence[str], *, stem: bool = False
         references: what users wrote.
         texts: what was generated, aligned with them.
         stem: whether words are cut to their Porter stems first, as NLTK does it; the paper's figures are without.
+        words: what is counted: see `ScoringConfig`.
 
     >>> rouge(["the cat sat"], ["the cat ran"])[0].rouge1.__round__(6)   # 2 of 3 words on both sides
     66.666667
     """
-    return [_score(_tokens(reference, stem), _tokens(text, stem)) for reference, text in zip(references, texts, strict=True)]
+    pairs = zip(references, texts, strict=True)
+    return [_score(_tokens(reference, stem, words), _tokens(text, stem, words)) for reference, text in pairs]
 
 
 def lcs_length(left: Sequence[str], right: Sequence[str]) -> int:
@@ -85,8 +112,8 @@ def _f1(common: int, reference: int, text: int) -> float:
     return 2 * precision * recall / (precision + recall)
 
 
-def _tokens(text: str, stem: bool) -> list[str]:
-    found = _NO_WORD.sub(" ", text.lower()).split()
+def _tokens(text: str, stem: bool, words: RougeWords) -> list[str]:
+    found = rouge_words(text) if words == "unicode" else _NO_WORD.sub(" ", text.lower()).split()
     return [_stem(word) if len(word) >= _SHORTEST_STEMMED else word for word in found] if stem else found
 
 

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from importlib.metadata import version
+from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
 
 import pyarrow as pa
 
-from reviewllm.scoring import vocabulary
+from reviewllm.scoring import language, vocabulary
 from reviewllm.scoring.claims import Claim, find_claims
+from reviewllm.scoring.config import AS_THE_PAPER, ScoringConfig
 from reviewllm.scoring.copying import longest_runs_in, longest_shared_runs
 from reviewllm.scoring.facts import product_facts
 from reviewllm.scoring.hallucination import attribute_share, hallucination
+from reviewllm.scoring.language import reads_english
 from reviewllm.scoring.repetition import repetition
-from reviewllm.scoring.rouge import rouge, rouge_version
-from reviewllm.scoring.sbert import SBERT_MODEL, sbert_cosine
+from reviewllm.scoring.rouge import rouge, rouge_reads, rouge_version
+from reviewllm.scoring.sbert import sbert_cosine, sbert_reads, sbert_version
 from reviewllm.scoring.sentiment import sentiment
 from reviewllm.scoring.style import style_cosine
 from reviewllm.scoring.words import words
@@ -25,12 +28,17 @@ from reviewllm.tables import GENERATIONS, SCORES
 Column = list[Any]
 
 
-def scorer_versions() -> dict[str, str]:
-    """What decides the scores, for the fingerprint."""
+def scorer_versions(scoring: ScoringConfig) -> dict[str, str]:
+    """What decides the scores, for the fingerprint.
+
+    Raises:
+        ConfigError: the embedding is no sentence-transformers model.
+    """
     return {
-        "rouge": rouge_version(),
+        "rouge": rouge_version(scoring.rouge_words),
         "sentence_transformers": version("sentence-transformers"),
-        "sbert": SBERT_MODEL,
+        "sbert": sbert_version(scoring.embedding),
+        "english": f"reviewllm {language.VERSION}",
         "sentiment": f"vaderSentiment {version('vaderSentiment')}",
         "style": f"scikit-learn {version('scikit-learn')}",
         "claims": f"reviewllm {vocabulary.VERSION}, pint {version('pint')}",
@@ -45,9 +53,12 @@ class Product(NamedTuple):
     history: Sequence[str]
 
 
-def add_scores(generations: pa.Table, references: pa.Array, products: Sequence[Product]) -> pa.Table:
+def add_scores(
+    generations: pa.Table, references: pa.Array, products: Sequence[Product], scoring: ScoringConfig = AS_THE_PAPER
+) -> pa.Table:
     """Add every score column to generations that lack them; a row that failed has null scores.
 
+    A score that cannot read a row's reference (ROUGE, sbert_cosine) or text (sentiment, claims, hallucination) is null too.
     Those that need a model, a user's reviews or the training reviews stay null: an evaluation fills them.
 
     Args:
@@ -60,7 +71,7 @@ def add_scores(generations: pa.Table, references: pa.Array, products: Sequence[P
     """
     texts = generations["review"].to_pylist()
     scores: dict[str, Column] = {column.name: [None] * len(texts) for column in SCORES}
-    _put(scores, _with_reference, texts, references.to_pylist())
+    _put(scores, lambda found, known: reference_scores(found, known, scoring), texts, references.to_pylist())
     _put(scores, _alone, texts, texts)
     _put(scores, _with_product, texts, list(products))
     for column in SCORES:
@@ -112,13 +123,27 @@ def _put(scores: dict[str, Column], score: Any, texts: Column, others: Column) -
             scores[name][row] = value
 
 
-def _with_reference(texts: Sequence[str], references: Sequence[str]) -> dict[str, Column]:
-    pairs = rouge(references, texts)
+def reference_scores(texts: Sequence[str], references: Sequence[str], scoring: ScoringConfig) -> dict[str, Column]:
+    """The scores of texts against references, aligned with them; None where a score cannot read the reference."""
+    pairs = rouge(references, texts, words=scoring.rouge_words)
+    counted = {reference: rouge_reads(reference, scoring.rouge_words) for reference in set(references)}
     return {
-        "rouge1": [pair.rouge1 for pair in pairs],
-        "rougeL": [pair.rougeL for pair in pairs],
-        "sbert_cosine": sbert_cosine(references, texts),
+        "rouge1": [pair.rouge1 if counted[one] else None for pair, one in zip(pairs, references, strict=True)],
+        "rougeL": [pair.rougeL if counted[one] else None for pair, one in zip(pairs, references, strict=True)],
+        "sbert_cosine": _cosines(references, texts, scoring.embedding),
     }
+
+
+def _cosines(references: Sequence[str], texts: Sequence[str], embedding: Path | None) -> list[float | None]:
+    """`sbert_cosine`, None where the model cannot read the reference."""
+    distinct = list(dict.fromkeys(references))
+    reads = dict(zip(distinct, sbert_reads(distinct, embedding), strict=True))
+    rows = [row for row, reference in enumerate(references) if reads[reference]]
+    cosines = sbert_cosine([references[row] for row in rows], [texts[row] for row in rows], embedding)
+    found: list[float | None] = [None] * len(references)
+    for row, cosine in zip(rows, cosines, strict=True):
+        found[row] = cosine
+    return found
 
 
 def _alone(texts: Sequence[str], _: Sequence[str]) -> dict[str, Column]:
@@ -129,8 +154,10 @@ def _alone(texts: Sequence[str], _: Sequence[str]) -> dict[str, Column]:
     }
 
 
-def claims_of(text: str, product: Product) -> list[Claim]:
-    """The claims of a review of a product, with their verdicts."""
+def claims_of(text: str, product: Product) -> list[Claim] | None:
+    """The claims of a review of a product, with their verdicts; None of a text that is not English."""
+    if not reads_english(text):
+        return None
     return find_claims(text, product_facts(product.title, product.attributes), product.history)
 
 
@@ -138,8 +165,8 @@ def _with_product(texts: Sequence[str], products: Sequence[Product]) -> dict[str
     scores: dict[str, Column] = {"claims": [], "hallucination": [], "attribute_share": []}
     for text, product in zip(texts, products, strict=True):  # one text at a time: it is read once for all of them
         claims = claims_of(text, product)
-        scores["claims"].append(len(claims))
-        scores["hallucination"].append(hallucination(claims))
+        scores["claims"].append(None if claims is None else len(claims))
+        scores["hallucination"].append(hallucination(claims or []))
         scores["attribute_share"].append(attribute_share(text, product.attributes))
     return scores
 

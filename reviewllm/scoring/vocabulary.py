@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Literal, NamedTuple
 
-VERSION = "1"  # raise it with any change of what counts as a claim or as its support
+VERSION = "2"  # raise it with any change of what counts as a claim or as its support
 
 Kind = Literal[
     "quantity", "count", "colour", "material", "flavour", "size", "brand", "compatibility", "feature", "attribute"

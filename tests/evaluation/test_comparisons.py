@@ -94,3 +94,15 @@ def test_compare_of_one_model_is_empty() -> None:
     found = compared([generation("a")])
     assert found.columns == COMPARISONS.schema.names
     assert found.is_empty()
+
+
+def test_compare_leaves_out_a_figure_that_cannot_read_too_many_rows() -> None:
+    rows = pairs([5.0] * 40)
+    foreign = {"rouge1": None, "rougeL": None}
+    few = [row | (foreign if int(row["example_id"]) < 4 else {}) for row in rows]
+    assert compared(few).filter(metric="rouge1").select("n", "verdict").rows() == [(36, "higher")]
+    many = [row | (foreign if int(row["example_id"]) < 5 else {}) for row in rows]
+    assert compared(many)["metric"].to_list() == ["sbert_cosine", "sentiment_agreement"]
+    # Texts are each model's own: those of one that is not read leave nothing to compare the other's with.
+    strange = [row | ({"sentiment": None, "claims": None} if row["adapter"] else {}) for row in rows]
+    assert compared(strange)["metric"].to_list() == ["rouge1", "rougeL", "sbert_cosine"]

@@ -13,6 +13,7 @@ from reviewllm.evaluation.contenders import Lineup, adapters_by_repeat, find_con
 from reviewllm.generation.config import GenerationConfig
 from reviewllm.generation.endpoint_config import EndpointConfig
 from reviewllm.prompts.config import PromptConfig
+from reviewllm.scoring.config import ScoringConfig
 
 HOSTED = EndpointConfig(url="http://127.0.0.1:9/v1", model="gpt", api_key_variable=None)
 
@@ -122,3 +123,13 @@ def test_find_contenders_adapters_of_a_serialisation_are_named_by_it(asked: Line
     lineup = asked._replace(models=["adapter"], prompt=PromptConfig(task="attributes"), serialisations=["html"])
     with pytest.raises(AdapterError, match="adapter-html: not a complete adapter folder"):
         find_contenders(lineup._replace(prompt=PromptConfig(task="attributes", max_prompt_tokens=128)))
+
+
+def test_find_contenders_that_are_scored_otherwise_are_others(asked: Lineup) -> None:
+    """Also those that copy by rule, so that a run which was ended does not take up rows with other scores."""
+    first, second = (
+        find_contenders(asked._replace(scoring=ScoringConfig(rouge_words=words))) for words in ("paper", "unicode")
+    )
+    for one, other in zip(first, second, strict=True):
+        assert one.variant.fingerprint != other.variant.fingerprint
+        assert (one.variant.scoring.rouge_words, other.variant.scoring.rouge_words) == ("paper", "unicode")

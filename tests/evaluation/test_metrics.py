@@ -92,3 +92,27 @@ def test_summarise_is_deterministic_whatever_the_order_of_rows() -> None:
     assert first.equals(summary_of(rows[::-1]))
     assert not first.equals(summary_of(rows, seed=1))
     assert pa.table(first.to_arrow()).column_names == METRICS.schema.names
+
+
+def test_summarise_gives_no_value_where_too_many_rows_cannot_be_read() -> None:
+    read = [generation(str(number), 40.0) for number in range(9)]
+    foreign = {"rouge1": None, "rougeL": None, "sentiment": None, "claims": None}
+    one, two = (
+        summary_of([*read, *(generation(name, 50.0, review="非常好", **foreign) for name in names)]).filter(slice="all")
+        for names in ("x", "xy")
+    )
+    columns = ["value", "n", "unread", "asked"]
+    assert one.filter(metric="rouge1").select(columns).rows() == [(40.0, 9, 1, 10)]  # a tenth
+    assert two.filter(metric="rouge1").select(columns).rows() == [(None, 9, 2, 11)]
+    assert two.filter(metric="rouge1").select("ci_low", "ci_high").rows() == [(None, None)]
+    assert two.filter(metric="sentiment_agreement").select(columns).rows() == [(None, 9, 2, 11)]
+    assert two.filter(metric="sbert_cosine").select(columns).rows() == [((9 * 40.0 + 2 * 50.0) / 11, 11, 0, 11)]
+    assert two.filter(metric="words").select(columns).rows() == [(3.0, 11, None, None)]  # reads every text
+
+
+def test_summarise_reckons_texts_that_cannot_be_read_among_all_texts_and_not_among_those_that_claim_something() -> None:
+    silent = [generation(str(number)) for number in range(18)]
+    told = generation("x", claims=1, hallucination=100.0)
+    summary = summary_of([*silent, told, generation("y", claims=None, sentiment=None)]).filter(slice="all")
+    columns = ["value", "n", "unread", "asked"]
+    assert summary.filter(metric="hallucination").select(columns).rows() == [(100.0, 1, 1, 20)]

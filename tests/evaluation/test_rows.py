@@ -66,10 +66,39 @@ def test_evaluated_rows_of_other_examples_are_refused_with_how_many_and_which() 
         )
 
 
-@pytest.mark.parametrize("score", [None, float("nan")])
-def test_evaluated_rows_a_review_without_a_score_is_refused(score: float | None) -> None:
+@pytest.mark.parametrize("unscored", [{"words": None}, {"rougeL": float("nan")}])
+def test_evaluated_rows_a_review_without_a_score_is_refused(unscored: dict[str, float | None]) -> None:
     with pytest.raises(SchemaError, match=r"without all of its scores, in 1 row\(s\), first of them b"):
-        rows_of([generation("a"), generation("b", rougeL=score)])
+        rows_of([generation("a"), generation("b", **unscored)])
+
+
+def test_evaluated_rows_of_what_a_score_cannot_read_do_not_count_and_are_told() -> None:
+    foreign = {"rouge1": None, "rougeL": None, "sentiment": None, "claims": None}
+    failed = generation("a", None, review=None, error="too long", words=None, sentiment=None, claims=None, **OTHER)
+    rows = [generation("a", **foreign), failed, generation("b"), generation("b", **OTHER)]
+    mine, other, failure, fine = sorted(rows_of(rows).to_dicts(), key=lambda row: (row["model"], row["example_id"]))
+    assert (mine["rouge1"], mine["sbert_cosine"], mine["sentiment_agreement"]) == (None, 50.0, None)
+    # The failed row's reference is the same one, which ROUGE cannot read: no 0 of it. The other score can, and it is one.
+    assert (failure["rouge1"], failure["sbert_cosine"], failure["sentiment_agreement"]) == (None, 0.0, None)
+    assert [mine[f"unread {name}"] for name in ("rouge1", "sbert_cosine", "sentiment_agreement", "polite", "claims")] == [
+        *(True, False, True, None, True)
+    ]
+    assert [failure[f"unread {name}"] for name in ("rouge1", "sbert_cosine", "sentiment_agreement", "claims")] == [
+        *(True, False, None, None)  # it has no text that could be read
+    ]
+    told = [one[f"unread {name}"] for one in (other, fine) for name in ("rouge1", "sentiment_agreement", "hallucination")]
+    assert told == [False] * 6
+
+
+def test_evaluated_rows_of_which_a_score_reads_one_reference_twice_are_refused() -> None:
+    with pytest.raises(SchemaError, match=r"reads beside one text and not beside another, in 2 row\(s\), first of them a"):
+        rows_of([generation("a"), generation("a", rouge1=None, rougeL=None, **OTHER)])
+
+
+def test_evaluated_rows_count_the_characters_of_a_script_without_spaces() -> None:
+    asked = pa.Table.from_pylist([example("a", reference="非常好, isn't it? ดีมาก")], schema=EXAMPLES.schema)
+    (row,) = evaluated_rows(generations([generation("a")]), asked, names=NAMES).to_dicts()
+    assert row["words_of_reference"] == 3 + 2 + 4  # a vowel above a letter is none of its own
 
 
 def test_evaluated_rows_other_refusals() -> None:

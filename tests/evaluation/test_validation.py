@@ -10,6 +10,7 @@ from evaluated import examples_frame as examples
 
 from reviewllm.evaluation.auc import auc
 from reviewllm.evaluation.validation import validate
+from reviewllm.scoring.config import ScoringConfig
 
 
 def test_validate_sentiment_and_style_by_construction() -> None:
@@ -55,3 +56,24 @@ def test_validate_few_purchases_tell_nothing() -> None:
     found = validate(examples(*asked), known, pl.DataFrame({"review": ["ok"], "rating": [3.0]}))
     assert (found.pairs, found.users) == (4, 4)
     assert found.rouge1_auc is found.sbert_cosine_auc is found.style_auc is None
+
+
+def test_validate_asks_figures_about_the_reviews_that_they_can_read() -> None:
+    stars = pl.DataFrame(
+        {
+            "review": ["I love it, great!"] * 15
+            + ["Terrible, awful, I hate it."] * 15
+            + ["Ganz schlecht, leider kaputt."] * 20,
+            "rating": [5.0] * 15 + [1.0] * 15 + [5.0] * 20,
+        }
+    )
+    texts = {"hose": "花园用的水管非常好用，水流很大", "lamp": "书桌上的台灯很亮，光线柔和"}
+    asked = [example(user_id=f"{item}{n}", item_id=item, reference=text) for n in range(12) for item, text in texts.items()]
+    known = reviews(items=[(f"other of {item}", item, "x", 5.0, f"{text}。推荐", None) for item, text in texts.items()])
+    found = validate(examples(*asked), known, stars)
+    assert (found.reviews, found.unread) == (30, 20)
+    assert found.sentiment_auc == 1.0  # without the German ones, which have five stars here
+    assert (found.pairs, found.rouge1_auc, found.sbert_cosine_auc) == (24, None, None)
+    assert {one.reviews for one in found.detections if one.figure in ("hallucination", "relevance")} == {0}
+    by_character = validate(examples(*asked), known, stars, scoring=ScoringConfig(rouge_words="unicode"))
+    assert (by_character.rouge1_auc, by_character.rougeL_auc) == (1.0, 1.0)

@@ -13,6 +13,7 @@ from reviewllm.generation.config import GenerationConfig
 from reviewllm.generation.endpoint_config import EndpointConfig
 from reviewllm.generation.model import Variant, endpoint_variant, fingerprint, make_variant, row_seed
 from reviewllm.prompts.config import PromptConfig
+from reviewllm.scoring.config import ScoringConfig
 
 PROMPT, GENERATION = PromptConfig(max_prompt_tokens=512), GenerationConfig()
 
@@ -30,6 +31,7 @@ def test_fingerprint_changes_with_whatever_decides_the_text(random_base: Path, t
         fingerprint(random_base, None, PROMPT.model_copy(update={"instruction_file": file}), GENERATION),
         fingerprint(random_base, random_base, PROMPT, GENERATION),
         fingerprint(random_base, None, PROMPT, GENERATION, max_hallucination=20),
+        fingerprint(random_base, None, PROMPT, GENERATION, scoring=ScoringConfig(rouge_words="unicode")),
     ]
     assert len(set(made)) == len(made)
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pyarrow as pa
 from conftest import entry, example
 
+from reviewllm.evaluation.by_rule import without_prompts
 from reviewllm.generation.config import GenerationConfig
 from reviewllm.generation.engine import Completion
 from reviewllm.generation.failures import Failure
@@ -50,3 +51,21 @@ def test_rows_have_every_column_and_the_tokens_that_were_told(random_base: Path,
     scored = score_rows(rows)
     assert scored.schema == GENERATIONS.schema
     assert scored["claims"].to_pylist() == [0, 0, None]
+
+
+def test_score_rows_within_a_bound_on_claims_has_no_text_whose_claims_cannot_be_read(random_base: Path) -> None:
+    variant = make_variant(
+        base_model=str(random_base), adapter=None, prompt=PromptConfig(max_prompt_tokens=400), generation=GenerationConfig()
+    )
+    asked = pa.Table.from_pylist([example(example_id=name) for name in "abcd"], schema=EXAMPLES.schema)
+    texts = ["It is a fine hose.", "It is a wooden hose.", "Ein sehr guter Schlauch.", "10/10"]
+    results = [Completion(text, [1], "stop") for text in texts]
+    rows = generation_rows(without_prompts(asked), [0] * 4, results, variant)
+    assert score_rows(rows)["review"].to_pylist() == texts
+    bounded = score_rows(rows, max_hallucination=20.0)
+    assert bounded["review"].to_pylist() == [texts[0], None, None, texts[3]]
+    assert bounded["error_class"].to_pylist() == [None, "UnsupportedClaims", "UnsupportedClaims", None]
+    assert (
+        "the text is not English, so its claims cannot be held against --max-hallucination 20 %"
+        in bounded["error"][2].as_py()
+    )

@@ -111,6 +111,7 @@ def _head() -> Evaluation:
             model(COPIED, "baseline", False),
             model((REAL.name, None), "baseline", False),
         ],
+        scorers={"rouge": "1", "sbert": "2"},
         costs={},
     )
 

@@ -14,6 +14,11 @@ def cell(value: float, *, half: float = 1.0, n: int = 100) -> Cell:
     return Cell(value=value, ci_low=value - half, ci_high=value + half, n=n)
 
 
+def unread_cell(unread: int, *, n: int) -> Cell:
+    """A figure that is not given, as too many rows cannot be read."""
+    return Cell(value=None, ci_low=None, ci_high=None, n=n, unread=unread, asked=unread + n)
+
+
 def row(model: str, *values: float, half: float = 1.0, **changes: Any) -> ScoreRow:
     """A row of 100 purchases with three scores (or one for all)."""
     scores = values if len(values) == 3 else values * 3

@@ -64,3 +64,34 @@ def test_compare_runs_without_anything_in_common_says_so(out_folder: Path, tmp_p
         compare_runs(out_folder, after)
     with pytest.raises(InputError, match=r"run jobs/evaluate\.py on this output folder"):
         compare_runs(out_folder, tmp_path / "nowhere")
+
+
+def test_compare_runs_does_not_compare_what_was_counted_otherwise_or_cannot_be_read(
+    out_folder: Path, tmp_path: Path
+) -> None:
+    after = changed_run(out_folder, tmp_path / "after", pl.col("rouge1") + 5)
+    head = after / "metrics" / "evaluation.json"
+    head.write_text(head.read_text().replace('"rouge": "1"', '"rouge": "1, unicode words"'))
+    for out in (out_folder, after):
+        file = out / "metrics" / "generations" / "0" / "part-0.parquet"
+        rows = pl.DataFrame(read_table([file], GENERATIONS))
+        unread = (pl.col("split") == "hard") & pl.col("example_id").str.ends_with("-3")
+        unread |= (pl.col("split") == "simple") & pl.col("adapter").is_not_null()
+        kept = pl.when(~unread)
+        changed = rows.with_columns(sentiment=kept.then("sentiment"), claims=kept.then("claims"))
+        write_table(changed.to_arrow(), file, GENERATIONS)
+    found = compare_runs(out_folder, after)
+    assert {one.metric for one in found.changes} == {"sbert_cosine", "sentiment_agreement"}
+    assert {one.n for one in found.changes if one.metric == "sentiment_agreement" and one.split == "hard"} == {29}
+    assert ("tiny + adapter", "simple") not in {
+        (one.model, one.split) for one in found.changes if one.metric == "sentiment_agreement"
+    }
+    assert found.untold[:2] == (
+        "ROUGE-1 is not compared, as it was counted otherwise: 1 before, 1, unicode words after",
+        "ROUGE-L is not compared, as it was counted otherwise: 1 before, 1, unicode words after",
+    )
+    unread_texts = "simple set: 30 of 30 texts of tiny + adapter (w/ rating) cannot be scored by this"
+    assert f"agrees with stars, {unread_texts}" in found.untold
+    assert f"hallucination, {unread_texts}" in found.untold
+    assert unread_texts in plain_text(found)
+    assert unread_texts in write_changes(found, tmp_path / "page").read_text()

@@ -8,7 +8,7 @@ from reviewllm.evaluation.baselines import REAL
 from reviewllm.evaluation.comparisons import Side
 from reviewllm.report.content import Compared, FigureTable, Finding, ScoreTable
 from reviewllm.report.findings import findings, p_text
-from tests.report.parts import SCORES, cell, compared, row, table
+from tests.report.parts import SCORES, cell, compared, row, table, unread_cell
 
 CANDIDATE = Side("tiny + adapter", True)
 COPY = "own latest review"
@@ -233,3 +233,56 @@ def test_findings_take_names_of_any_kind():
 )
 def test_p_text_gives_two_digits(p, text):
     assert p_text(p) == text
+
+
+def _unread(*names: str) -> list[Any]:
+    """The base, the candidate and a rule, whose scores of these names are not given."""
+    missing = dict.fromkeys(names, unread_cell(90, n=10))
+    return [one.model_copy(update={"cells": one.cells | missing}) for one in (BASE, ADAPTED, RULE)]
+
+
+def test_findings_do_not_speak_of_scores_that_cannot_read_the_references():
+    pairs = [
+        compared("sbert_cosine", 20.0, "higher"),
+        compared("sbert_cosine", 9.0, "higher", other=COPY, other_with_rating=False),
+    ]
+    standing, base, rule = _found([table(*_unread("rouge1", "rougeL"))], pairs)
+
+    assert standing.evidence == ("highest means: tiny + adapter (w/ rating) (sbert_cosine 30.00)",)
+    assert base.claim == (
+        "On the simple set, tiny + adapter (w/ rating) beats its base tiny (without ROUGE-1 and ROUGE-L, which cannot score the "
+        "references) on every score."
+    )
+    assert rule.claim.endswith("beats every text copied by rule on every score that can read the references.")
+
+
+def test_findings_of_a_set_that_no_score_can_read_are_that_nothing_is_known():
+    found = _found([table(*_unread(*SCORES), split="hard")], [])
+
+    assert {finding.verdict for finding in found} == {"unknown"}
+    assert found[0].claim == (
+        "On the hard set (100 purchases) sbert_cosine says nothing: 90 of 100 references cannot be scored by this."
+    )
+    assert [finding.claim for finding in found[1:]] == [
+        "On the hard set, tiny + adapter (w/ rating) cannot be compared with its base tiny: no score can read the references.",
+        "Whether ratings help tiny + adapter on the hard set cannot be told: no score can read the references.",
+    ]
+
+
+def test_findings_of_texts_that_are_not_english_say_so():
+    rows = tuple(
+        row(name, 1.0).model_copy(update={"cells": {"polite": unread_cell(8, n=2), "hallucination": unread_cell(20, n=1)}})
+        for name in ("tiny + adapter", REAL.name)
+    )
+    real = rows[1].model_copy(update={"with_rating": False})
+    figures = FigureTable(split="hard", figures=("polite", "hallucination"), rows=(rows[0], real))
+    polite, claims = findings([], [figures], [], CANDIDATE)
+
+    assert (polite.verdict, polite.claim) == (
+        "unknown",
+        "How many texts for 1 or 2 stars sound positive cannot be told: 8 of 10 texts, and 8 of 10 real reviews cannot be scored, "
+        "as they are not English.",
+    )
+    assert claims.claim.startswith(
+        "How much of what texts of the hard set claim is not in the product's data cannot be told"
+    )

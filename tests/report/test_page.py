@@ -30,7 +30,7 @@ from reviewllm.report.content import (
     Step,
 )
 from reviewllm.report.page import flatten, render_page, write_report
-from tests.report.parts import cell, compared, output, row, shown, slice_table, table
+from tests.report.parts import cell, compared, output, row, shown, slice_table, table, unread_cell
 
 VOID = {"meta", "link", "br", "img", "hr", "input"}
 NOW = datetime(2026, 1, 3, 4, 5, tzinfo=UTC)
@@ -381,3 +381,28 @@ def test_render_page_marks_doubted_claims_and_nothing_else(report):
     assert '<span class="unseen"> (contradicted)</span></mark>&lt;/b&gt; &amp; weighs <mark class="unsupported"' in page
     assert "</mark>, really.</p>" in page
     assert "&lt;i&gt;blue&lt;/i&gt;" in page
+
+
+def test_render_page_says_what_cannot_be_scored_in_place_of_a_number():
+    missing = dict.fromkeys(("rouge1", "rougeL", "sbert_cosine"), unread_cell(1990, n=10))
+    rows = [one.model_copy(update={"cells": one.cells | missing}) for one in (row("tiny", 1.0), row("ours", 2.0))]
+    figures = rows[0].model_copy(update={"cells": {"polite": unread_cell(7, n=1), "words": cell(12.5)}})
+    sliced = slice_table("ours")
+    sliced = sliced.model_copy(
+        update={"rows": (sliced.rows[0].model_copy(update={"cells": {"4": unread_cell(33, n=1), "5": cell(20.0)}}),)}
+    )
+    report = EMPTY.model_copy(
+        update={
+            "tables": (table(*rows),),
+            "figures": (FigureTable(split="simple", figures=("polite", "words"), rows=(figures,)),),
+            "slices": (sliced,),
+        }
+    )
+    text = re.sub(r"\s+", " ", re.sub(r"<[^>]+>", "", render_page(report)))
+
+    assert text.count("1,990 of 2,000 cannot be scored") == 2 * 3
+    assert "Nothing is compared: no score can read the texts of several models" in text
+    assert "ROUGE-1: 1,990 of 2,000 references cannot be scored by this; --rouge-words unicode" in text
+    assert "7 of 8 cannot be scored 12.5 [11.5, 13.5]" in text
+    assert "33 of 34 cannot be scored 20.00" in text
+    assert "* " not in text[text.index("Model ROUGE-1") : text.index("As reported in the paper")]

@@ -148,6 +148,34 @@ def test_plain_text_aligns_columns_and_marks_the_best():
     ]
 
 
+def test_plain_text_says_how_many_references_cannot_be_scored_in_place_of_a_number():
+    nothing = {"value": None, "ci_low": None, "ci_high": None}
+    rows = [
+        *(_line("rouge1", 0.0, n=3, unread=7, asked=10, model=model) | nothing for model in ("tiny", "ours")),
+        *(_line("rougeL", value, n=9, unread=1, asked=10, model=model) for model, value in (("tiny", 5.0), ("ours", 6.0))),
+        *(_line("sbert_cosine", value, model=model) for model, value in (("tiny", 70.0), ("ours", 60.0))),
+    ]
+    simple, _ = _tables(rows)
+
+    assert simple.rows[0].n == 10
+    assert plain_text(simple).splitlines() == [
+        "Table 1: simple evaluation (10 rows, 1 repeat)",
+        "  model             ROUGE-1  ROUGE-L  sbert_cosine",
+        "  tiny (w/ rating)        –     5.00       * 70.00",
+        "  ours (w/ rating)        –   * 6.00         60.00",
+        "  ROUGE-1: 7 of 10 references cannot be scored by this; --rouge-words unicode counts words of any script",
+        "  ROUGE-L: without 1 of 10 references, which cannot be scored by this",
+    ]
+
+
+def test_cells_of_a_figure_that_one_repeat_does_not_give_have_no_value():
+    nothing = {"value": None, "ci_low": None, "ci_high": None}
+    rows = [_line("polite", 50.0, unread=1, asked=19), _line("polite", 0.0, repeat=1, unread=9, asked=19) | nothing]
+    found = cells(pl.DataFrame(_metrics(rows)))["polite"]
+
+    assert (found.value, found.ci_low, found.sd, found.unread, found.unread_of) == (None, None, None, 9, "9 of 19")
+
+
 def test_score_tables_refuse_two_runs():
     with pytest.raises(SchemaError, match="rows of the runs r, s together"):
         _tables(_lines(1.0, 2.0, 3.0) + _lines(1.0, 2.0, 3.0, run="s"))

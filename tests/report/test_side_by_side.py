@@ -63,7 +63,9 @@ def test_evaluated_examples_come_with_outputs_in_the_order_of_the_names(tmp_path
 
 def test_evaluated_examples_show_why_a_text_failed(tmp_path):
     _keep(tmp_path, example("a"))
-    (found,) = _shown(tmp_path, generation("a", None, review=None, error="too long", words=None, sentiment=None))
+    (found,) = _shown(
+        tmp_path, generation("a", None, review=None, error="too long", words=None, sentiment=None, claims=None)
+    )
 
     assert (found.outputs[0].review, found.outputs[0].error) == (None, "too long")
     assert set(found.outputs[0].scores.values()) == {None}

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rouge_score.rouge_scorer import RougeScorer
 
-from reviewllm.scoring.rouge import Rouge, lcs_length, rouge
+from reviewllm.scoring.rouge import Rouge, lcs_length, rouge, rouge_reads
 
 WORDS = st.lists(
     st.sampled_from(["running", "runs", "ran", "a", "5", "Ünï", "é!", "cats", "cat's", "sky’s", "under-rated"]), max_size=40
@@ -50,6 +50,46 @@ def test_rouge_is_stemmed_where_asked_to() -> None:
 @given(reference=TEXTS, text=TEXTS)
 def test_rouge_equals_rouge_score(stem: bool, reference: str, text: str) -> None:
     assert rouge([reference], [text], stem=stem) == [package(reference, text, stem=stem)]
+
+
+@given(reference=st.text(st.characters(max_codepoint=127), max_size=80), text=st.text(st.characters(max_codepoint=127)))
+def test_rouge_by_unicode_words_equals_rouge_score_on_ascii(reference: str, text: str) -> None:
+    assert rouge([reference], [text], words="unicode") == [package(reference, text, stem=False)]
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["非常好，值得买", "音がとても良いです", "Отличный товар", "👍🎸", "बहुत अच्छा", "아주 좋아요", "Größe paßt", "très bon"],
+)
+def test_rouge_by_unicode_words_of_equal_texts_is_100(text: str) -> None:
+    assert rouge([text], [text.upper()], words="unicode") == [(100.0, 100.0)]
+    assert rouge_reads(text, "unicode")
+
+
+def test_rouge_by_unicode_words_counted_by_hand() -> None:
+    (pair,) = rouge(["非常好的吉他"], ["吉他不好"], words="unicode")
+    # 吉, 他 and 好 of 4 are among the 6 of the reference; in order 吉他.
+    assert pair.rouge1 == pytest.approx(100 * 2 * (3 / 4) * (3 / 6) / (3 / 4 + 3 / 6))
+    assert pair.rougeL == pytest.approx(100 * 2 * (2 / 4) * (2 / 6) / (2 / 4 + 2 / 6))
+    assert rouge(["sehr schön"], ["sehr scho\u0308n"], words="unicode") == [(100.0, 100.0)]  # the same letter in two forms
+
+
+@pytest.mark.parametrize(
+    ("text", "reads"),
+    [
+        ("It works.", True),
+        ("Great 👍👍👍👍", True),  # the words are read
+        ("Die Größe passt überhaupt nicht", True),  # German as the package reads it, without its two umlauts
+        ("10/10", True),
+        ("👍", False),
+        ("!!!", False),
+        ("", False),
+        ("Купил 2 года назад", False),  # a 2 alone says nothing of it
+        ("非常好 ok", False),
+    ],
+)
+def test_rouge_reads_references_that_are_mostly_words_of_the_paper(text: str, reads: bool) -> None:
+    assert rouge_reads(text, "paper") == reads
 
 
 @pytest.mark.parametrize("stem", [False, True])

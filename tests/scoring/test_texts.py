@@ -30,7 +30,9 @@ def real_reviews(request: pytest.FixtureRequest) -> list[dict[str, Any]]:
 def test_words_of_other_scripts_and_of_none() -> None:
     assert words("Ünder-rated, naïve…") == ["ünder", "rated", "naïve"]
     assert words("!!! 😀") == []
-    assert words("とても良い") == ["とても良い"]
+    assert words("とても良い。4つ星") == [*"とても良い", "4", *"つ星"]  # a script without spaces by character
+    assert words("ดีมาก") == ["ดี", "ม", "า", "ก"]  # a vowel above a letter belongs to it
+    assert words("बहुत अच्छी") == ["बहुत", "अच्छी"]  # one below too, where words have spaces
 
 
 def test_sentiment_is_the_mean_over_sentences() -> None:
@@ -40,10 +42,16 @@ def test_sentiment_is_the_mean_over_sentences() -> None:
     assert sentiment("not good at all") < 0 < sentiment("good")
 
 
+@pytest.mark.parametrize("text", ["Sehr gut, gerne wieder.", "Très mauvais", "非常好", "Ужасно"])
+def test_sentiment_of_another_language_is_none(text: str) -> None:
+    assert sentiment(text) is None
+
+
 def test_sentiment_follows_the_stars_of_real_reviews(real_reviews: list[dict[str, Any]]) -> None:
     drawn = [real_reviews[number] for number in np.random.default_rng(0).permutation(len(real_reviews))[:2_000]]
-    stars = np.array([row["overall"] for row in drawn])
-    scores = np.array([sentiment(row["reviewText"]) for row in drawn])
+    scored = [(score, row["overall"]) for row in drawn if (score := sentiment(row["reviewText"])) is not None]
+    scores, stars = (np.array(column) for column in zip(*scored, strict=True))
+    assert len(scores) >= len(drawn) - 5  # a few are Spanish
     negative, positive = stars <= NEGATIVE_RATING, stars >= POSITIVE_RATING
     assert spearmanr(scores, stars).statistic > 0.2
     assert roc_auc_score(positive[negative | positive], scores[negative | positive]) > 0.8

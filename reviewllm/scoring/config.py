@@ -1,0 +1,32 @@
+"""Options of the scores that compare a text with a reference."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field
+
+from reviewllm.config import StageConfig
+
+RougeWords = Literal["paper", "unicode"]
+_Folder = Annotated[Path, AfterValidator(lambda path: path.resolve())]  # actors run elsewhere
+
+
+class ScoringConfig(StageConfig):
+    """How texts are compared with references; all of it is in the fingerprint."""
+
+    rouge_words: RougeWords = Field(
+        "paper",
+        description="what ROUGE counts: words of a-z and 0-9, as the paper does, or words of any script, which are the same on "
+        "ASCII; Chinese, Japanese and Thai by character",
+    )
+    embedding: _Folder | None = Field(
+        None,
+        description="folder of a sentence-transformers model for sbert_cosine and relevance, as a multilingual one; default "
+        "all-MiniLM-L6-v2, which reads English",
+    )
+
+
+AS_THE_PAPER = ScoringConfig()
+"""What is counted where nothing else is asked for."""
