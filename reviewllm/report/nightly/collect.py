@@ -21,7 +21,7 @@ from reviewllm.errors import SchemaError, StorageError
 from reviewllm.place import Place
 from reviewllm.report.content import GeneratedReview
 from reviewllm.report.nightly.columns import columns_of, share_of
-from reviewllm.report.nightly.content import Finding, Identity, NightReport, NightRow, Share, Taken
+from reviewllm.report.nightly.content import NOT_ENGLISH, Finding, Identity, NightReport, NightRow, Share, Taken
 from reviewllm.report.nightly.failures import dead_letters, failures_by_class
 from reviewllm.report.nightly.findings import RULES, findings
 from reviewllm.report.nightly.measure import Measures, measure
@@ -109,14 +109,19 @@ def _read_all(data: Place, nights: Sequence[tuple[datetime.date, Manifest]]) -> 
 
 
 def _shares(tonight: MeasuredNight, before: Sequence[MeasuredNight]) -> tuple[Share, ...]:
-    """Failed rows, of all; and texts that were cut at --max-new-tokens, of those of which it is known."""
+    """Failed rows, of all; texts that were cut at --max-new-tokens, of those of which it is known; texts that are not English."""
     measured = [night.measures for night in before]
     failed = [(night.manifest.failed, night.manifest.rows) for night in (tonight, *before)]
     cut = [(night.measures.stopped["length"], night.measures.stopped.total()) for night in (tonight, *before)]
-    return (
+    unread = [(its.unread, its.scored) for its in (tonight.measures, *measured)]
+    shares = [
         share_of("failed", "rows that are dead letters", failed[0], failed[1:], tonight.measures, measured),
         share_of("cut at the limit", "texts that reached --max-new-tokens", cut[0], cut[1:], tonight.measures, measured),
-    )
+    ]
+    if any(count for count, _ in unread):
+        meaning = "texts that sentiment and claims cannot read"
+        shares.append(share_of(NOT_ENGLISH, meaning, unread[0], unread[1:], tonight.measures, measured))
+    return tuple(shares)
 
 
 def _identity(tonight: MeasuredNight, nights: Sequence[tuple[datetime.date, Manifest]]) -> Identity:

@@ -13,6 +13,8 @@ from reviewllm.report.content import RESPONSIBLE_USE, GeneratedReview, Part
 Verdict = Literal["fine", "look", "note", "unknown"]
 Stability = Literal["steady", "drifted", "unknown"]
 
+NOT_ENGLISH = "not English"  # the share of texts that some scores cannot read
+
 LIMITS = (
     "Nothing here says whether a text is true or good. It says whether this night is like the nights before it.",
     "A slow drift, a little every night, moves the nights before along with it, and is seen in the trends only.",
@@ -219,6 +221,11 @@ class NightReport(Part):
     def figures(self) -> tuple[Column | Share, ...]:
         """All of whose drift the report tells."""
         return (*self.columns, *self.shares)
+
+    @property
+    def unread(self) -> Share | None:
+        """The texts that are not English, where there are any."""
+        return next((share for share in self.shares if share.name == NOT_ENGLISH), None)
 
     @property
     def tonight(self) -> NightRow:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from reviewllm.evaluation.figures import MOST_UNREAD, is_unread
 from reviewllm.report.nightly.content import Finding, NightReport
 from reviewllm.report.nightly.drift import CHANCE, KS_BOUND, SHARE_BOUND
 from reviewllm.report.nightly.drifted import drifted, untold
 from reviewllm.report.nightly.failures import ENGINES_LOST
+from reviewllm.report.nightly.measure import ENGLISH_COLUMNS
 from reviewllm.report.nightly.spent import SLOW, TELLING_NIGHTS, TELLING_ROWS, cost, prediction, speed
 from reviewllm.report.nightly.stars import CRITICAL, EXPECTED_RISE, FEWEST_ROWS, rises
 from reviewllm.report.nightly.words import counted, percent
@@ -25,6 +27,8 @@ RULES = (
     f"Sentiment rises with the stars where no star lies below the one before it by more than {CRITICAL} standard errors, and the "
     f"last lies above the first by more. Stars need {FEWEST_ROWS} rows, and all together enough that a rise of {EXPECTED_RISE:g} "
     "would be seen. It wants a look too where the rise is less than half of that before, by more than as many standard errors.",
+    f"{', '.join(ENGLISH_COLUMNS)} read English. Where more than {100 * MOST_UNREAD:g} % of the texts are not, a night has "
+    "none of them, and is compared in none of them; the share of such texts is compared like any other.",
     f"A night is slow where its tokens per second and engine are below {SLOW:g} of the median of at least {TELLING_NIGHTS} nights "
     f"that it is compared with, and below each of them. Runs of fewer than {TELLING_ROWS} rows do not count.",
 )
@@ -40,7 +44,8 @@ def findings(report: NightReport) -> tuple[Finding, ...]:
             *drifted(report),
             *untold(report),
             *_identity(report),
-            rises(report.stars, with_rating=report.identity.with_rating),
+            *_unread(report),
+            *([] if _says_nothing(report) else [rises(report.stars, with_rating=report.identity.with_rating)]),
             speed(report),
             cost(report),
             *prediction(report),
@@ -90,6 +95,24 @@ def _lost_engines(report: NightReport) -> list[Finding]:
     about = f"engines died or hung on {counted(lost, 'row')}"
     claim = f"{about[0].upper()}{about[1:]}, twice on each by itself; the log of the night has their stacks."
     return [Finding(claim=claim, verdict="look", about=about)]
+
+
+def _unread(report: NightReport) -> list[Finding]:
+    """That some texts are not English, and that scores which read nothing else have no figures where these are too many."""
+    share = report.unread
+    if share is None or not share.count:
+        return []
+    counted_of = f"{share.count:,} of {counted(share.of, 'text')}"
+    if _says_nothing(report):
+        claim = f"{', '.join(ENGLISH_COLUMNS)}: {counted_of} cannot be scored by them, as they are not English."
+        return [Finding(claim=claim, verdict="unknown")]
+    claim = f"{', '.join(ENGLISH_COLUMNS)} leave out {counted_of}, which are not English."
+    return [Finding(claim=claim, verdict="note")]
+
+
+def _says_nothing(report: NightReport) -> bool:
+    share = report.unread
+    return share is not None and is_unread(share.count, share.of)
 
 
 def _identity(report: NightReport) -> list[Finding]:

@@ -14,6 +14,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from reviewllm.backfill.night import Manifest, published_files
+from reviewllm.evaluation.figures import is_unread
 from reviewllm.place import Place
 from reviewllm.tables import GENERATIONS, SCORES
 
@@ -27,6 +28,7 @@ TEXT_COLUMNS = (  # what it made of that
     *(column.name for column in SCORES if pa.types.is_floating(column.type) or pa.types.is_integer(column.type)),
 )
 COLUMNS = (*PURCHASE_COLUMNS, *TEXT_COLUMNS)
+ENGLISH_COLUMNS = ("sentiment", "claims", "hallucination")  # of scores that read nothing else
 _OTHERS = ("user_id", "finish_reason", "with_rating")
 
 Floats = NDArray[np.float64]
@@ -58,7 +60,8 @@ class Measures(NamedTuple):
     """What was measured of the rows that a night wrote.
 
     `users`: distinct users, as the rows are sorted by user. `sums` are of all rows, `sample` of every k-th one; null and what
-    is not finite is left out of both, and a column that the night lacks, or that is null throughout, is in neither.
+    is not finite is left out of both, and a column that the night lacks, or that is null throughout, is in neither; nor is one of
+    `ENGLISH_COLUMNS` where too many texts are not English: `unread` of the `scored` ones.
     `sentiment`: by stars, rounded to 1 to 5. `stopped`: rows by finish_reason. `with_rating`: rows by it.
     """
 
@@ -69,6 +72,8 @@ class Measures(NamedTuple):
     sentiment: dict[int, Sum]
     stopped: Counter[str]
     with_rating: Counter[bool]
+    scored: int = 0
+    unread: int = 0
 
 
 def measure(data: Place, day: datetime.date, manifest: Manifest) -> Measures:
@@ -93,7 +98,7 @@ class _Measuring:
 
     def __init__(self, *, every: int) -> None:
         self.every = every
-        self.rows = self.users = 0
+        self.rows = self.users = self.scored = self.unread = 0
         self.last_user: str | None = None
         self.sums: dict[str, Sum] = {}
         self.samples: dict[str, list[Floats]] = {}
@@ -111,15 +116,22 @@ class _Measuring:
         for name, counter in (("finish_reason", self.stopped), ("with_rating", self.with_rating)):
             if name in rows.columns:
                 counter.update(dict(rows[name].drop_nulls().value_counts().rows()))
+        if {"words", "sentiment"} <= set(rows.columns):
+            scored = rows["words"].is_not_null()
+            self.scored += int(scored.sum())
+            self.unread += int((scored & rows["sentiment"].is_null()).sum())
         self._add_users(rows)
         self._add_sentiment(rows)
         self.rows += rows.height
 
     def measures(self) -> Measures:
-        """What was added; columns without any value are left out."""
-        sums = {name: its for name, its in self.sums.items() if its.n}
+        """What was added; columns without any value, or of too few texts that can be read, are left out."""
+        says_nothing = ENGLISH_COLUMNS if is_unread(self.unread, self.scored) else ()
+        sums = {name: its for name, its in self.sums.items() if its.n and name not in says_nothing}
         sample = {name: np.concatenate(self.samples[name]) for name in sums}
-        return Measures(self.rows, self.users, sums, sample, self.sentiment, self.stopped, self.with_rating)
+        sentiment = {} if says_nothing else self.sentiment
+        rows = Measures(self.rows, self.users, sums, sample, sentiment, self.stopped, self.with_rating)
+        return rows._replace(scored=self.scored, unread=self.unread)
 
     def _add_users(self, rows: pl.DataFrame) -> None:
         if "user_id" in rows.columns:

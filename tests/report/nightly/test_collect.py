@@ -13,6 +13,7 @@ from reviewllm.errors import PublishError, SchemaError
 from reviewllm.place import below
 from reviewllm.report.nightly.collect import collect_night
 from reviewllm.report.nightly.content import NightReport, nightly_json
+from reviewllm.report.nightly.page import render_night
 from reviewllm.tables import SUPERSEDED
 from tests.backfill.conftest import FINGERPRINT, NIGHT
 from tests.report.nightly.conftest import LEDGER, Rows, Shop, failed, texts
@@ -111,6 +112,50 @@ def test_collect_names_drifting_purchases_beside_drifting_texts(week: Week) -> N
     shop.publish_rows(NIGHT, _with(texts(600, seed=9, tokens=90), rating=1.0))
 
     assert "The fingerprint is as before, and the purchases drifted too: a likely reason." in _said(_collect(shop))
+
+
+GERMAN = {"sentiment": None, "claims": None, "review": "Sehr gut, gerne wieder."}
+
+
+def test_collect_a_night_that_is_not_english_gives_no_figures_of_english_and_no_calm(week: Week) -> None:
+    shop = week()
+    shop.publish_rows(NIGHT, _with(texts(600, seed=9), **GERMAN))
+
+    report = _collect(shop)
+
+    assert report.findings[0].claim.endswith("wants a look: the texts drifted (not English).")
+    assert "sentiment, claims, hallucination: 600 of 600 texts cannot be scored by them, as they are not English." in _said(
+        report
+    )
+    assert not {"sentiment", "claims", "hallucination"} & {column.name for column in report.columns}
+    assert (report.stars, report.nights[-1].means.get("sentiment")) == ((), None)
+    assert "Sentiment rises" not in _said(report)
+    assert "texts that sentiment and claims cannot read" in render_night(report)
+
+
+def test_collect_nights_that_are_never_english_are_calm_and_say_so(shop: Shop) -> None:
+    for number in range(3, -1, -1):
+        shop.publish_rows(NIGHT - number * DAY, _with(texts(600, seed=number), **GERMAN))
+
+    report = _collect(shop)
+
+    assert "look" not in _verdicts(report)
+    assert "600 of 600 texts cannot be scored by them" in _said(report)
+
+
+def test_collect_a_few_texts_that_are_not_english_are_counted_and_their_growth_is_seen(week: Week) -> None:
+    shop = week()
+    rows = texts(600, seed=9)
+    shop.publish_rows(NIGHT, [*_with(rows[:40], **GERMAN), *rows[40:]])
+
+    report = _collect(shop)
+
+    (share,) = [share for share in report.shares if share.name == "not English"]
+    assert (share.count, share.of, share.count_before, share.of_before) == (40, 600, 0, 3 * 600)
+    assert share.drift.stability == "drifted"  # from 0 to 7 %
+    assert "sentiment, claims, hallucination leave out 40 of 600 texts, which are not English." in _said(report)
+    (sentiment,) = [column for column in report.columns if column.name == "sentiment"]
+    assert (sentiment.rows, sentiment.drift.stability) == (560, "steady")
 
 
 def test_collect_first_night_cannot_be_told(shop: Shop) -> None:
