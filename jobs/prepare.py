@@ -80,6 +80,7 @@ def main(config: PrepareJob) -> None:
             items=config.out / "items",
             out=config.out / "examples",
             config=part(config, ExamplesConfig),
+            file_categories=counts.file_categories,
             on_part=running.show,
         )
         _record_examples(config, built, running)

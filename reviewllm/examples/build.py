@@ -42,7 +42,13 @@ class ExamplesCounts(NamedTuple):
 
 
 def build_examples(
-    *, interactions: Path, items: Path, out: Path, config: ExamplesConfig, on_part: Callable[[int, int], None] | None = None
+    *,
+    interactions: Path,
+    items: Path,
+    out: Path,
+    config: ExamplesConfig,
+    file_categories: frozenset[str] = frozenset(),
+    on_part: Callable[[int, int], None] | None = None,
 ) -> ExamplesCounts:
     """Write `out/<split>/shard-<number>-<content hash>.parquet` from the interactions and items tables.
 
@@ -51,6 +57,7 @@ def build_examples(
     is built aside and swapped in, so a failing run leaves the earlier one; the same input gives the same bytes.
 
     Args:
+        file_categories: categories that are the name of a file, and so stand in for no title.
         on_part: called with (files done, files in all) as the work goes on.
 
     Raises:
@@ -79,7 +86,7 @@ def build_examples(
         totals = {"purchases": 0, "hidden": 0}
         shards = dict.fromkeys(SPLITS, 0)
         for number, file in enumerate(files):
-            part = purchases.label_items(_placed(file, number, config), labels)
+            part = purchases.label_items(_placed(file, number, config), labels, file_categories=file_categories)
             totals["purchases"] += len(part)
             totals["hidden"] += int(part["hidden"].sum())
             check.start_part(part)

@@ -77,12 +77,13 @@ def place_histories(part: pl.DataFrame, *, same_time: SameTime) -> pl.DataFrame:
     )
 
 
-def label_items(part: pl.DataFrame, items: pl.LazyFrame) -> pl.DataFrame:
+def label_items(part: pl.DataFrame, items: pl.LazyFrame, *, file_categories: frozenset[str] = frozenset()) -> pl.DataFrame:
     """Add `title`, `attributes`, `stands_in` and `is_known` to each purchase.
 
     Where the item has no title, brand and category stand in together, or the one that says all that both say, or else the
     item id, and `stands_in` says which; null for a title. The category is the last of the item's own categories, else the
-    purchase's, else the item's main one. `is_known` tells whether the item is among `items` at all.
+    purchase's, unless it is one of the `file_categories`, else the item's main one. `is_known` tells whether the item is among
+    `items` at all.
     """
     last = pl.when(pl.col("title").is_null()).then("attributes").str.json_path_match(_LAST_CATEGORY)
     wanted = items.select(
@@ -93,7 +94,7 @@ def label_items(part: pl.DataFrame, items: pl.LazyFrame) -> pl.DataFrame:
     )
     known = wanted.join(part.lazy().select("item_id").unique(), on="item_id", how="semi").collect()
     joined = part.join(known, on="item_id", how="left", maintain_order="left")
-    own = pl.col("category").replace(["", NO_CATEGORY], None)
+    own = pl.col("category").replace(sorted({"", NO_CATEGORY, *file_categories}), None)
     named = joined.with_columns(
         kind=pl.coalesce("last_category", own, "item_category"), is_known=pl.col("is_known").fill_null(False)
     )

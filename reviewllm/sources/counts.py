@@ -36,11 +36,15 @@ class TableCounts:
 
 @dataclass(frozen=True)
 class IngestCounts:
-    """What an `ingest` read and wrote, and what is to be said of its files, a line each."""
+    """What an `ingest` read and wrote, and what is to be said of its files, a line each.
+
+    `file_categories` are the categories that purchases have of their file's name.
+    """
 
     interactions: TableCounts
     items: TableCounts
     notes: Sequence[str] = ()
+    file_categories: frozenset[str] = frozenset()
 
 
 @dataclass

@@ -67,7 +67,8 @@ def ingest(
         pipeline = Pipeline(staging, rejected, rows_per_part, chunk_bytes, _progress(plan, on_progress))
         tallies = {"interactions": pipeline.write_interactions(plan.interactions), "items": pipeline.write_items(plan.items)}
         rejected.close()
-        counts = IngestCounts(tallies["interactions"].freeze(), tallies["items"].freeze(), plan.notes)
+        named = frozenset(source.category for source in plan.interactions)
+        counts = IngestCounts(tallies["interactions"].freeze(), tallies["items"].freeze(), plan.notes, named)
         if not counts.interactions.rows_in:
             raise SourceError(f"{', '.join(map(str, reviews))}: the files hold no row")
         complaints = [_complain(name, tally, max_rejected_fraction) for name, tally in tallies.items()]

@@ -96,3 +96,9 @@ def test_prepare_says_that_there_is_no_review_and_no_category(tmp_path: Path, ca
         "backfill: 1 of 1 targets have no history: 1 without any review of the user",
     ):
         assert f"  {line}\n" in said
+
+
+def test_prepare_never_takes_the_name_of_a_file_for_a_title(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (train,) = run(tmp_path / "out", write_reviews(tmp_path / "reviews_Toys_5.json")).values()
+    assert train.select("category", "title").rows() == [("Toys", "I8")]  # the last of the file
+    assert "in its place stands the item id (12)" in capsys.readouterr().out
