@@ -157,7 +157,7 @@ class Trial:
     def run(self, *events: At | After) -> int:
         """One run in which these things happen; its exit status (negative: the signal that ended it)."""
         timed = [event for event in events if isinstance(event, After)]
-        driver, hits = self.start(*events, delay_s=0.2 if timed else 0.0)
+        driver, hits = self.start(*events, delay_s=0.5 if timed else 0.0)
         for after in timed:
             self._wait_and_kill(driver, after)
         try:
@@ -172,7 +172,7 @@ class Trial:
     def start(self, *events: At | After, delay_s: float = 0.2) -> tuple[psutil.Popen, Path]:
         """Begin a run; returns its driver, and the folder of the marks `<label>.<hit>` of its labelled steps.
 
-        Four rows at a time take `delay_s`: at 0.2 a night takes 6 s, so that what an After waits for is still running.
+        Four rows at a time take `delay_s`: at 0.5 a night takes 15 s, so that what an After waits for is still running.
         """
         hits = self.data.with_name(f"{self.data.name}-hits-{time.monotonic_ns()}")
         wanted = {at.label: {"do": at.do, "hit": at.hit, "folder": str(hits)} for at in events if isinstance(at, At)}

@@ -80,7 +80,7 @@ def make_variant(
         fingerprint=fingerprint(
             base, adapter, prompt, _repeated(generation, repeat), scoring=scoring, max_hallucination=max_hallucination
         ),
-        scoring=scoring,
+        scoring=scoring.from_root(),
         repeat=repeat,
     )
 
@@ -120,7 +120,7 @@ def endpoint_variant(
         fingerprint=_sha256(
             {"endpoint": endpoint.deciding(), "base": model_digest(base), "sampling": sampling, **_rest(prompt, scoring)}
         ),
-        scoring=scoring,
+        scoring=scoring.from_root(),
         repeat=repeat,
     )
 

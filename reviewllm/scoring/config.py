@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import Field
 
 from reviewllm.config import StageConfig
 
 RougeWords = Literal["paper", "unicode"]
-_Folder = Annotated[Path, AfterValidator(lambda path: path.resolve())]  # actors run elsewhere
 
 
 class ScoringConfig(StageConfig):
@@ -21,11 +20,16 @@ class ScoringConfig(StageConfig):
         description="what ROUGE counts: words of a-z and 0-9, as the paper does, or words of any script, which are the same on "
         "ASCII; Chinese, Japanese and Thai by character",
     )
-    embedding: _Folder | None = Field(
+    embedding: Path | None = Field(
         None,
         description="folder of a sentence-transformers model for sbert_cosine and relevance, as a multilingual one; default "
         "all-MiniLM-L6-v2, which reads English",
     )
+
+
+    def from_root(self) -> ScoringConfig:
+        """The same with the whole path of the embedding, as actors need it, who run elsewhere."""
+        return self.model_copy(update={"embedding": self.embedding.resolve()}) if self.embedding else self
 
 
 AS_THE_PAPER = ScoringConfig()
