@@ -52,15 +52,16 @@ demo: .venv/.installed
 	@.venv/bin/python jobs/demo.py --out "$(OUT)" $(call list,--reviews,$(REVIEWS)) $(call list,--items,$(ITEMS)) \
 	  $(if $(BASE_MODEL),--base-model "$(BASE_MODEL)") $(if $(SEED),--seed $(SEED))
 
-# More processes than two cores: those that run Ray, engines and drivers wait most of the time.
+# Two processes; tests/conftest.py says which tests share one.
+PARALLEL = -n 2 --dist loadgroup --no-loadscope-reorder
 test: .venv/.installed-dev
-	.venv/bin/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
+	.venv/bin/python -m pytest $(PARALLEL)
 
 test-slow: .venv/.installed-dev
-	.venv/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m 'browser or vllm_server or slow'
+	.venv/bin/python -m pytest $(PARALLEL) -m 'browser or vllm_server or slow'
 
 test-chaos: .venv/.installed-dev
-	.venv/bin/python -m pytest -n 2 -m chaos tests/jobs/test_chaos.py
+	.venv/bin/python -m pytest -m chaos tests/jobs/test_chaos.py
 
 # By default half a minute before the end of 29 February 2028, UTC; where it is the next day already.
 CLOCK ?= @2028-03-01 13:59:30
@@ -68,7 +69,7 @@ CLOCK_TESTS = tests/report/nightly tests/backfill tests/generation tests/annotat
 test-clock: .venv/.installed-dev
 	@command -v faketime > /dev/null || { echo "make test-clock needs faketime: apt-get install faketime" >&2; exit 1; }
 	TZ=Pacific/Kiritimati PYTHONPATH=tests/faketime FAKETIME_DONT_FAKE_MONOTONIC=1 faketime -f '$(CLOCK)' \
-	  .venv/bin/python -m pytest -n 2 --dist loadfile -p no:cacheprovider $(CLOCK_TESTS)
+	  .venv/bin/python -m pytest $(PARALLEL) -p no:cacheprovider $(CLOCK_TESTS)
 
 test-cluster: .venv/.installed-dev
 	.venv/bin/python -m pytest -m cluster tests/cluster

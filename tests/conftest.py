@@ -112,11 +112,22 @@ def shared_data() -> Callable[[str], Path]:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark tests that need a browser, so that they can be left out and run by themselves; begin with those that take longest."""
+    """Mark tests that need a browser, so that they can be left out; say which tests share a process, and begin with the longest.
+
+    Two Rays or engines at once only wait for each other on two cores, so one process runs all of those; others run file by file.
+    """
     for item in items:
         if "browser" in getattr(item, "fixturenames", ()):
             item.add_marker("browser")
-    items.sort(key=lambda item: item.get_closest_marker("ray") is None)  # of a file, all or none
+        ray = item.get_closest_marker("ray")
+        item.add_marker(pytest.mark.xdist_group("ray" if ray else str(item.path)))
+    items.sort(key=_rank)
+
+
+def _rank(item: pytest.Item) -> int:
+    """Tests with a Ray or an engine first, of these the ones that are timed last: by then the other process has ended."""
+    ray = item.get_closest_marker("ray")
+    return 2 if ray is None else int(ray.kwargs.get("timed", False))
 
 
 @pytest.fixture(scope="module")

@@ -213,12 +213,10 @@ class Trial:
         while len(self.staged()) <= before and driver.poll() is None and time.monotonic() < end:
             time.sleep(0.02)
         time.sleep(after.seconds)
-        if after.victim == "driver":
-            victims = [driver]
-        else:
-            victims = self.cluster.processes({"engine": "ShardGenerator", "worker": "ShardScorer"}[after.victim])[:1]
-        if driver.poll() is not None:
-            return
+        name = {"engine": "ShardGenerator", "worker": "ShardScorer"}.get(after.victim)
+        victims: list[psutil.Process] = []
+        while not victims and driver.poll() is None and time.monotonic() < end:  # Ray may just be starting one
+            victims = self.cluster.processes(name)[:1] if name else [driver]
         for victim in victims:
             with contextlib.suppress(psutil.NoSuchProcess):
                 victim.send_signal(signal.SIGTERM if after.do == "term" else signal.SIGKILL)

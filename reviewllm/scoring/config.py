@@ -26,7 +26,6 @@ class ScoringConfig(StageConfig):
         "all-MiniLM-L6-v2, which reads English",
     )
 
-
     def from_root(self) -> ScoringConfig:
         """The same with the whole path of the embedding, as actors need it, who run elsewhere."""
         return self.model_copy(update={"embedding": self.embedding.resolve()}) if self.embedding else self

@@ -15,6 +15,7 @@ from reviewllm.tiny_base import TinyBaseConfig, make_tiny_base
 
 
 @pytest.mark.slow  # it starts an engine of its own
+@pytest.mark.ray
 def test_log_likelihood_is_that_of_the_models_logits(tmp_path: Path) -> None:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer

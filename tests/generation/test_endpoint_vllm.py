@@ -29,7 +29,7 @@ from reviewllm.generation.endpoint_config import EndpointConfig
 from reviewllm.generation.failures import Failure
 from reviewllm.tiny_base import TinyBaseConfig, make_tiny_base
 
-pytestmark = pytest.mark.vllm_server
+pytestmark = [pytest.mark.vllm_server, pytest.mark.ray]
 
 TEMPLATE = "{% for message in messages %}{{ message['content'] }}{% endfor %}"
 _START_SECONDS = 240

@@ -45,6 +45,7 @@ def expected(base: Path, prompts: list[list[int]], choices: list[list[list[int]]
 
 
 @pytest.mark.slow
+@pytest.mark.ray
 def test_vllm_names_candidates_alone_and_tells_their_likelihoods(tmp_path: Path) -> None:
     base = make_tiny_base(
         [WORDS],

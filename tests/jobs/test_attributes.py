@@ -160,6 +160,7 @@ def test_attributes_wrong_options_are_refused_before_any_work(prepared: Path, tm
 
 
 @pytest.mark.slow
+@pytest.mark.ray
 @pytest.mark.filterwarnings("ignore")  # vLLM's own imports, which elsewhere run in the actors' processes
 def test_vllm_under_a_schema_gives_nothing_but_json_even_untrained(tmp_path: Path) -> None:
     from reviewllm.generation.vllm_engine import VLLMEngine

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from kill_matrix import Trial, labelled_kills, make_examples, random_kills, ray_cluster
 
-pytestmark = pytest.mark.ray
+pytestmark = pytest.mark.ray(timed=True)
 
 
 def test_backfill_killed_at_every_step_and_at_random_times_writes_every_row_once(tmp_path: Path) -> None:
@@ -20,4 +20,4 @@ def test_backfill_killed_at_every_step_and_at_random_times_writes_every_row_once
             kill(trial, random.Random(0))
             trial.check()
             kills += trial.kills
-        assert len(kills) >= 12, kills
+        assert len(kills) >= 12, f"{len(kills)}: {', '.join(kills)}"

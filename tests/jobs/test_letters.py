@@ -26,7 +26,7 @@ from reviewllm.table_files import read_table
 from reviewllm.tables import EXAMPLES
 from reviewllm.tiny_base import TinyBaseConfig, make_tiny_base, user_documents
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.ray]
 
 ODD = "für uns, 夜\U0001f600 %41 #1 & a=b; 'c' \"d\" [e]*?{f} $HOME ~"
 PLAIN = "plain-folder"

@@ -10,6 +10,7 @@ from reviewllm.table_files import read_table
 
 
 @pytest.mark.slow
+@pytest.mark.ray
 def test_recommend_demo_runs_every_step_through_vllm(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     config = recommend_demo.RecommendDemoJob(
         out=tmp_path, shop_users=200, epochs=2, base_steps=30, max_steps=4, num_candidates=12, sample_users=15

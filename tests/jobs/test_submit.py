@@ -22,7 +22,7 @@ from conftest import entry, example, free_port
 from reviewllm.table_files import read_table, write_table
 from reviewllm.tables import EXAMPLES, GENERATIONS
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.ray]
 
 ROOT = Path(__file__).resolve().parents[2]
 BIN = Path(sys.executable).parent

@@ -191,6 +191,7 @@ def test_rank_goes_on_after_a_stop_and_takes_up_nothing_of_another_fingerprint(
 
 
 @pytest.mark.slow
+@pytest.mark.ray
 def test_rank_killed_at_every_step_writes_every_candidate_once(tmp_path: Path, random_base: Path) -> None:
     sequences, candidates = shop(2500)
     config = job(write_run(tmp_path / "run", sequences, candidates), random_base)

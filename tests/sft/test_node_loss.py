@@ -63,6 +63,7 @@ def nodes(tmp_path: Path) -> Iterator[Nodes]:
 
 
 @pytest.mark.slow
+@pytest.mark.ray
 def test_training_on_two_nodes_survives_the_loss_of_one(nodes: Nodes, tmp_path: Path) -> None:
     size = TinyBaseConfig(base_vocabulary=300, base_hidden=64, base_layers=3, base_steps=0)
     make_tiny_base([WORDS], tmp_path / "base", size, context=1024)
