@@ -53,7 +53,7 @@ demo: .venv/.installed
 	  $(if $(BASE_MODEL),--base-model "$(BASE_MODEL)") $(if $(SEED),--seed $(SEED))
 
 # Two processes; tests/conftest.py says which tests share one.
-PARALLEL = -n 2 --dist loadgroup --no-loadscope-reorder
+PARALLEL = -n 2 --dist loadfile --no-loadscope-reorder
 test: .venv/.installed-dev
 	.venv/bin/python -m pytest $(PARALLEL)
 

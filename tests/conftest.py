@@ -13,6 +13,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -112,15 +113,10 @@ def shared_data() -> Callable[[str], Path]:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark tests that need a browser, so that they can be left out; say which tests share a process, and begin with the longest.
-
-    Two Rays or engines at once only wait for each other on two cores, so one process runs all of those; others run file by file.
-    """
+    """Mark tests that need a browser, so that they can be left out and run by themselves; begin with those that take longest."""
     for item in items:
         if "browser" in getattr(item, "fixturenames", ()):
             item.add_marker("browser")
-        ray = item.get_closest_marker("ray")
-        item.add_marker(pytest.mark.xdist_group("ray" if ray else str(item.path)))
     items.sort(key=_rank)
 
 
@@ -128,6 +124,27 @@ def _rank(item: pytest.Item) -> int:
     """Tests with a Ray or an engine first, of these the ones that are timed last: by then the other process has ended."""
     ray = item.get_closest_marker("ray")
     return 2 if ray is None else int(ray.kwargs.get("timed", False))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Under `--dist loadfile` one process runs all files with a Ray or an engine: two at once on two cores only slow each other.
+
+    (xdist 3.8's own groups have no effect under pytest 9.2.)
+    """
+    from xdist.scheduler import LoadFileScheduling
+
+    class OneRay(LoadFileScheduling):  # type: ignore[misc]
+        def _split_scope(self, nodeid: str) -> str:
+            file = super()._split_scope(nodeid)
+            return "ray" if _has_ray(config.rootpath / file) else file
+
+    return OneRay(config, log)
+
+
+@cache
+def _has_ray(file: Path) -> bool:
+    return "mark.ray" in file.read_text(encoding="utf-8")
 
 
 @pytest.fixture(scope="module")
