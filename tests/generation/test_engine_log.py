@@ -31,9 +31,11 @@ with open("said", "w") as said:
 """
 
 
-def ending(folder: Path, lines: list[str], *, to_file: bool = True) -> str:
-    """What is said of a process that has printed these lines since its engine's start."""
+def ending(folder: Path, lines: list[str], *, to_file: bool = True, removed: bool = False) -> str:
+    """What is said of a process that has printed these lines since its engine's start; `removed`: to a file without a name."""
     with open(folder / "worker.out" if to_file else os.devnull, "w") as output:
+        if removed:
+            (folder / "worker.out").unlink()
         command = [sys.executable, "-c", _PRINTED, *lines]
         path = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2])}
         subprocess.run(command, stdout=output, stderr=output, cwd=folder, env=path, check=True)
@@ -60,3 +62,7 @@ def test_ending_of_a_process_that_printed_no_error_names_the_file(tmp_path: Path
 
 def test_ending_without_a_file_is_on_the_screen(tmp_path: Path) -> None:
     assert ending(tmp_path, LOGGED, to_file=False) == "its log is what this process has printed"
+
+
+def test_ending_of_a_file_that_was_removed_is_what_was_printed(tmp_path: Path) -> None:
+    assert ending(tmp_path, LOGGED, removed=True) == "its log is what this process has printed"

@@ -92,7 +92,7 @@ def review_jobs(run: Run) -> None:
             hide_fraction=0.05,
         )
     )
-    size = TinyBaseConfig(base_hidden=16, base_layers=1, base_steps=2)
+    size = TinyBaseConfig(base_hidden=32, base_layers=1, base_steps=2)
     make_tiny_base(user_documents(read_table(out / "examples" / "train", EXAMPLES)), run.base, size, context=2048)
     train.main(
         train.TrainJob(
