@@ -67,8 +67,8 @@ def _log_files() -> list[Path]:
             given = [global_worker.get_out_file_path(), global_worker.get_err_file_path()]
             if files := [Path(name) for name in dict.fromkeys(given) if name and Path(name).is_file()]:
                 return files
-    given = dict.fromkeys(Path(os.readlink(f"/proc/self/fd/{number}")) for number in (1, 2))
-    return [file for file in given if file.is_file()]  # neither a pipe nor a file that was removed meanwhile
+    screens = dict.fromkeys(Path(os.readlink(f"/proc/self/fd/{number}")) for number in (1, 2))
+    return [file for file in screens if file.is_file()]  # neither a pipe nor a file that was removed meanwhile
 
 
 def _end_of(file: Path, start: int) -> str:
