@@ -65,7 +65,7 @@ test-chaos: .venv/.installed-dev
 
 # By default half a minute before the end of 29 February 2028, UTC; where it is the next day already.
 CLOCK ?= @2028-03-01 13:59:30
-CLOCK_TESTS = tests/report/nightly tests/backfill tests/generation tests/annotation tests/test_summary.py
+CLOCK_TESTS = tests/report/nightly tests/annotation tests/backfill/test_publish.py tests/generation/test_endpoint.py tests/test_summary.py
 test-clock: .venv/.installed-dev
 	@command -v faketime > /dev/null || { echo "make test-clock needs faketime: apt-get install faketime" >&2; exit 1; }
 	TZ=Pacific/Kiritimati PYTHONPATH=tests/faketime FAKETIME_DONT_FAKE_MONOTONIC=1 faketime -f '$(CLOCK)' \
