@@ -3,6 +3,7 @@
 # make test-slow  pages in headless Chromium (skipped without it), vLLM's own server, trainings in every form and over nodes
 # make test-chaos  a backfill killed sixty times    (make test has a dozen kills)
 # make test-clock    tests that read a clock, on another day of another time zone (needs Debian's faketime; CLOCK='+400 days')
+# make test-fuzz     tests of drawn examples, twenty times as many and others in every run
 # make test-cluster  Ray nodes in network namespaces that are killed and cut off, Slurm, Ray Jobs, Prometheus (needs root)
 # make bench-sft   speed and memory of the trainer beside transformers' Trainer and TRL's (benchmarks/README.md)
 # make bench-recommend  SASRec beside RecTools' and RecBole's: training, full ranking, HR@10
@@ -21,10 +22,10 @@ PIP = .venv/bin/python -m pip --disable-pip-version-check
 list = $(foreach path,$(2),$(1) "$(path)")
 
 .DEFAULT_GOAL := help
-.PHONY: help install dev demo test test-slow test-chaos test-clock test-cluster check bench-sft bench-recommend clean
+.PHONY: help install dev demo test test-slow test-chaos test-clock test-fuzz test-cluster check bench-sft bench-recommend clean
 
 help:
-	@sed -n '1,11s/^# \{0,1\}//p' Makefile
+	@sed -n '1,12s/^# \{0,1\}//p' Makefile
 
 .venv/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || { \
@@ -70,6 +71,9 @@ test-clock: .venv/.installed-dev
 	@command -v faketime > /dev/null || { echo "make test-clock needs faketime: apt-get install faketime" >&2; exit 1; }
 	TZ=Pacific/Kiritimati PYTHONPATH=tests/faketime FAKETIME_DONT_FAKE_MONOTONIC=1 faketime -f '$(CLOCK)' \
 	  .venv/bin/python -m pytest $(PARALLEL) -p no:cacheprovider $(CLOCK_TESTS)
+
+test-fuzz: .venv/.installed-dev
+	.venv/bin/python -m pytest $(PARALLEL) -m 'hypothesis and not slow' --hypothesis-profile=fuzz
 
 test-cluster: .venv/.installed-dev
 	.venv/bin/python -m pytest -m cluster tests/cluster

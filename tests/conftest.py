@@ -21,6 +21,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from browser import ARGUMENTS
+from hypothesis import settings
 from pyarrow import fs
 
 from reviewllm.sft.samples import SAMPLES, Sample, SampleFile
@@ -30,6 +31,11 @@ from reviewllm.tiny_base import TinyBaseConfig, make_tiny_base, train_tokenizer
 os.environ.update(HF_HUB_OFFLINE="1", RAY_USAGE_STATS_ENABLED="0", VLLM_NO_USAGE_STATS="1")
 # Credentials of the S3 server that the tests start; here, so that a Ray that is started first has them too.
 os.environ.update(AWS_ACCESS_KEY_ID="k", AWS_SECRET_ACCESS_KEY="s", AWS_EC2_METADATA_DISABLED="true")
+
+# A change is green or red by itself: the same examples in every run. `make test-fuzz` draws others.
+settings.register_profile("same", derandomize=True)
+settings.register_profile("fuzz", max_examples=2000)
+settings.load_profile("same")
 
 SHARED = Path(__file__).resolve().parents[1].parent / "shared"
 WORDS = ["A fine rake. I love the grip.", "Broken lamp, never again.", "The price of the kettle is good.", "(1) 5.0 stars"]

@@ -98,14 +98,18 @@ class _Reader:
             self.counts[NO_NAME] += 1
             return
         full = joined_name(outer, name) if outer else name
+        if outer and not bare:  # {"weight": {"kg": 5}}
+            _, bare_full, unit = canonical_name(full)
+        else:
+            bare_full = joined_name(outer, bare) if bare else None
         values: list[Simple] = []
         self._take(value, values, full, outer if name in CONTAINERS else full, depth + 1)
         if not values:
             return
         if name in CONTAINERS:
             self.counts[NO_OBJECT] += 1
-        if unit and bare and all(_is_number(one) for one in values):
-            full = joined_name(outer, bare)
+        if unit and bare_full and all(_is_number(one) for one in values):
+            full = bare_full
             values = [measure(Quantity(one, one, unit)) for one in values if isinstance(one, int | float)]
         self.found.setdefault(full, []).append(values)
 

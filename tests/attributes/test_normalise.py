@@ -138,6 +138,11 @@ raws = st.recursive(
 )
 
 
+def test_normalise_a_unit_as_the_name_within_an_object_is_the_unit_of_its_number() -> None:
+    assert normalise({"weight": {"kg": 5}}).attributes == {"weight": {"value": 5, "unit": "kg"}}
+    assert normalise({"dimensions": {"width": {"cm": 3}}}).attributes == {"dimensions_width": {"value": 3, "unit": "cm"}}
+
+
 @settings(deadline=None)  # a busy machine is no failure
 @given(raws)
 def test_normalise_never_raises_fits_the_schema_reads_back_and_is_idempotent(raw: object) -> None:
