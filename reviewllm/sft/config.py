@@ -75,7 +75,8 @@ class TrainingConfig(StageConfig):
     )
     strategy: Literal["ddp", "fsdp"] = Field("ddp", description="each worker holds the base, or (FSDP2) a share of it")
     dtype: Literal["auto", "float32", "bfloat16"] = Field(
-        "auto", description="of the base; auto: bfloat16 on GPUs that have it, else float32. LoRA weights are float32"
+        "auto",
+        description="of the base; auto: bfloat16 on GPUs and CPUs that have it, else float32. LoRA weights are float32",
     )
     gradient_checkpointing: bool = Field(False, description="compute activations twice to hold fewer of them")
     storage_path: Where | None = Field(

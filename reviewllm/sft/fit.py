@@ -34,6 +34,7 @@ from reviewllm.sft.checkpoint import FINAL, SAMPLES_FOLDER, check_identity, chec
 from reviewllm.sft.config import LoopConfig, SFTConfig, TrainingConfig, samples_per_step, with_sequence_tokens
 from reviewllm.sft.loop import SAMPLES_FILE, train_worker
 from reviewllm.sft.model import check_target_modules
+from reviewllm.sft.probe import check_trainable
 from reviewllm.sft.samples import SampleCounts, write_samples
 from reviewllm.sft.storage import RAY_PREFIX, Storage
 from reviewllm.table_files import replace_folder
@@ -84,8 +85,8 @@ def prepare_run(*, examples: Path, run: str, sft: SFTConfig, training: TrainingC
 
     Raises:
         ConfigError: base, instruction, target modules or storage cannot be used; the base's context or vocabulary does not
-            fit, or its weights are quantized; there are fewer samples than workers; or the run's checkpoints belong to another
-            training.
+            fit, its weights are quantized, or its layers cannot be trained exactly; there are fewer samples than workers; or
+            the run's checkpoints belong to another training.
         SchemaError: there are no training examples.
         InputError: some examples are of another split.
         TrainingError: none of them can be trained on.
@@ -96,6 +97,7 @@ def prepare_run(*, examples: Path, run: str, sft: SFTConfig, training: TrainingC
     refuse_quantized(base)
     tokenizer = load_tokenizer(str(base))
     check_model(base, tokenizer, prompt, response_tokens=sft.max_response_tokens)
+    check_trainable(base, packing=sft.packing)
     check_target_modules(base, sft.target_modules)
     renderer = PromptRenderer(tokenizer, prompt)
     storage = Storage(run)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from reviewllm.sft.attention import flex_mask, tree_mask
+from reviewllm.sft.attention import Tree
 
 if TYPE_CHECKING:
     import torch
@@ -41,15 +41,9 @@ def _inputs(sequence: PackedSequence, device: Any) -> dict[str, Any]:
     import numpy as np
     import torch
 
-    length = len(sequence.input_ids)
-    on_gpu = torch.device(device).type == "cuda"
-    padding = -length % _LENGTHS if on_gpu else 0
+    padding = -len(sequence.input_ids) % _LENGTHS if torch.device(device).type == "cuda" else 0
     on_device = {
         name: torch.from_numpy(np.pad(array, (0, padding)))[None].to(device)
         for name, array in (("input_ids", sequence.input_ids), ("position_ids", sequence.position_ids))
     }
-    if not on_gpu:
-        return {**on_device, "tree": tree_mask(sequence, device)}
-    # A token of padding sees itself and is seen by no other.
-    until = np.concatenate([sequence.until, np.arange(length, length + padding) + 1])
-    return {**on_device, "attention_mask": flex_mask(torch.from_numpy(until).to(device))}
+    return {**on_device, "tree": Tree(sequence, device, padding=padding)}

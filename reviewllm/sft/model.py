@@ -19,27 +19,47 @@ if TYPE_CHECKING:
 
 
 def load_base(folder: str, *, dtype: str, device: Any) -> Any:
-    """Load a base on the CPU, with the attention that packed sequences need: FlexAttention for a GPU, ours for a CPU.
+    """Load a base on the CPU, with the attention that packed sequences need and without dropout of its own.
 
     Args:
         folder: a Hugging Face model folder.
-        dtype: "float32", "bfloat16" or "auto" (bfloat16 on GPUs that have it, else float32).
+        dtype: "float32", "bfloat16" or "auto" (bfloat16 where the device has it, else float32).
         device: where the model will run.
     """
     import torch
-    from transformers import AttentionInterface, AutoModelForCausalLM
+    from transformers import AutoConfig, AutoModelForCausalLM
 
-    AttentionInterface.register(TREE_ATTENTION, tree_attention)
-    on_gpu = torch.device(device).type == "cuda"
-    if dtype == "auto":
-        dtype = "bfloat16" if on_gpu and torch.cuda.is_bf16_supported() else "float32"
     return AutoModelForCausalLM.from_pretrained(
         folder,
-        dtype=getattr(torch, dtype),
-        attn_implementation="flex_attention" if on_gpu else TREE_ATTENTION,
+        config=for_training(AutoConfig.from_pretrained(folder, trust_remote_code=False)),
+        dtype=getattr(torch, computing_type(device) if dtype == "auto" else dtype),
+        attn_implementation=TREE_ATTENTION,
         trust_remote_code=False,
         use_safetensors=True,
     )
+
+
+def for_training(config: Any) -> Any:
+    """A base's configuration for a model with `TREE_ATTENTION` and no dropout: LoRA has its own, and FlexAttention none."""
+    from transformers import AttentionInterface
+
+    AttentionInterface.register(TREE_ATTENTION, tree_attention)
+    for part in {id(one): one for one in (config, config.get_text_config())}.values():
+        for name, value in part.to_dict().items():
+            if isinstance(value, float) and ("dropout" in name or name.endswith("pdrop")):
+                setattr(part, name, 0.0)
+    return config
+
+
+def computing_type(device: Any) -> str:
+    """The type of the weights that a device computes with fastest: bfloat16 where it has instructions for it, else float32."""
+    import torch
+
+    if torch.device(device).type == "cuda":
+        has = torch.cuda.is_bf16_supported()
+    else:
+        has = torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()
+    return "bfloat16" if has else "float32"
 
 
 def add_lora(base: Any, sft: SFTConfig) -> Any:

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import torch
 from conftest import sample
-from torch.nn.attention.flex_attention import create_mask
 
-from reviewllm.sft.attention import tree_mask, visible
 from reviewllm.sft.sequences import added_tokens, pack, shared_prefix
 
 USER = [sample("a", [1, 2, 3, 9, 9], 3), sample("b", [1, 2, 3, 4, 8, 8], 4)]
@@ -69,20 +66,6 @@ def test_pack_every_token_sees_its_own_path_and_nothing_else(seed: int) -> None:
         place += count
     assert place == len(packed.labels)
     assert len(packed.input_ids) == added_tokens(samples).sum()
-
-
-@pytest.mark.parametrize("seed", range(5))
-def test_masks_of_gpu_and_cpu_are_those_of_until(seed: int) -> None:
-    packed = pack(random_samples(seed))
-    length = len(packed.until)
-    expected = torch.tensor([[j <= i < packed.until[j] for j in range(length)] for i in range(length)])
-    flex = create_mask(visible(torch.from_numpy(packed.until)), 1, 1, length, length, device="cpu")[0, 0]
-    assert torch.equal(flex, expected)
-    mask = tree_mask(packed, "cpu")
-    ours = torch.zeros(length, length, dtype=torch.bool)
-    for keys, (start, end, _), own in zip(mask.keys.split(mask.seen), packed.segments, mask.masks, strict=True):
-        ours[start:end, keys] = torch.ones(end - start, end - start, dtype=torch.bool).tril() if own is None else own
-    assert torch.equal(ours, expected)
 
 
 def test_shared_prefix_lengths() -> None:
