@@ -10,7 +10,8 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from reviewllm.sft.samples import Sample, SampleCounts
+    from reviewllm.sft.samples import SampleCounts
+    from reviewllm.sft.sequences import Sample
 
 RESPONSE_START, RESPONSE_END = "⟦", "⟧"  # around the response where there is no colour
 

@@ -15,8 +15,7 @@ from reviewllm.errors import ConfigError
 from reviewllm.sft.attention import TREE_ATTENTION
 from reviewllm.sft.loss import response_loss
 from reviewllm.sft.model import for_training
-from reviewllm.sft.samples import Sample
-from reviewllm.sft.sequences import pack
+from reviewllm.sft.sequences import Sample, pack
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

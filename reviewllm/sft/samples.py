@@ -19,14 +19,13 @@ from reviewllm.errors import InputError, PromptError, TrainingError
 from reviewllm.examples.splits import example_files
 from reviewllm.prompts.renderer import PromptRenderer
 from reviewllm.prompts.tasks import TASKS, TaskName
+from reviewllm.sft.sequences import Sample
 from reviewllm.table_files import read_table
 from reviewllm.tables import EXAMPLES
 from reviewllm.texts import is_blank
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-    Ids = NDArray[np.int32]
 
 _ROWS_AT_ONCE = 1000  # rows held as Python objects while they are tokenised
 
@@ -39,15 +38,6 @@ SAMPLES = pa.schema(
         pa.field("token_ids", pa.list_(pa.field("item", pa.int32(), nullable=False)), nullable=False),
     ]
 )
-
-
-class Sample(NamedTuple):
-    """One training sample: prompt and response ids; the loss is on `token_ids[prompt_tokens:]` alone."""
-
-    example_id: str
-    user_id: str
-    token_ids: Ids
-    prompt_tokens: int
 
 
 class SampleCounts(NamedTuple):

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from reviewllm.sft.sequences import EMPTY, PackedSequence, added_tokens, pack
+from reviewllm.sft.sequences import EMPTY, PackedSequence, Sample, added_tokens, pack
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from reviewllm.sft.config import SFTConfig
-    from reviewllm.sft.samples import Sample, SampleFile
+    from reviewllm.sft.samples import SampleFile
 
     Ints = NDArray[np.int64]
 

@@ -21,9 +21,16 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from reviewllm.sft.samples import Sample
-
     Ints = NDArray[np.int64]
+
+
+class Sample(NamedTuple):
+    """One training sample: prompt and response ids; the loss is on `token_ids[prompt_tokens:]` alone."""
+
+    example_id: str
+    user_id: str
+    token_ids: NDArray[np.int32]
+    prompt_tokens: int
 
 
 class Segment(NamedTuple):
