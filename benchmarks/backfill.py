@@ -36,8 +36,8 @@ from pydantic import Field
 if __package__ in (None, ""):  # run as a file
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from benchmarks.bases import LLAMA_3_8B
 from benchmarks.scale import make_examples, make_reviews
-from benchmarks.sft import LLAMA_3_8B
 from jobs.entry import run
 from reviewllm.config import JobConfig
 from reviewllm.prompts.config import PromptConfig

@@ -29,7 +29,7 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -38,6 +38,8 @@ from pydantic import Field
 if __package__ in (None, ""):  # run as a file
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from benchmarks.bases import LLAMA_3_8B, SMALL_BODY, VOCABULARY, save_random_base
+from benchmarks.goals import Goal, print_goals
 from benchmarks.sft_trainers import CONTENDERS, OURS, TRL_AS_PUBLISHED, Task
 from jobs.entry import run
 from reviewllm.config import JobConfig
@@ -52,35 +54,6 @@ Figures = dict[str, Any]
 
 LONG_PROMPT, ALL_TARGETS = "long-prompt", "all-targets"
 ROOT = Path(__file__).resolve().parents[1]
-
-VOCABULARY = 128_256  # Llama-3's
-LLAMA_3_8B = {
-    "hidden_size": 4096,
-    "intermediate_size": 14336,
-    "num_hidden_layers": 32,
-    "num_attention_heads": 32,
-    "num_key_value_heads": 8,
-}
-SMALL_BODY = {
-    "hidden_size": 256,
-    "intermediate_size": 688,
-    "num_hidden_layers": 4,
-    "num_attention_heads": 4,
-    "num_key_value_heads": 2,
-}
-
-
-class Goal(NamedTuple):
-    """A figure of the summary, and what it should be."""
-
-    figure: str
-    bound: float
-    at_least: bool
-
-    def met(self, value: float) -> bool:
-        """Whether a value reaches the goal."""
-        return value >= self.bound if self.at_least else value <= self.bound
-
 
 GOALS = (
     Goal("tokens_per_s_vs_hf_trainer", 1.5, at_least=True),
@@ -121,7 +94,7 @@ def main(config: BenchmarkJob) -> None:
     summary = summarise(scenarios)
     for name, figures in scenarios.items():
         print_scenario(name, figures)
-    print_goals(summary)
+    print_goals(GOALS, summary)
     if config.json_file is not None:
         config.json_file.parent.mkdir(parents=True, exist_ok=True)
         report = {**summary, "config": config.model_dump(mode="json"), "scenarios": scenarios}
@@ -149,7 +122,7 @@ def measure(scenario: str, config: BenchmarkJob, folder: Path) -> Figures:
 def long_prompt(config: BenchmarkJob, folder: Path) -> Task:
     """Random weights and random tokens: no sample shares more than chance with another."""
     steps, per_step = config.steps or (1 if config.quick else 3), 2
-    save_random_base(folder / "base", config)
+    random_base(folder / "base", config)
     prompt, response = (150, 6) if config.quick else (1500, 60)
     rng = np.random.default_rng(config.seed)
     samples = [
@@ -178,7 +151,7 @@ def all_targets(config: BenchmarkJob, folder: Path) -> Task:
         whole_users(folder, renderer, count=(steps + 1) * per_step, seed=config.seed), folder / "samples.arrow"
     )
     if config.gpu:
-        save_random_base(folder / "base", config)
+        random_base(folder / "base", config)
     else:
         save_longer_context(config.base, folder / "base", max_prompt_tokens + 512)
     return make_task(ALL_TARGETS, config, folder, per_step=per_step, steps=steps)
@@ -228,24 +201,17 @@ def write_sample_file(samples: Sequence[Sample], file: Path) -> None:
         writer.write_batch(pa.RecordBatch.from_pydict(columns, schema=SAMPLES))
 
 
-def save_random_base(folder: Path, config: BenchmarkJob) -> None:
+def random_base(folder: Path, config: BenchmarkJob) -> None:
     """A Llama with random weights: a small float32 body, or with --gpu the shape of Llama-3-8B in bfloat16."""
-    import torch
-    from transformers import LlamaConfig, LlamaForCausalLM
-
-    torch.manual_seed(config.seed)
-    shape = LlamaConfig(
-        vocab_size=VOCABULARY,
-        max_position_embeddings=16384,
-        tie_word_embeddings=not config.gpu,
-        bos_token_id=1,
-        eos_token_id=2,
-        pad_token_id=0,
-        **(LLAMA_3_8B if config.gpu else SMALL_BODY),
+    save_random_base(
+        folder,
+        LLAMA_3_8B if config.gpu else SMALL_BODY,
+        vocabulary=VOCABULARY,
+        tied=not config.gpu,
+        dtype="bfloat16" if config.gpu else "float32",
+        device="cuda" if config.gpu else "cpu",
+        seed=config.seed,
     )
-    shape.dtype = torch.bfloat16 if config.gpu else torch.float32
-    with torch.device("cuda" if config.gpu else "cpu"):
-        LlamaForCausalLM._from_config(shape, dtype=shape.dtype).save_pretrained(folder)
 
 
 def save_longer_context(base: Path, folder: Path, tokens: int) -> None:
@@ -346,15 +312,6 @@ def print_scenario(name: str, figures: Figures) -> None:
         share = found.get("share_of_peak_flops")
         tail = f"  {share:.1%} of peak FLOP/s" if share else ""
         print(f"{contender:18}" + "".join(f"{cell:>16}" for cell in cells) + f"  {found['final_loss']:.6f}{tail}")
-
-
-def print_goals(summary: dict[str, float]) -> None:
-    """Print each goal's figure, and whether it was met."""
-    print()
-    for goal in GOALS:
-        if goal.figure in summary:
-            sign, verdict = "at least" if goal.at_least else "at most", "met" if goal.met(summary[goal.figure]) else "MISSED"
-            print(f"{goal.figure:42}{summary[goal.figure]:12.4g}   {sign} {goal.bound:g}: {verdict}")
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ import numpy as np
 if __package__ in (None, ""):  # run as a file
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from benchmarks.bases import drawn_lora, peak_of, useful_flops
 from reviewllm.config import StageConfig
 from reviewllm.errors import ConfigError
 from reviewllm.sft.config import SFTConfig
@@ -23,9 +24,6 @@ from reviewllm.sft.schedule import Schedule
 
 OURS, HF, TRL, TRL_AS_PUBLISHED = "reviewllm", "transformers", "trl", "trl as published"
 CONTENDERS = (OURS, HF, TRL)
-
-# Dense bf16 tensor-core peaks of the vendor's data sheets, FLOP/s.
-PEAK_FLOPS = {"A100": 312e12, "H100 PCIe": 756e12, "H100": 989e12, "H200": 989e12, "B200": 2250e12}
 
 
 class Task(StageConfig):
@@ -90,7 +88,10 @@ class Clock:
         """The model is in place: count memory from here."""
         import torch
 
-        self._flops = self._useful_flops(model)
+        # As if every sample were run for itself.
+        pairs = float((self._lengths * (self._lengths + 1) / 2).sum())
+        tokens = float(self._lengths.sum())
+        self._flops = useful_flops(model, tokens=tokens, pairs=pairs, response_tokens=self._response)
         if self._task.gpu:
             torch.cuda.synchronize()
             torch.cuda.reset_peak_memory_stats()
@@ -129,28 +130,14 @@ class Clock:
             "losses": losses,
         }
 
-    def _useful_flops(self, model: Any) -> float:
-        """FLOPs that the timed steps need when every sample is run for itself.
-
-        2 a weight and token forwards, 2 more for the gradient of the activations (the base's own weights have none); the
-        output layer counts at response tokens alone; attention 4 x hidden x pairs forwards and twice that backwards.
-        """
-        shape = model.config
-        body = sum(weight.numel() for name, weight in model.named_parameters() if "layers." in name)
-        output = shape.vocab_size * shape.hidden_size
-        pairs = float((self._lengths * (self._lengths + 1) / 2).sum())
-        attended = shape.num_hidden_layers * 4 * shape.hidden_size * pairs
-        return float(4 * (body * float(self._lengths.sum()) + output * self._response) + 3 * attended)
-
     def _share_of_peak(self, seconds: float) -> float | None:
         """Useful FLOP/s as a share of the device's peak, where that is known."""
         import torch
 
         if not self._task.gpu:
             return None
-        device = torch.cuda.get_device_name()
-        peak = next((flops for name, flops in PEAK_FLOPS.items() if name in device), None)
-        return self._flops / seconds / peak if peak else None
+        peak = peak_of(torch.cuda.get_device_name())
+        return self._flops / seconds / peak.flops if peak else None
 
 
 def _status(field: str) -> int:
@@ -159,21 +146,6 @@ def _status(field: str) -> int:
         if line.startswith(f"{field}:"):
             return int(line.split()[1]) * 1024
     raise ConfigError(f"the kernel does not tell {field}; peak memory can be measured on Linux alone")
-
-
-def with_lora(base: Any, task: Task) -> Any:
-    """LoRA from the seed, with B drawn too: at 0 it would hide what LoRA does in the first step."""
-    import torch
-
-    from reviewllm.sft.model import add_lora, trainable
-
-    model = add_lora(base, task.sft)
-    generator = torch.Generator().manual_seed(task.seed + 1)
-    with torch.no_grad():
-        for name, weight in trainable(model).items():
-            if "lora_B" in name:
-                weight.copy_(torch.randn(weight.shape, generator=generator) * 0.01)
-    return model
 
 
 def train_ours(task: Task, clock: Clock) -> list[float]:
@@ -185,7 +157,8 @@ def train_ours(task: Task, clock: Clock) -> list[float]:
 
     sft, schedule = task.sft, task.schedule()
     device = torch.device("cuda" if task.gpu else "cpu")
-    model = with_lora(load_base(str(task.base), dtype="bfloat16" if task.gpu else "float32", device=device), task).to(device)
+    base = load_base(str(task.base), dtype="bfloat16" if task.gpu else "float32", device=device)
+    model = drawn_lora(base, sft).to(device)
     optimizer, scheduler = make_optimizer(model, sft, steps=schedule.steps)
     clock.loaded(model)
     losses = []
@@ -217,7 +190,7 @@ def train_peer(task: Task, clock: Clock) -> list[float]:
                 losses.append(logs["loss"])
 
     dtype = torch.bfloat16 if task.gpu else torch.float32
-    model = with_lora(AutoModelForCausalLM.from_pretrained(task.base, dtype=dtype, attn_implementation="sdpa"), task)
+    model = drawn_lora(AutoModelForCausalLM.from_pretrained(task.base, dtype=dtype, attn_implementation="sdpa"), task.sft)
     model.config.use_cache = False
     make = transformers_trainer if task.contender == HF else trl_trainer
     with tempfile.TemporaryDirectory() as out:
