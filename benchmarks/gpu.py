@@ -6,8 +6,8 @@
 Needs torch, transformers, PEFT, pydantic, pydantic-settings, PyYAML and numpy; neither Ray nor vLLM. The base is written and read
 again as any base is (16 GB for the largest): TMPDIR=/dev/shm keeps it in memory, 33 GB with what is loaded.
 
-agreement   a small float32 base on the same card: loss and gradients of a tree of samples, through the attention that training uses
-            there, beside transformers' eager attention on each sample alone.
+agreement   small float32 bases on the same card (plain, with a window, with caps, with sinks): loss and gradients of a tree, by
+            the attention that training uses there, beside transformers' eager attention on each sample alone.
 llama       Llama-3-8B's shape in bfloat16, LoRA of rank 8 on all linear layers, samples of up to 2,048 tokens: 8 a step that share
             nothing (plain), the same with checkpointed activations, and 64 a step of users' growing histories (tree).
 lengths     two layers of Llama-3-8B's width, one sample a step at every packed length up to 4,096 in steps of 512, each twice, with
@@ -21,6 +21,7 @@ The cases run in this order, and the figures are written after each. One that wo
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import sys
 import tempfile
@@ -49,7 +50,7 @@ from benchmarks.bases import (
 from benchmarks.goals import Goal, print_goals
 from jobs.entry import run
 from reviewllm.config import JobConfig
-from reviewllm.errors import ConfigError
+from reviewllm.errors import ConfigError, TrainingError
 from reviewllm.sft.config import SFTConfig, TrainingConfig
 from reviewllm.sft.loss import response_loss
 from reviewllm.sft.model import distribute, load_base, trainable
@@ -99,6 +100,17 @@ _NINE = {
     "num_key_value_heads": 3,
 }
 SMALL = Sizes(_TINY, 512, _NINE, 512, 96, 8, (32, 64, 96))
+
+
+# What the attention of a layer can ask for besides the tree: see reviewllm/sft/attention.py.
+_WINDOW = {**_TINY, "head_dim": 16, "sliding_window": 16}
+_TWO_TYPES = {**_WINDOW, "layer_types": ["sliding_attention", "full_attention"]}
+_KINDS: dict[str, tuple[str, dict[str, Any]]] = {
+    "plain": ("LlamaConfig", _TINY),
+    "window": ("MistralConfig", _WINDOW),
+    "window and caps": ("Gemma2Config", {**_TWO_TYPES, "attn_logit_softcapping": 2.0, "query_pre_attn_scalar": 16}),
+    "window and sinks": ("GptOssConfig", {**_TWO_TYPES, "num_local_experts": 4, "num_experts_per_tok": 2}),
+}
 
 
 class GpuJob(JobConfig):
@@ -151,7 +163,8 @@ def main(config: GpuJob) -> None:
             report["left_out"].append(name)
             continue
         with tempfile.TemporaryDirectory(prefix="bench-gpu-") as folder:
-            report["cases"][name] = timed(CASES[name], Bench(config, SMALL if config.small else FULL, device, Path(folder)))
+            bench = Bench(config, SMALL if config.small else FULL, device, Path(folder))
+            report["cases"][name] = timed(functools.partial(CASES[name], bench))
         print(f"{name}: {json.dumps(report['cases'][name])}", flush=True)
         write(config, report)
     report["summary"] = summarise(report["cases"])
@@ -159,6 +172,8 @@ def main(config: GpuJob) -> None:
     print_goals(GOALS, report["summary"])
     if report["left_out"]:
         print(f"left out, as --budget-s {config.budget_s:g} was over: {', '.join(report['left_out'])}")
+    if failures := failed(report["cases"]):
+        raise TrainingError(f"{', '.join(failures)}: ended with an error, which stands in the figures; the others are whole")
 
 
 def about(device: Any) -> Figures:
@@ -173,18 +188,26 @@ def about(device: Any) -> Figures:
     return {"device": name, "peak_assumed": peak._asdict() if peak else None, **versions}
 
 
-def timed(case: Callable[[Bench], Figures], bench: Bench) -> Figures:
-    """A case's figures, or why it has none: too little memory ends one case, not the others."""
+def timed(case: Callable[[], Figures]) -> Figures:
+    """A case's figures, or its error: too little memory, or a kernel that cannot be built, ends one case and not the others."""
     import torch
 
     started = time.monotonic()
     try:
-        found = case(bench)
-    except torch.OutOfMemoryError as error:
-        found = {"out_of_memory": str(error).splitlines()[0]}
-    if bench.device.type == "cuda":
+        found = case()
+    except RuntimeError as error:  # torch's own are of this kind
+        found = {"error": f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"}
+    if torch.cuda.is_available():
         torch.cuda.empty_cache()
-    return {**found, "case_seconds": time.monotonic() - started}
+    return {**found, "seconds": time.monotonic() - started}
+
+
+def failed(cases: Mapping[str, Figures]) -> list[str]:
+    """The cases, and parts of cases, that ended with an error."""
+    parts = {
+        f"{name}: {part}": found for name, case in cases.items() for part, found in case.items() if isinstance(found, dict)
+    }
+    return [name for name, found in {**cases, **parts}.items() if "error" in found]
 
 
 def write(config: GpuJob, report: Figures) -> None:
@@ -239,18 +262,15 @@ def pairs_of(sequence: PackedSequence) -> int:
 
 
 def agreement(bench: Bench) -> Figures:
-    """Loss and gradients of a tree beside transformers' eager attention on each sample alone, in float32."""
+    """Of each kind of attention loss and gradients beside transformers' eager attention, in float32."""
+    return {name: timed(functools.partial(agreement_of, bench, kind, options)) for name, (kind, options) in _KINDS.items()}
+
+
+def agreement_of(bench: Bench, kind: str, options: Mapping[str, Any]) -> Figures:
+    """A tree of samples and each of them by itself, as training runs them, beside eager attention on each alone."""
     from transformers import AutoModelForCausalLM
 
-    save_random_base(
-        bench.folder,
-        _TINY,
-        vocabulary=512,
-        tied=True,
-        dtype="float32",
-        device=str(bench.device),
-        seed=bench.config.seed,
-    )
+    save_telling_base(bench, kind, options)
     small = bench._replace(sizes=SMALL)
     samples = user_samples(small, 512, 8) + plain_samples(small, 512, 4)
     ours = drawn_lora(load_base(str(bench.folder), dtype="float32", device=bench.device), bench.sft()).to(bench.device)
@@ -264,13 +284,30 @@ def agreement(bench: Bench) -> Figures:
     tokens = np.array([len(one.token_ids) - one.prompt_tokens for one in samples])
     difference = np.abs(np.array(own) - np.array(alone)) / tokens
     return {
-        "samples": len(samples),
         "tokens_alone": sum(len(one.token_ids) for one in samples),
         "tokens_as_tree": len(packed.input_ids),
         "loss_difference_of_a_sample": float(difference.max()),
         "loss_difference_of_the_tree": abs(float(together.detach()) - sum(alone)) / int(tokens.sum()),
         "gradient_difference": gradient_difference(ours, eager),
     }
+
+
+def save_telling_base(bench: Bench, kind: str, options: Mapping[str, Any]) -> None:
+    """A base whose weights are large enough for windows, caps and sinks to tell in its losses, as freshly drawn ones are not."""
+    import torch
+    import transformers
+
+    torch.manual_seed(bench.config.seed)
+    config = getattr(transformers, kind)(vocab_size=512, bos_token_id=1, eos_token_id=2, pad_token_id=0, **options)
+    model = transformers.AutoModelForCausalLM.from_config(config)
+    embeddings = model.get_input_embeddings().weight
+    with torch.no_grad():
+        for name, weight in model.named_parameters():
+            if weight.ndim > 1:
+                weight.normal_(0, 0.05 if weight is embeddings else 0.2)
+            elif "sinks" in name:
+                weight.normal_()
+    model.save_pretrained(bench.folder)
 
 
 def eager_loss(model: Any, sample: Sample, device: Any) -> float:
@@ -314,16 +351,16 @@ def trainings(bench: Bench, shape: Mapping[str, int], vocabulary: int, *, tied: 
     base = load_base(str(bench.folder), dtype=dtype, device=bench.device)
     model = distribute(drawn_lora(base, bench.sft()), TrainingConfig(), device=bench.device, world_size=1)
     steps = _WARM_UP + bench.config.steps
+    plain = plain_samples(bench, vocabulary, _SAMPLES_A_STEP * steps)
+    trees = user_samples(bench, vocabulary, _OF_A_USER * _USERS_A_STEP * steps)
     found: Figures = {
         "kept_kib_a_token_expected": sum(kept_bytes(shape).values()) * shape["num_hidden_layers"] / 2**10,
-        "plain": train(bench, model, plain_samples(bench, vocabulary, _SAMPLES_A_STEP * steps), steps=steps),
-        "tree": train(bench, model, user_samples(bench, vocabulary, _OF_A_USER * _USERS_A_STEP * steps), steps=steps),
+        "plain": timed(functools.partial(train, bench, model, plain, steps=steps)),
+        "tree": timed(functools.partial(train, bench, model, trees, steps=steps)),
     }
     if checkpointed:
         distribute(model, TrainingConfig(gradient_checkpointing=True), device=bench.device, world_size=1)
-        found["plain, checkpointed"] = train(
-            bench, model, plain_samples(bench, vocabulary, _SAMPLES_A_STEP * steps), steps=steps
-        )
+        found["plain, checkpointed"] = timed(functools.partial(train, bench, model, plain, steps=steps))
     return found
 
 
@@ -463,10 +500,13 @@ def flex_compiled(dynamic: bool | None) -> Iterator[None]:
 def summarise(cases: Mapping[str, Figures]) -> dict[str, float]:
     """The figures that have goals, of the cases that were measured."""
     found: dict[str, float] = {}
-    if "loss_difference_of_a_sample" in (agreed := cases.get("agreement", {})):
-        found["max_loss_difference"] = max(agreed["loss_difference_of_a_sample"], agreed["loss_difference_of_the_tree"])
-    if "plain" in (trained := cases.get("llama", {})):
-        plain = trained["plain"]
+    agreed = cases.get("agreement", {})
+    kinds = [agreed[name] for name in _KINDS if name in agreed and "error" not in agreed[name]]
+    if kinds:
+        names = ("loss_difference_of_a_sample", "loss_difference_of_the_tree")
+        found["max_loss_difference"] = max(kind[name] for kind in kinds for name in names)
+    plain = cases.get("llama", {}).get("plain", {"error": "was not measured"})
+    if "error" not in plain:
         named = {
             "llama_share_of_peak_flops": plain["share_of_peak_flops"],
             "llama_peak_memory_gib": plain["peak_memory_gib"],
