@@ -32,6 +32,7 @@ from benchmarks.gpu import (
     timed,
     user_samples,
 )
+from reviewllm.config import parse
 from reviewllm.errors import ConfigError
 from reviewllm.sft.config import SFTConfig
 from reviewllm.sft.loss import response_loss
@@ -136,8 +137,12 @@ def test_gpu_benchmark_without_a_gpu_measures_nothing(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no CUDA device is here, so nothing was measured"):
         main(GpuJob(json=tmp_path / "figures.json"))
     assert not (tmp_path / "figures.json").exists()
-    with pytest.raises(ConfigError, match="--cases speed: expected some of agreement, llama, lengths, smollm2"):
-        main(GpuJob(small=True, cases=["speed"]))
+
+
+def test_gpu_benchmark_cases_are_named_with_commas() -> None:
+    assert parse(GpuJob, ["--cases", "agreement,lengths"]).cases == ["agreement", "lengths"]
+    with pytest.raises(ConfigError, match=r"--cases.*'agreement', 'llama', 'lengths' or 'smollm2'"):
+        parse(GpuJob, ["--cases", "speed"])
 
 
 def test_timed_error_of_torch_ends_one_case_and_is_named() -> None:
