@@ -38,6 +38,7 @@ from reviewllm.evaluation.conclude import Conclusion, conclude
 from reviewllm.evaluation.contenders import Contender, Lineup, find_contenders, names_of
 from reviewllm.evaluation.judge import Judge, endpoint_judge
 from reviewllm.evaluation.measures import MeasureConfig, check_measures, open_measures
+from reviewllm.evaluation.reference import reference_tokens
 from reviewllm.evaluation.results import Evaluation, describe, write_evaluation
 from reviewllm.evaluation.rows import SPLITS
 from reviewllm.evaluation.samples import sample_prompts
@@ -52,6 +53,8 @@ from reviewllm.generation.pipeline import RunCounts
 from reviewllm.generation.tasks import new_run
 from reviewllm.progress import step
 from reviewllm.prompts.config import PromptConfig, check_serialisations
+from reviewllm.report.figure_tables import likelihood_tables
+from reviewllm.report.likelihood import likelihood_text
 from reviewllm.report.score_tables import plain_text, score_tables
 from reviewllm.scoring.config import ScoringConfig
 from reviewllm.sft.adapter import refuse_other_examples
@@ -81,6 +84,12 @@ class EvaluateJob(JobConfig, ClusterConfig, GenerationConfig, PromptConfig, Trac
     endpoints: dict[str, EndpointConfig] = Field(
         {},
         description="models behind OpenAI-compatible endpoints: name to url, model and so on, as JSON or in the YAML file",
+    )
+    max_response_tokens: int | None = Field(
+        None,
+        ge=2,
+        description="tokens of a real review whose likelihood is told; default as the adapters were trained with, else as training "
+        "has it",
     )
     repeats: int | None = Field(None, ge=1, description="repetitions; default 1, with --protocol 5")
     serialisations: list[Serialisation] = Field(
@@ -151,7 +160,8 @@ def _evaluate(config: EvaluateJob, shards: Sequence[Path]) -> str:
     check_measures(part(config, MeasureConfig), part(config, GenerationConfig))
     examples = read_table(shards, EXAMPLES)
     reviews = _reviews(config, contenders, examples)._replace(embedding=config.embedding)
-    staging = Staging(config.out, shards, contenders)
+    tokens = reference_tokens(contenders, part(config, GenerationConfig), asked=config.max_response_tokens)
+    staging = Staging(config.out, shards, contenders, reference_tokens=tokens)
     names = dict.fromkeys(one.name for one in contenders if one.kind == "endpoint")
     asked = {name: config.endpoints[name.partition(",")[0]] for name in names}  # "gpt, json" is gpt, in one of the forms
     judge = _judge(config)
@@ -190,7 +200,15 @@ def _evaluate(config: EvaluateJob, shards: Sequence[Path]) -> str:
         sample_prompts(contenders, shards, staging.folder / "samples.json")
         tables = _tables(config, contenders, found)
         write_text(f"{tables}\n", staging.folder / "tables.txt")
-        head = describe(contenders, candidate, shards, run=config.run_name, protocol=config.protocol, costs=costs)
+        head = describe(
+            contenders,
+            candidate,
+            shards,
+            run=config.run_name,
+            protocol=config.protocol,
+            costs=costs,
+            reference_tokens=staging.reference_tokens,
+        )
         write_evaluation(head, staging.folder)
         replace_folder(staging.folder, config.out / "metrics")
         _record(config, counts, examples, running.seconds, found)
@@ -232,7 +250,8 @@ def _sum(found: Conclusion, head: Evaluation, counts: RunCounts) -> str:
 def _tables(config: EvaluateJob, contenders: Sequence[Contender], found: Conclusion) -> str:
     """Both tables as text, with the protocol beside the paper's own."""
     kinds = {contender.name: contender.kind for contender in contenders}
-    return "\n\n".join(plain_text(table, paper=config.protocol is not None) for table in score_tables(found.metrics, kinds))
+    scores = [plain_text(table, paper=config.protocol is not None) for table in score_tables(found.metrics, kinds)]
+    return "\n\n".join([*scores, likelihood_text(likelihood_tables(found.metrics, kinds), kinds)])
 
 
 def _shards(folder: Path, split: str) -> list[Path]:

@@ -240,6 +240,19 @@ GENERATIONS = Table(
         ),
         Column("completion_tokens", pa.int32(), "tokens generated; null where the row failed", nullable=True),
         Column("finish_reason", pa.string(), "stop or length; null where the row failed", nullable=True),
+        Column(
+            "reference_nll",
+            pa.float64(),
+            "mean negative log-likelihood of a token of the real review behind the prompt, its end token among them, in nats; "
+            "null without a real review or a prompt, where no engine tells it, and outside of an evaluation",
+            nullable=True,
+        ),
+        Column(
+            "reference_nll_per_byte",
+            pa.float64(),
+            "the same sum over the UTF-8 bytes of the real review's text; null likewise",
+            nullable=True,
+        ),
         Column("seed", pa.int64(), "of the row's sampling"),
         Column("generated_at", TIMESTAMP, "UTC"),
         Column("is_generated", pa.bool_(), "always true: no customer wrote this text"),

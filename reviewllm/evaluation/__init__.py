@@ -6,6 +6,7 @@ by_rule.py      baselines as models: their texts -> generations
 write.py        every contender writes what is not there yet, into the folder of staging.py
 names.py        what a model is called, wherever it is shown
 figures.py      every figure: its meaning, and how a row gets it
+reference.py    how much of the real review models tell the likelihood of
 measures.py     models that measure, as they are asked for
 likelihood.py   how likely texts are by a reference model
 nli.py          sentences that an NLI model finds contradicted by the product's data

@@ -98,6 +98,7 @@ def without_prompts(shard: pa.Table) -> pa.Table:
     """Examples as `ShardRenderer` gives them, of a model that is shown no prompt."""
     shard = shard.append_column("history_titles", history_titles(shard))
     shard = shard.append_column("prompt_ids", pa.nulls(shard.num_rows, pa.list_(pa.int32())))
-    for name in ("history_kept", "attributes_kept", "attributes_given"):
+    shard = shard.append_column("reference_ids", pa.nulls(shard.num_rows, pa.list_(pa.int32())))
+    for name in ("reference_bytes", "history_kept", "attributes_kept", "attributes_given"):
         shard = shard.append_column(name, pa.nulls(shard.num_rows, pa.int32()))
     return shard

@@ -10,7 +10,7 @@ import polars as pl
 import pyarrow as pa
 
 from reviewllm.evaluation.bootstrap import RESAMPLES, bootstrap
-from reviewllm.evaluation.figures import COMPARED, is_unread
+from reviewllm.evaluation.figures import COMPARED, FIGURES, is_unread
 from reviewllm.evaluation.rows import SPLITS
 from reviewllm.tables import COMPARISONS
 
@@ -72,7 +72,7 @@ class Pair(NamedTuple):
 def mean_over_repeats(repeats: Sequence[pl.DataFrame]) -> pl.DataFrame:
     """The figures of `COMPARED` of each row, as their mean over the repetitions that have it; unread where one is."""
     keys = ["split", "model", "with_rating", "example_id", "user_id"]
-    unread = [f"unread {name}" for name in COMPARED]
+    unread = [f"unread {name}" for name in COMPARED if FIGURES[name].unread is not None]
     return pl.concat(repeats).group_by(keys, maintain_order=True).agg(pl.col(COMPARED).mean(), pl.col(unread).max())
 
 

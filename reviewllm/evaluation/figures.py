@@ -19,7 +19,7 @@ class Figure(NamedTuple):
     """One figure; `row` gives it for each row of scored generations, null where the row does not count.
 
     `unread` tells of each row whether the score cannot read its text, or (`TABLE`) its reference; null where nothing is asked
-    about the row. None for a figure that reads every text.
+    about the row. None for a figure that reads every text. `digits` of a mean are shown after the point.
     """
 
     name: str
@@ -28,6 +28,7 @@ class Figure(NamedTuple):
     meaning: str
     row: pl.Expr
     unread: pl.Expr | None = None
+    digits: int = 1
 
 
 def is_unread(unread: int, asked: int) -> bool:
@@ -60,6 +61,26 @@ TABLE = (
         "sbert_cosine", "sbert_cosine", "cosine of sentence embeddings with the real review (the paper's BertScore)"
     ),
 )
+# What a model finds likely, whatever it writes: a row without a text counts as well. Only engines tell it, of base and adapters.
+LIKELIHOOD = (
+    Figure(
+        "reference_nll",
+        "NLL of the real review",
+        "lower",
+        "mean negative log-likelihood of a token of the real review behind the prompt, its end token among them, in nats; "
+        "comparable under one tokenizer",
+        pl.col("reference_nll"),
+        digits=3,
+    ),
+    Figure(
+        "reference_nll_per_byte",
+        "NLL per byte",
+        "lower",
+        "the same sum over the UTF-8 bytes of the review, so that bases with other tokenizers compare",
+        pl.col("reference_nll_per_byte"),
+        digits=3,
+    ),
+)
 # What needs no reference. A row without a text does not count, nor one to which the question does not apply.
 REFERENCE_FREE = (
     Figure(
@@ -85,6 +106,7 @@ REFERENCE_FREE = (
         "neither",
         "words over the median words of the user's own reviews; 1 is the usual length",
         pl.col("length_ratio"),
+        digits=2,
     ),
     Figure(
         "style_cosine",
@@ -120,6 +142,7 @@ REFERENCE_FREE = (
         "higher",
         "mean log-likelihood of a token by the reference model: fluency, as that model knows it",
         pl.col("log_likelihood"),
+        digits=2,
     ),
 )
 # What ties a text to its product. A row without a text does not count, nor one that claims nothing.
@@ -178,6 +201,10 @@ CORPUS = (
     Figure("failed", "failed", "lower", "share of rows without a text, in %", pl.lit(None)),
 )
 
-FIGURES = {figure.name: figure for figure in (*TABLE, *REFERENCE_FREE, *GROUNDED, *CORPUS)}
-BY_ROW = (*TABLE, *REFERENCE_FREE, *GROUNDED)
-COMPARED = ("rouge1", "rougeL", "sbert_cosine", "sentiment_agreement", "hallucination")  # what two models are tested on
+BY_ROW = (*TABLE, *LIKELIHOOD, *REFERENCE_FREE, *GROUNDED)
+FIGURES = {figure.name: figure for figure in (*BY_ROW, *CORPUS)}
+# What two models are tested on.
+COMPARED = (
+    *("rouge1", "rougeL", "sbert_cosine", "reference_nll", "reference_nll_per_byte"),
+    *("sentiment_agreement", "hallucination"),
+)

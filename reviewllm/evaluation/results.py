@@ -23,13 +23,14 @@ from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, TypeAdapter
 from reviewllm.errors import InputError, SchemaError
 from reviewllm.evaluation.comparisons import Side
 from reviewllm.evaluation.contenders import Contender, Kind
+from reviewllm.evaluation.reference import reference_versions
 from reviewllm.files import read_json, write_text
 from reviewllm.scoring.scorer import scorer_versions
 from reviewllm.sft.adapter import examples_digest
 from reviewllm.table_files import read_table, table_files
 from reviewllm.tables import GENERATIONS
 
-SCHEMA_VERSION = 4  # raise it with any change of what a reader of this folder relies on
+SCHEMA_VERSION = 5  # raise it with any change of what a reader of this folder relies on
 EVALUATION = "evaluation.json"
 
 
@@ -76,7 +77,7 @@ class Evaluation(BaseModel):
     candidate_with_rating: bool
     models: list[Evaluated]
     scorers: dict[str, str]
-    """What decides the scores, as `scoring.scorer.scorer_versions` gives it."""
+    """What decides the scores, as `scorer_versions` and `reference_versions` give it."""
     costs: dict[str, Cost]
 
 
@@ -91,8 +92,14 @@ def describe(
     run: str,
     protocol: str | None,
     costs: dict[str, Cost],
+    reference_tokens: int = 0,
 ) -> Evaluation:
-    """The head of an evaluation of these contenders on these shards of examples."""
+    """The head of an evaluation of these contenders on these shards of examples.
+
+    Args:
+        reference_tokens: of a real review whose likelihood was told; 0 for none.
+    """
+    first = contenders[0].variant
     rows: Counter[str] = Counter()
     for shard in shards:
         rows[shard.parent.name] += pq.read_metadata(shard).num_rows
@@ -106,7 +113,7 @@ def describe(
         candidate=candidate.model,
         candidate_with_rating=candidate.with_rating,
         models=_models(contenders),
-        scorers=scorer_versions(contenders[0].variant.scoring),
+        scorers=scorer_versions(first.scoring) | reference_versions(first.base, reference_tokens),
         costs=costs,
     )
 

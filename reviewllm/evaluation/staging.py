@@ -38,14 +38,21 @@ def alone(out: Path) -> Iterator[None]:
 
 
 class Staging:
-    """A folder beside the metrics, named by everything that decides the texts: other work never finds them."""
+    """A folder beside the metrics, named by everything that decides the rows: other work never finds them."""
 
-    def __init__(self, out: Path, shards: Sequence[Path], contenders: Sequence[Contender]) -> None:
-        """Take up what an earlier run of the same evaluation has left, and remove what other evaluations left."""
-        decides = [examples_digest(shards), *(contender.variant.fingerprint for contender in contenders)]
+    def __init__(
+        self, out: Path, shards: Sequence[Path], contenders: Sequence[Contender], *, reference_tokens: int = 0
+    ) -> None:
+        """Take up what an earlier run of the same evaluation has left, and remove what other evaluations left.
+
+        Args:
+            reference_tokens: of a real review whose likelihood is told; 0 for none.
+        """
+        decides = [examples_digest(shards), *(contender.variant.fingerprint for contender in contenders), reference_tokens]
         digest = hashlib.sha256(json.dumps(decides).encode()).hexdigest()
         self.examples = out / "examples"
         self.folder = out / f"{STAGING}{digest[:16]}.tmp"
+        self.reference_tokens = reference_tokens
         self._shards = shards
         for other in out.glob(f"{STAGING}*.tmp"):
             if other != self.folder:

@@ -66,6 +66,7 @@ def write_all(
         source=str(staging.examples.resolve()),
         target=str(staging.folder.resolve()),
         for_publication=False,
+        reference_tokens=staging.reference_tokens,
         run=new_run(),
     )
     for name, endpoint in endpoints.items():

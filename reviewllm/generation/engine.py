@@ -17,7 +17,8 @@ class Request(NamedTuple):
     Of the example an engine may read example_id, title and rating, and a rule, where it has one for the `task`, attributes
     and history_titles too. `greedy` overrides the run's sampling: a canary is written greedily, and is short.
     `answer_schema` is the JSON Schema that the text must fit (None: any text), `choices` are the ids of the texts whose
-    likelihood is asked for.
+    likelihood is asked for, `reference_ids` those of the real review as a response, where its likelihood is asked for (else
+    none).
     """
 
     example: dict[str, Any]
@@ -28,18 +29,21 @@ class Request(NamedTuple):
     answer_schema: str | None = None
     task: TaskName = "review"
     choices: Sequence[Ids] = ()
+    reference_ids: Sequence[int] = ()
 
 
 class Completion(NamedTuple):
     """What was written: the text without its end token, its tokens, and why it ended (stop or length).
 
     `completion_tokens` is how many it took, where that is another number than that of the ids: None says that it is not.
+    `reference_log_likelihood` is that of the request's `reference_ids`; None where it was not asked for, or cannot be told.
     """
 
     text: str
     token_ids: Ids
     finish_reason: str
     completion_tokens: int | None = None
+    reference_log_likelihood: float | None = None
 
 
 class Progress(NamedTuple):
@@ -86,6 +90,15 @@ class Engine(Protocol):
         """Natural logarithm of the likelihood of each of the request's choices as the beginning of the response.
 
         That of the tokens with which all of them begin is left out.
+
+        Raises:
+            RowError: this row failed.
+            EngineError: the engine died; nothing can be asked any more.
+        """
+        ...
+
+    async def reference_log_likelihood(self, request: Request) -> float | None:
+        """Natural logarithm of the likelihood of the request's `reference_ids` behind its prompt; None where no model tells it.
 
         Raises:
             RowError: this row failed.

@@ -120,6 +120,7 @@ class ShardGenerator:
         examples = prompts.select(["example_id", "title", "rating", *(RULE_COLUMNS if by_rule else ())]).to_pylist()
         schemas = self._schemas(prompts, kind)
         choices = prompts["choice_ids"].combine_chunks()
+        references = prompts["reference_ids"].combine_chunks()
 
         async def write(row: int, work: _Work) -> None:
             prompt = ids[row].values
@@ -134,6 +135,7 @@ class ShardGenerator:
                     answer_schema=schemas[row],
                     task=kind,
                     choices=choices[row].as_py() or (),
+                    reference_ids=references[row].as_py() or (),
                 )
                 result = await self._write(request)
             work.results[row] = result
@@ -169,13 +171,18 @@ class ShardGenerator:
                 failure = Failure("generate", ENGINE_FAILED, str(error), attempt)
                 continue
             problem = unusable(completion, for_publication=self._spec.for_publication)
-            return Failure("generate", *problem, attempt) if problem else completion
+            return Failure("generate", *problem, attempt, completion.reference_log_likelihood) if problem else completion
         return failure
 
     async def _answer(self, request: Request) -> Completion:
-        if self._spec.answers != "likelihood":
+        if self._spec.answers == "likelihood":
+            return Completion(json.dumps(await self._engine.log_likelihoods(request)), [], "stop")
+        if not len(request.reference_ids):
             return await self._engine.generate(request)
-        return Completion(json.dumps(await self._engine.log_likelihoods(request)), [], "stop")
+        # One behind the other: while the text is written its prompt is in the engine's cache, and nothing can push it out.
+        asked = self._engine.generate(request), self._engine.reference_log_likelihood(request)
+        completion, told = await asyncio.gather(*asked)
+        return completion._replace(reference_log_likelihood=told)
 
     def _schemas(self, prompts: pa.Table, task: TaskName) -> list[str | None]:
         """The JSON Schema that each row's text must fit; None where it may be any text, or there is no prompt."""
@@ -285,7 +292,9 @@ def _start_engine(spec: GenerationSpec) -> Engine:
 
     os.environ.setdefault("PYTHONFAULTHANDLER", "1")  # for the stacks of the engine's own processes, see _end_children
     adapters = sorted({str(variant.adapter) for variant in spec.variants if variant.adapter}) if spec.live_adapters else []
-    longest = max(variant.prompt.max_prompt_tokens for variant in spec.variants) + spec.generation.max_new_tokens
+    # vLLM computes likelihoods of prompts, behind which there must be room for a token.
+    response = max(spec.generation.max_new_tokens, spec.reference_tokens + 1 if spec.reference_tokens else 0)
+    longest = max(variant.prompt.max_prompt_tokens for variant in spec.variants) + response
     canaries = [len(canary.prompt) + CANARY_TOKENS for variant in spec.variants for canary in variant.canaries]
     longest = max(longest, *canaries, 0)
     tokenizer = load_tokenizer(str(spec.variants[0].base))

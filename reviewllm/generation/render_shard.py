@@ -15,8 +15,10 @@ from reviewllm.generation.tasks import GenerationSpec, read_examples, to_stream
 from reviewllm.place import Place
 from reviewllm.prompts.renderer import Prompt, PromptRenderer
 from reviewllm.prompts.tasks import TASKS
-from reviewllm.prompts.tokenizer import load_tokenizer
+from reviewllm.prompts.tokenizer import Ids, load_tokenizer
+from reviewllm.texts import is_blank
 
+_RESPONSES = ("reference_ids", "reference_bytes")
 _CARRIED = ("example_id", "user_id", "item_id", "category", "rating", "title", "attributes", "split", "reference")
 
 
@@ -25,7 +27,9 @@ class ShardRenderer:
 
     A batch is one task; what it gives is the task with `prompts`: an Arrow stream of the examples with the titles alone of
     their histories, with prompt_ids (null where no prompt can be made), choice_ids (null unless likelihoods are asked for),
-    history_kept, attributes_kept, attributes_given, and prompt_error with its prompt_error_class.
+    reference_ids and reference_bytes (the real review as a response, and the UTF-8 bytes of its text; null unless its
+    likelihood is asked for, and without a prompt or a review), history_kept, attributes_kept,
+    attributes_given, and prompt_error with its prompt_error_class.
     """
 
     def __init__(self, spec: GenerationSpec) -> None:
@@ -51,6 +55,9 @@ class ShardRenderer:
         rendered = examples.select(_CARRIED).append_column("history_titles", history_titles(examples))
         rendered = rendered.append_column("prompt_ids", ids)
         rendered = rendered.append_column("choice_ids", self._choices(self._renderers[task["variant"]], rows, made))
+        responses = self._responses(self._renderers[task["variant"]], examples["reference"].to_pylist(), made)
+        for name, kind, values in zip(_RESPONSES, (pa.list_(pa.int32()), pa.int32()), responses, strict=True):
+            rendered = rendered.append_column(name, pa.array(values, kind))
         for name in ("history_kept", "attributes_kept", "attributes_given"):
             column = pa.array([getattr(prompt, name) if prompt else None for prompt in made], pa.int32())
             rendered = rendered.append_column(name, column)
@@ -68,6 +75,25 @@ class ShardRenderer:
         able = [row for row, prompt in zip(rows, made, strict=True) if prompt]
         choices = iter(renderer.render_choices(able))
         return pa.array([next(choices) if prompt else None for prompt in made], kind)
+
+    def _responses(
+        self, renderer: PromptRenderer, reviews: Sequence[str | None], made: Sequence[Prompt | None]
+    ) -> tuple[list[Ids | None], list[int | None]]:
+        """Each real review as training renders a response, and its bytes; None as the class says.
+
+        As in training, a blank review is none, nor one of which only the end token is left.
+        """
+        most = self._spec.reference_tokens
+        texts = [review or "" for review in reviews]
+        ids = renderer.render_responses(texts, max_tokens=most) if most else [[]] * len(texts)
+        told = [
+            bool(prompt) and not is_blank(text) and len(response) > 1
+            for prompt, text, response in zip(made, texts, ids, strict=True)
+        ]
+        sizes = [
+            renderer.response_bytes(text, max_tokens=most) if one else None for text, one in zip(texts, told, strict=True)
+        ]
+        return [response if one else None for response, one in zip(ids, told, strict=True)], sizes
 
 
 def history_titles(examples: pa.Table) -> pa.Array:

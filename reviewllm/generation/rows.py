@@ -35,6 +35,7 @@ def generation_rows(prompts: pa.Table, seeds: Sequence[int], results: Sequence[R
     done = [result if isinstance(result, Completion) else None for result in results]
     failed = [result if isinstance(result, Failure) else None for result in results]
     rows = len(results)
+    nll = [None if result.reference_log_likelihood is None else -result.reference_log_likelihood for result in results]
     columns = {
         **{name: prompts[name] for name in ("example_id", "user_id", "item_id", "category", "rating", "split")},
         "review": [result.text if result else None for result in done],
@@ -52,6 +53,8 @@ def generation_rows(prompts: pa.Table, seeds: Sequence[int], results: Sequence[R
         "attributes_kept": prompts["attributes_kept"],
         "completion_tokens": [_tokens(result) if result else None for result in done],
         "finish_reason": [result.finish_reason if result else None for result in done],
+        "reference_nll": _each(nll, pc.list_value_length(prompts["reference_ids"])),
+        "reference_nll_per_byte": _each(nll, prompts["reference_bytes"]),
         "seed": list(seeds),
         "generated_at": [datetime.now(UTC)] * rows,
         "is_generated": [True] * rows,
@@ -85,6 +88,11 @@ def score_rows(rows: pa.Table, scoring: ScoringConfig = AS_THE_PAPER, *, max_hal
     products = [Product(*row) for row in zip(*columns, strict=True)]
     scored = add_scores(rows.drop_columns(list(TO_SCORE)), rows["reference"].combine_chunks(), products, scoring)
     return scored if max_hallucination is None else refuse_unsupported(scored, products, max_hallucination)
+
+
+def _each(sums: Sequence[float | None], counts: pa.ChunkedArray) -> list[float | None]:
+    """Each sum by what it is over; None without one."""
+    return [None if total is None else total / count for total, count in zip(sums, counts.to_pylist(), strict=True)]
 
 
 def _tokens(completion: Completion) -> int:

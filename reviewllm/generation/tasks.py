@@ -56,6 +56,7 @@ class GenerationSpec(StageConfig):
     ] = {}  # category (* for all others) to the JSON Schema that its texts must fit; none: any text
     answers: Answers = "text"
     scored: bool = True  # whether the texts are reviews, and get a review's scores
+    reference_tokens: int = 0  # of the real review at most, whose likelihood is asked for beside the text; 0: it is not
     max_hallucination: float | None = None  # in %; a row above it fails; None: none does
     run: str = ""  # differs from run to run, also from that of a re-run
 

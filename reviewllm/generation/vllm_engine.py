@@ -123,11 +123,25 @@ class VLLMEngine:
         alone = await self._log_likelihood(first, begins, request.adapter)  # so that the others find the prompt cached
         return [alone, *await asyncio.gather(*(self._log_likelihood(ids, begins, request.adapter) for ids in others))]
 
+    async def reference_log_likelihood(self, request: Request) -> float:
+        """Ask for the real review behind the prompt; where a text is being written to that, the cache has most of it.
+
+        Raises:
+            RowError: vLLM refused the request, or failed on it.
+            EngineError: the engine died.
+        """
+        prompt = [int(token) for token in request.prompt_ids]
+        ids = [*prompt, *(int(token) for token in request.reference_ids)]
+        return await self._log_likelihood(ids, len(prompt), request.adapter)
+
     async def _log_likelihood(self, ids: list[int], begins: int, adapter: str | None, *, cached: bool = True) -> float:
         """Natural logarithm of the likelihood of `ids[begins:]`.
 
-        vLLM gives the cached tokens of a prompt no likelihood, but garbage. Where the cache reached into what is asked for, as
-        other choices begin with the same block of tokens, this one is computed anew as a whole.
+        vLLM reads no cache for such a request unless it is told to (`SamplingParams`), and gives the cached tokens of a prompt
+        no likelihood: garbage, or (its second runner) no entry. Those are of the prompt, and not looked at: what is asked for
+        stands at the end. Where the cache reached into it, as other choices begin with the same block of tokens, this one is
+        computed anew as a whole. It also bounds memory: logits are computed for what is not cached alone, at most a block and
+        the response, and not for the whole prompt times the vocabulary.
         """
         from vllm import SamplingParams
         from vllm.sampling_params import RequestOutputKind
@@ -144,7 +158,8 @@ class VLLMEngine:
         # A token's likelihood comes of the state of the one before it, so that one must not be of the cache either.
         if cached and (final.num_cached_tokens or 0) >= begins:
             return await self._log_likelihood(ids, begins, adapter, cached=False)
-        told = zip(ids[begins:], final.prompt_logprobs[begins:], strict=True)
+        asked = ids[begins:]
+        told = zip(asked, final.prompt_logprobs[-len(asked) :], strict=True)
         return float(sum(by_token[token].logprob for token, by_token in told))
 
     async def _run(self, ids: list[int], sampling: Any, adapter: str | None) -> Any:

@@ -106,6 +106,11 @@ class PromptRenderer:
         encoded = self._encoder.texts(distinct, joined=self._responses_joined)
         return [[*encoded[review, max_chars], self.end][:max_tokens] for review in reviews]
 
+    def response_bytes(self, review: str, *, max_tokens: int) -> int:
+        """UTF-8 bytes of the text that `render_responses` gives the ids of; those of the end token are none."""
+        text = (review, CHARS_PER_TOKEN * max_tokens)
+        return self._encoder.utf8_bytes(text, tokens=max_tokens, joined=self._responses_joined)
+
     def render_choices(self, examples: Sequence[Row]) -> list[list[Ids]]:
         """Token ids of the beginnings of answers that each row offers, as training shows them; none where it offers none.
 

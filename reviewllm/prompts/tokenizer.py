@@ -52,6 +52,20 @@ class TextEncoder:
         codes = self._backend.encode_batch_fast([space + text if text else "" for text in clean], add_special_tokens=False)
         return {key: code.ids for key, code in zip(keys, codes, strict=True)}
 
+    def utf8_bytes(self, text: Text, *, tokens: int, joined: bool = True) -> int:
+        """UTF-8 bytes of that part of a piece of user text, made harmless, for which its first ids stand.
+
+        Args:
+            tokens: how many ids; with more than the text has it is the whole text.
+            joined: as `texts`, whose ids they are; the space before a text is not counted.
+        """
+        space, clean = self._space if joined else "", self.clean(text[0], max_chars=text[1])
+        if not clean:
+            return 0
+        offsets = self._backend.encode(space + clean, add_special_tokens=False).offsets
+        shown = clean if tokens >= len(offsets) else clean[: max(0, offsets[tokens - 1][1] - len(space))]
+        return len(shown.encode())
+
     def clean(self, text: str, *, max_chars: int) -> str:
         """User text as one harmless line (`neutralise`), also once the tokenizer has normalised it in its own way."""
         clean = neutralise(text, max_chars=max_chars, control_tokens=self._control)

@@ -18,6 +18,7 @@ from reviewllm.evaluation.results import Evaluation, read_evaluation, read_gener
 from reviewllm.evaluation.rows import SPLITS, evaluated_rows
 from reviewllm.examples.splits import example_files
 from reviewllm.report.content import Outcome, Part, Split
+from reviewllm.report.findings import verdict_text
 from reviewllm.report.score_tables import LABELS
 from reviewllm.summary import read_summary
 from reviewllm.table_files import read_table
@@ -26,6 +27,7 @@ from reviewllm.tables import EXAMPLES
 _DECIDED_BY = {  # a compared figure -> which of an evaluation's `scorers` says how it is counted
     **dict.fromkeys(("rouge1", "rougeL"), "rouge"),
     "sbert_cosine": "sbert",
+    **{name: name for name in ("reference_nll", "reference_nll_per_byte")},
     "sentiment_agreement": "sentiment",
     "hallucination": "claims",
 }
@@ -125,13 +127,14 @@ def plain_text(changes: Changes) -> str:
             _label(one.model, one.with_rating),
             one.split,
             one.metric,
-            f"{one.before:.2f}",
-            f"{one.after:.2f}",
-            f"{one.difference:+.2f} [{one.ci_low:+.2f}, {one.ci_high:+.2f}]",
+            f"{one.before:.{digits}f}",
+            f"{one.after:.{digits}f}",
+            f"{one.difference:+.{digits}f} [{one.ci_low:+.{digits}f}, {one.ci_high:+.{digits}f}]",
             f"{one.p_corrected:.3f}",
-            one.verdict,
+            verdict_text(one.metric, one.verdict),
         ]
         for one in changes.changes
+        for digits in (max(2, FIGURES[one.metric].digits),)
     ]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     table = [
@@ -158,8 +161,8 @@ def _same_scores(heads: Sequence[Evaluation]) -> tuple[str, ...]:
 def _counted_otherwise(heads: Sequence[Evaluation]) -> list[str]:
     old, new = (head.scorers for head in heads)
     return [
-        f"{FIGURES[name].label} is not compared, as it was counted otherwise: {old.get(_DECIDED_BY[name])} before, "
-        f"{new.get(_DECIDED_BY[name])} after"
+        f"{FIGURES[name].label} is not compared, as it was counted otherwise: {old.get(_DECIDED_BY[name], 'not at all')} before, "
+        f"{new.get(_DECIDED_BY[name], 'not at all')} after"
         for name in COMPARED
         if name not in _same_scores(heads)
     ]

@@ -35,8 +35,9 @@ from reviewllm.files import read_json
 from reviewllm.generation.failures import EMPTY_OUTPUT
 from reviewllm.report.cases import case_studies
 from reviewllm.report.content import Compared, Example, Report, ScoreTable, Step
-from reviewllm.report.figure_tables import figure_tables, grounded_tables, slice_tables
+from reviewllm.report.figure_tables import figure_tables, grounded_tables, likelihood_tables, slice_tables
 from reviewllm.report.findings import findings
+from reviewllm.report.likelihood import untold
 from reviewllm.report.night import newest_night
 from reviewllm.report.score_tables import row_label, score_tables
 from reviewllm.report.side_by_side import browsed, evaluated_examples
@@ -86,7 +87,7 @@ def collect(out: Path, *, created_at: datetime | None = None) -> Report:
     kinds = {model.name: model.kind for model in found.head.models}
     candidate = Side(found.head.candidate, found.head.candidate_with_rating)
     tables, figures = score_tables(found.metrics, kinds), figure_tables(found.metrics, kinds)
-    grounded = grounded_tables(found.metrics, kinds)
+    grounded, likelihood = grounded_tables(found.metrics, kinds), likelihood_tables(found.metrics, kinds)
     examples = evaluated_examples(out, found.generations, found.names)
     base = next((model.name for model in found.head.models if model.kind == "base"), None)
     summary_file = out / "summary.json"
@@ -96,10 +97,12 @@ def collect(out: Path, *, created_at: datetime | None = None) -> Report:
         title=f"Generated reviews: {found.head.run}",
         created_at=created_at or datetime.now(UTC),
         run=found.head.run,
-        findings=findings(tables, [*figures, *grounded], found.comparisons, candidate),
+        findings=findings(tables, [*figures, *grounded, *likelihood], found.comparisons, candidate),
         tables=tables,
         figures=figures,
         grounded=grounded,
+        likelihood=likelihood,
+        untold=tuple(untold(likelihood, kinds)),
         comparisons=found.comparisons,
         slices=slice_tables(found.metrics),
         **_counts(found),

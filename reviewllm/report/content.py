@@ -258,7 +258,8 @@ class Report(Part):
     `generations` and `failed` count the rows behind the tables, `blank` those of `failed` whose text was empty; null where the
     rows were not kept. Of `evaluated` examples `examples` holds some. `lengths` are the words of the texts of each row of the
     tables and of the real reviews, `ratings` the examples by stars of each split.
-    `config` holds the resolved configuration of each job by its name.
+    `config` holds the resolved configuration of each job by its name. `untold` says of which models the likelihood of the real
+    reviews is not told, and why.
     """
 
     title: str
@@ -268,6 +269,8 @@ class Report(Part):
     tables: tuple[ScoreTable, ...] = ()
     figures: tuple[FigureTable, ...] = ()
     grounded: tuple[FigureTable, ...] = ()
+    likelihood: tuple[FigureTable, ...] = ()
+    untold: tuple[str, ...] = ()
     comparisons: tuple[Compared, ...] = ()
     slices: tuple[SliceTable, ...] = ()
     generations: int | None = None

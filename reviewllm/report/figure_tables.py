@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from reviewllm.evaluation.baselines import REAL
 from reviewllm.evaluation.contenders import Kind
-from reviewllm.evaluation.figures import CORPUS, GROUNDED, REFERENCE_FREE, Figure
+from reviewllm.evaluation.figures import CORPUS, GROUNDED, LIKELIHOOD, REFERENCE_FREE, Figure
 from reviewllm.evaluation.metrics import ALL
 from reviewllm.report.content import FigureTable, ScoreRow, SliceRow, SliceTable, Split
 from reviewllm.report.score_tables import cells
@@ -33,6 +33,15 @@ def figure_tables(metrics: pa.Table, kinds: Mapping[str, Kind]) -> tuple[FigureT
 def grounded_tables(metrics: pa.Table, kinds: Mapping[str, Kind]) -> tuple[FigureTable, ...]:
     """Build the table of the figures that tie texts to their products, likewise."""
     return _tables(metrics, kinds, GROUNDED)
+
+
+def likelihood_tables(metrics: pa.Table, kinds: Mapping[str, Kind]) -> tuple[FigureTable, ...]:
+    """Build the table of how likely the real reviews are to each model that tells it, likewise; none where no model does."""
+    tables = _tables(metrics, kinds, LIKELIHOOD)
+    return tuple(
+        table.model_copy(update={"rows": tuple(row for row in table.rows if set(table.figures) & set(row.cells))})
+        for table in tables
+    )
 
 
 def _tables(metrics: pa.Table, kinds: Mapping[str, Kind], figures: Sequence[Figure]) -> tuple[FigureTable, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from reviewllm.evaluation.baselines import REAL
 from reviewllm.evaluation.comparisons import Side
@@ -27,7 +27,8 @@ def findings(
 
     Args:
         tables: both tables, of one run.
-        figures: those without a reference, for the polite texts, and those of the products, for the unsupported claims.
+        figures: those without a reference, for the polite texts, those of the products, for the unsupported claims, and the
+            likelihood of the real reviews.
         comparisons: of the candidate with the others, and of models with themselves without ratings.
         candidate: the model whose adoption is to be decided.
     """
@@ -42,6 +43,7 @@ def findings(
         found += _against_baselines(table, mine, candidate)
         found += _ratings(table, mine, candidate) if table.split == "hard" else []
     found += [finding for table in figures if table.split == "hard" for finding in _polite(table, candidate)]
+    found += [finding for table in figures for finding in _likelihood(table, comparisons, candidate)]
     found += [finding for table in figures for finding in _claims(table, candidate)]
     return tuple(found)
 
@@ -164,6 +166,40 @@ def _ratings(table: ScoreTable, pairs: Sequence[Compared], candidate: Side) -> l
     ]
 
 
+def _likelihood(table: FigureTable, comparisons: Sequence[Compared], candidate: Side) -> list[Finding]:
+    """Whether the real reviews are likelier to the candidate than to its base, asked in the same way."""
+    cells = {(row.model, row.with_rating): row.cells["reference_nll"] for row in table.rows if "reference_nll" in row.cells}
+    return [
+        _likelier(pair, cells)
+        for pair in comparisons
+        if pair.split == table.split and pair.metric == "reference_nll" and (pair.other, pair.other_with_rating) in cells
+        for row in table.rows
+        if row.kind == "base" and row.with_rating == candidate.with_rating and _is(pair, candidate, row)
+    ]
+
+
+_LIKELIER: dict[Outcome, tuple[Verdict, str]] = {
+    "lower": ("better", "likelier to {} than to its base {}"),
+    "higher": ("worse", "less likely to {} than to its base {}"),
+    "no difference": ("same", "as likely to {} as to its base {}, as far as the data tell"),
+    "too few users": (
+        "unknown",
+        "not to be told likelier or less likely to {} than to its base {}: there are too few users",
+    ),
+}
+
+
+def _likelier(pair: Compared, cells: Mapping[tuple[str, bool], Cell]) -> Finding:
+    mine, theirs = cells[pair.model, pair.with_rating], cells[pair.other, pair.other_with_rating]
+    verdict, words = _LIKELIER[pair.verdict]
+    said = words.format(_side_label(Side(pair.model, pair.with_rating)), pair.other)
+    return Finding(
+        claim=f"On the {pair.split} set, the real reviews are {said} ({mine.value:.3f} against {theirs.value:.3f} nats a token).",
+        verdict=verdict,
+        evidence=(_evidence(pair),),
+    )
+
+
 def _polite(table: FigureTable, candidate: Side) -> list[Finding]:
     """How often a dissatisfied user is given a satisfied text: the paper's 'polite' models."""
     mine, people, evidence = _figure("polite", table, candidate)
@@ -247,10 +283,23 @@ def _evidence(pair: Compared) -> str:
     told = "" if pair.verdict in ("higher", "lower") else f": {pair.verdict}"
     if pair.verdict == "no difference" and not pair.ci_low <= 0 <= pair.ci_high:
         told = ": no difference after the correction"
+    figure = FIGURES[pair.metric]
+    digits = max(2, figure.digits)
     return (
-        f"{LABELS[pair.metric]} {pair.difference:+.2f} [{pair.ci_low:+.2f}, {pair.ci_high:+.2f}] against "
+        f"{figure.label} {pair.difference:+.{digits}f} [{pair.ci_low:+.{digits}f}, {pair.ci_high:+.{digits}f}] against "
         f"{_other_label(pair)}{effect}, corrected p {p_text(pair.p_corrected)}{told}"
     )
+
+
+def verdict_text(metric: str, verdict: Outcome) -> str:
+    """A verdict in a table; of a figure that is better where it is lower, with what it means.
+
+    >>> verdict_text("rouge1", "higher"), verdict_text("reference_nll", "lower"), verdict_text("hallucination", "higher")
+    ('higher', 'lower: better', 'higher: worse')
+    """
+    if FIGURES[metric].better != "lower" or verdict not in ("higher", "lower"):
+        return verdict
+    return f"{verdict}: {'better' if verdict == 'lower' else 'worse'}"
 
 
 def p_text(p: float) -> str:

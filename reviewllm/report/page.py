@@ -19,7 +19,8 @@ from reviewllm.files import write_text
 from reviewllm.report.changes import Changes
 from reviewllm.report.content import Example, Report, report_json
 from reviewllm.report.figure_tables import SLICES
-from reviewllm.report.findings import p_text
+from reviewllm.report.findings import p_text, verdict_text
+from reviewllm.report.likelihood import is_likeliest
 from reviewllm.report.plots import comparison_svg, length_svg, plot_svg, rating_svg, slice_svg
 from reviewllm.report.score_tables import LABELS, PAPER_MARK, is_best, rating_label, table_title, unread_notes
 from reviewllm.report.svg import palette
@@ -55,6 +56,8 @@ def render_page(report: Report) -> str:
         else set(),
         paper_mark=PAPER_MARK,
         is_best=is_best,
+        is_likeliest=is_likeliest,
+        verdict_text=verdict_text,
         unread_notes=unread_notes,
         candidate=_candidate_label(report),
         rating_label=rating_label,
@@ -158,7 +161,7 @@ def write_report(report: Report, folder: Path) -> tuple[Path, Path]:
 def write_changes(changes: Changes, folder: Path) -> Path:
     """Write `changes.html` and `changes.json` into a folder; returns the page."""
     page = page_environment(_FOLDER).get_template("changes.html")
-    text = page.render(changes=changes, figures=FIGURES, rating_label=rating_label, p_text=p_text)
+    text = page.render(changes=changes, figures=FIGURES, rating_label=rating_label, p_text=p_text, verdict_text=verdict_text)
     write_text(changes.model_dump_json(indent=1), folder / "changes.json")
     write_text(text, folder / "changes.html")
     return folder / "changes.html"

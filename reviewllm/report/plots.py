@@ -51,12 +51,14 @@ def plot_svg(table: ScoreTable, *, colours: Mapping[str, str] | None = None) -> 
 def comparison_svg(pairs: Sequence[Compared], *, metric: str, prefix: str) -> str:
     """Draw how far the candidate is ahead of each other model, with 95 % intervals; empty text where nothing is compared.
 
+    Of a figure that is better where it is lower, ahead is to the left.
     A difference that is not carried is drawn in the colour of the text.
     """
     mine = [pair for pair in pairs if pair.metric == metric]
     if not mine:
         return ""
-    colours = {"higher": COLOURS[2], "lower": COLOURS[4]}
+    ahead, behind = ("lower", "higher") if FIGURES[metric].better == "lower" else ("higher", "lower")
+    colours = {ahead: COLOURS[2], behind: COLOURS[4]}
 
     def draw(figure: Figure) -> None:
         axes = figure.add_subplot()
@@ -65,7 +67,7 @@ def comparison_svg(pairs: Sequence[Compared], *, metric: str, prefix: str) -> st
             cell = Cell(value=pair.difference, ci_low=pair.ci_low, ci_high=pair.ci_high, n=pair.n)
             _point(axes, cell, place, colour=colours.get(pair.verdict, INK), filled=pair.verdict in colours, marker="o")
         _name_rows(axes, [f"{pair.other} ({rating_label(with_rating=pair.other_with_rating)})" for pair in mine])
-        axes.set_xlabel(f"ahead by, {LABELS.get(metric, FIGURES[metric].label)}")
+        axes.set_xlabel(f"{'ahead by' if ahead == 'higher' else 'difference'}, {LABELS.get(metric, FIGURES[metric].label)}")
 
     return inline_svg(draw, size_inches=(_WIDTH_INCHES, _PANEL_INCHES + _ROW_INCHES * len(mine) + 0.2), prefix=prefix)
 

@@ -14,6 +14,7 @@ from reviewllm.attributes.serialise import value_text
 from reviewllm.errors import SchemaError
 from reviewllm.evaluation.baselines import REAL
 from reviewllm.evaluation.complete import product_of
+from reviewllm.evaluation.figures import LIKELIHOOD
 from reviewllm.evaluation.names import Pair
 from reviewllm.evaluation.rows import SPLITS
 from reviewllm.examples.splits import example_files
@@ -27,7 +28,7 @@ from reviewllm.tables import EXAMPLES, SCORES
 MOST_BROWSED = 300  # examples in the page: with a dozen models a page of a few megabytes, which a phone still opens
 _ATTRIBUTES = 12  # most salient attributes that are shown
 _ENTRIES = 5  # newest of the history that are shown
-_SCORE_NAMES = [column.name for column in SCORES]
+_SCORE_NAMES = [*(column.name for column in SCORES), *(figure.name for figure in LIKELIHOOD)]
 
 
 class _Sample(BaseModel):

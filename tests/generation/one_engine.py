@@ -7,7 +7,7 @@ import multiprocessing
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from reviewllm.generation.config import GenerationConfig
 from reviewllm.generation.engine import Completion, Request
@@ -16,21 +16,37 @@ from reviewllm.prompts.tokenizer import load_tokenizer
 Likelihoods = list[list[float]]
 
 
-def ask_one_engine(
-    base: Path, written: Sequence[Request], asked: Sequence[Request]
-) -> tuple[list[Completion], list[Likelihoods]]:
-    """What it writes to the first requests, and the likelihoods of the others: asked one by one, and all at once."""
+class Asked(NamedTuple):
+    """Requests by what is asked of them: a text, the likelihoods of choices, that of a reference; and the adapters to serve."""
+
+    written: Sequence[Request] = ()
+    choices: Sequence[Request] = ()
+    references: Sequence[Request] = ()
+    adapters: Sequence[Path] = ()
+
+
+class Told(NamedTuple):
+    """What the engine answered; the likelihoods as told all at once, and as told one by one.
+
+    All at once each reference stands behind a text that is written to the same prompt, as in a shard.
+    """
+
+    written: list[Completion]
+    choices: list[Likelihoods]
+    references: list[list[float]]
+
+
+def ask_one_engine(base: Path, asked: Asked) -> Told:
+    """Start an engine and ask it; the references come first, so that their prompts are in no cache yet."""
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
-        return pool.submit(_ask, base, written, asked).result()
+        return pool.submit(_ask, base, asked).result()
 
 
-def _ask(base: Path, written: Sequence[Request], asked: Sequence[Request]) -> tuple[list[Completion], list[Likelihoods]]:
-    return asyncio.run(_ask_engine(base, written, asked))
+def _ask(base: Path, asked: Asked) -> Told:
+    return asyncio.run(_ask_engine(base, asked))
 
 
-async def _ask_engine(
-    base: Path, written: Sequence[Request], asked: Sequence[Request]
-) -> tuple[list[Completion], list[Likelihoods]]:
+async def _ask_engine(base: Path, asked: Asked) -> Told:
     from reviewllm.generation.vllm_engine import VLLMEngine
 
     tokenizer: Any = load_tokenizer(str(base))
@@ -39,14 +55,21 @@ async def _ask_engine(
         model=base,
         tokenizer=tokenizer,
         max_model_len=4096,
-        adapters=[],
+        adapters=[str(adapter) for adapter in asked.adapters],
         end_tokens=[tokenizer.eos_token_id],
         constrained=True,
     )
     try:
-        answers = await asyncio.gather(*map(engine.generate, written))
-        one_by_one = [await engine.log_likelihoods(request) for request in asked]
-        at_once = await asyncio.gather(*map(engine.log_likelihoods, asked))
-        return list(answers), [one_by_one, list(at_once)]
+        both = [
+            engine.generate(one._replace(greedy=True)) if text else engine.reference_log_likelihood(one)
+            for one in asked.references
+            for text in (True, False)
+        ]
+        references_at_once = (await asyncio.gather(*both))[1::2]
+        answers = await asyncio.gather(*map(engine.generate, asked.written))
+        choices = [await engine.log_likelihoods(request) for request in asked.choices]
+        choices_at_once = await asyncio.gather(*map(engine.log_likelihoods, asked.choices))
+        references = [await engine.reference_log_likelihood(request) for request in asked.references]
+        return Told(list(answers), [list(choices_at_once), choices], [references_at_once, references])
     finally:
         engine.close()

@@ -15,9 +15,11 @@ from conftest import entry, example
 
 from reviewllm.errors import SchemaError
 from reviewllm.generation.config import GenerationConfig
+from reviewllm.generation.engine import Request
 from reviewllm.generation.generate_shard import ShardGenerator
 from reviewllm.generation.model import make_variant
 from reviewllm.generation.render_shard import ShardRenderer
+from reviewllm.generation.rule_engine import RuleEngine
 from reviewllm.generation.score_shard import ShardScorer
 from reviewllm.generation.tasks import GenerationSpec, Piece, Task, from_stream, task_table
 from reviewllm.prompts.config import PromptConfig
@@ -146,6 +148,48 @@ def test_shard_of_the_task_attributes(random_base: Path, tmp_path: Path) -> None
     for row, made in zip(written[:3], renderer.render(rows[:3]), strict=True):
         assert isinstance(made, Prompt)
         assert row["prompt_sha256"] == hashlib.sha256(np.array(made.token_ids, np.int32).tobytes()).hexdigest()
+
+
+class Told(RuleEngine):
+    """A rule that finds every token of a real review as likely as one of e squared."""
+
+    async def reference_log_likelihood(self, request: Request) -> float:  # type: ignore[override]
+        return -2.0 * len(request.reference_ids)
+
+
+def test_shard_has_the_likelihood_of_every_real_review(random_base: Path, tmp_path: Path) -> None:
+    review = "Fine, ½ as long. " * 20
+    rows = [
+        example(example_id="short", reference="Très bien."),
+        example(example_id="wrote nothing", reference="Très bien."),
+        example(example_id="cut", reference=review),
+        example(example_id="no review", reference=None),
+        example(example_id="blank", reference=" \n"),
+        example(example_id="too long", title="T" * 300),
+    ]
+    write_table(pa.Table.from_pylist(rows, schema=EXAMPLES.schema), tmp_path / "shard.parquet", EXAMPLES)
+    spec = spec_of(random_base, tmp_path, rule_faults={"wrote nothing": "empty"})
+    spec = spec.model_copy(update={"reference_tokens": 40})
+    rendered = ShardRenderer(spec)(task_table([Task(WHOLE, 0, "shard.parquet")]))
+    prompts = from_stream(rendered["prompts"][0].as_py())
+    renderer = PromptRenderer(load_tokenizer(str(random_base)), PROMPT)
+    short, cut = renderer.render_responses(["Très bien.", review], max_tokens=40)
+    assert prompts["reference_ids"].to_pylist() == [short, short, cut, None, None, None]
+    generator = ShardGenerator(spec)
+    generator._engine = Told(spec.generation)
+    ShardScorer(spec)(asyncio.run(generator(rendered)))
+    written = read_table([tmp_path / "out" / "shard.parquet"], GENERATIONS).to_pylist()
+    assert [row["error_class"] for row in written] == [None, "EmptyOutput", None, None, None, "PromptTooLong"]
+    assert [row["reference_nll"] for row in written] == [2.0, 2.0, 2.0, None, None, None]
+    shown = load_tokenizer(str(random_base)).decode(cut).strip()
+    assert review.startswith(shown)
+    sizes = [2.0 * len(short) / len("Très bien.".encode()), 2.0 * 40 / len(shown.encode())]
+    assert [row["reference_nll_per_byte"] for row in written[:3]] == [sizes[0], sizes[0], pytest.approx(sizes[1])]
+
+
+def test_shard_of_a_rule_has_no_likelihood(random_base: Path, tmp_path: Path) -> None:
+    (row,) = generate(random_base, tmp_path, ROWS[:1], WHOLE)
+    assert row["reference_nll"] is row["reference_nll_per_byte"] is None
 
 
 def asked_row(name: str, **asked: Any) -> dict[str, Any]:

@@ -1,14 +1,14 @@
-"""One real engine: names under a row's schema, and likelihoods as transformers computes them."""
+"""One real engine: names under a row's schema, and likelihoods as transformers computes them, with a live adapter too."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 from conftest import WORDS, entry, example
-from generation.one_engine import ask_one_engine
+from generation.one_engine import Asked, Told, ask_one_engine
 
 from reviewllm.generation.engine import Request, shared_beginning
 from reviewllm.prompts.config import PromptConfig
@@ -17,8 +17,20 @@ from reviewllm.prompts.tasks import TASKS
 from reviewllm.prompts.tokenizer import load_tokenizer
 from reviewllm.tiny_base import TinyBaseConfig, make_tiny_base
 
+pytestmark = [pytest.mark.slow, pytest.mark.ray]
+
 LONG = "a very long name that fills whole blocks of the cache before it ends in " * 4
 CANDIDATES = [["Rake", "Rake XL", "Gel pens, 12''", "Crème brûlée ☕ 日本"], [f"{LONG}red", f"{LONG}blue", "Lamp"]]
+BLOCK = 128  # positions of a block of vLLM's cache on a CPU
+REVIEWS = ["A fine rake, and I love the grip.", "Broken.", "It is what it is. " * 60]
+
+
+class Asking(NamedTuple):
+    """The base and what its engine was asked, and what it told."""
+
+    base: Path
+    asked: Asked
+    told: Told
 
 
 def row(candidates: list[str], count: int) -> dict[str, Any]:
@@ -26,50 +38,103 @@ def row(candidates: list[str], count: int) -> dict[str, Any]:
     return example(history=[entry(1, title="Hose", review="")] * 3, attributes=attributes)
 
 
-def expected(base: Path, prompts: list[list[int]], choices: list[list[list[int]]]) -> list[list[float]]:
-    """The sum of log-softmax over each choice's own tokens."""
+ROWS = [row(CANDIDATES[0], 3), row(CANDIDATES[1], 2), row(CANDIDATES[0], 1)]
+
+
+@pytest.fixture(scope="module")
+def asking(tmp_path_factory: pytest.TempPathFactory) -> Asking:
+    folder = tmp_path_factory.mktemp("engine")
+    size = TinyBaseConfig(base_vocabulary=300, base_hidden=64, base_layers=2, base_steps=0)
+    base = make_tiny_base([WORDS], folder / "base", size, context=4096)
+    adapter = random_adapter(base, folder / "adapter")
+    renderer = PromptRenderer(load_tokenizer(str(base)), PromptConfig(task="recommend", max_prompt_tokens=2500))
+    prompts = [made.token_ids for made in renderer.render(ROWS) if isinstance(made, Prompt)]
+    schema = TASKS["recommend"].answer_schema
+    assert schema is not None
+    written = [Request({}, ids, 0, None, answer_schema=schema(one)) for ids, one in zip(prompts, ROWS, strict=True)]
+    choices = [
+        Request({}, ids, 0, None, choices=some) for ids, some in zip(prompts, renderer.render_choices(ROWS), strict=True)
+    ]
+    references = reference_requests(base, str(adapter))
+    # The last review is then in the cache as a whole, as the end of another prompt.
+    cached = [one._replace(prompt_ids=[*one.prompt_ids, *one.reference_ids], greedy=True) for one in references[2::3]]
+    asked = Asked([*written, *cached], choices, references, [adapter])
+    return Asking(base, asked, ask_one_engine(base, asked))
+
+
+def random_adapter(base: Path, folder: Path) -> Path:
+    """A LoRA adapter on every linear layer that moves the base by much."""
     import torch
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoModelForCausalLM
+
+    torch.manual_seed(0)
+    model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
+    lora = LoraConfig(r=8, lora_alpha=64, target_modules="all-linear", init_lora_weights=False, task_type="CAUSAL_LM")
+    get_peft_model(model, lora).save_pretrained(folder)
+    return folder
+
+
+def reference_requests(base: Path, adapter: str) -> list[Request]:
+    """Each review behind a prompt of blocks and a bit, and of whole blocks: of the base, then of the adapter."""
+    renderer = PromptRenderer(load_tokenizer(str(base)), PromptConfig(max_prompt_tokens=2500))
+    reviews = renderer.render_responses(REVIEWS, max_tokens=512)
+    (prompt,) = renderer.render([example(history=[entry(1, review="Good rake. " * 40)])])
+    assert isinstance(prompt, Prompt)
+    ids = prompt.token_ids
+    lengths = (len(ids) - (len(ids) % BLOCK == 0), len(ids) // BLOCK * BLOCK, len(ids) // BLOCK * BLOCK)
+    return [
+        Request({}, ids[:length], 0, path, reference_ids=review)
+        for path in (None, adapter)
+        for length, review in zip(lengths, reviews, strict=True)
+    ]
+
+
+def log_softmax_of(base: Path, adapter: str | None = None) -> Any:
+    """A function of ids: the log-softmax that transformers gives behind each of them, in float32."""
+    import torch
+    from peft import PeftModel
     from transformers import AutoModelForCausalLM
 
     model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
-    told = []
-    for prompt, several in zip(prompts, choices, strict=True):
-        begins = len(prompt) + shared_beginning(several)
-        told.append([])
-        for choice in several:
-            ids = torch.tensor([[*prompt, *choice]])
-            with torch.no_grad():
-                logs = torch.log_softmax(model(ids).logits[0], dim=-1)
-            told[-1].append(sum(float(logs[place - 1, ids[0, place]]) for place in range(begins, ids.shape[1])))
-    return told
+    if adapter:
+        model = PeftModel.from_pretrained(model, adapter).eval()
+
+    def logs(ids: list[int]) -> Any:
+        with torch.no_grad():
+            return torch.log_softmax(model(torch.tensor([ids])).logits[0], dim=-1)
+
+    return logs
 
 
-@pytest.mark.slow
-@pytest.mark.ray
-def test_vllm_names_candidates_alone_and_tells_their_likelihoods(tmp_path: Path) -> None:
-    base = make_tiny_base(
-        [WORDS],
-        tmp_path / "base",
-        TinyBaseConfig(base_vocabulary=300, base_hidden=64, base_layers=2, base_steps=0),
-        context=4096,
-    )
-    tokenizer = load_tokenizer(str(base))
-    renderer = PromptRenderer(tokenizer, PromptConfig(task="recommend", max_prompt_tokens=2500))
-    rows = [row(CANDIDATES[0], 3), row(CANDIDATES[1], 2), row(CANDIDATES[0], 1)]
-    prompts = [made.token_ids for made in renderer.render(rows) if isinstance(made, Prompt)]
-    choices = renderer.render_choices(rows)
-    schema = TASKS["recommend"].answer_schema
-    assert schema is not None
+def log_likelihood(logs_of: Any, ids: list[int], begins: int) -> float:
+    logs = logs_of(ids)
+    return sum(float(logs[place - 1, ids[place]]) for place in range(begins, len(ids)))
 
-    written = [Request({}, ids, 0, None, answer_schema=schema(one)) for ids, one in zip(prompts, rows, strict=True)]
-    asked = [Request({}, ids, 0, None, choices=some) for ids, some in zip(prompts, choices, strict=True)]
-    answers, told = ask_one_engine(base, written, asked)
-    for answer, one in zip(answers, rows, strict=True):
+
+def test_vllm_names_candidates_alone(asking: Asking) -> None:
+    for answer, one in zip(asking.told.written, ROWS, strict=False):
         wanted_of = json.loads(one["attributes"])
         names = json.loads(answer.text)
         assert len(names) == wanted_of["count"]
         assert set(names) <= set(wanted_of["candidates"])
-    wanted = expected(base, prompts, choices)
-    for likelihoods in told:
-        for found, should in zip(likelihoods, wanted, strict=True):
-            assert found == pytest.approx(should, rel=1e-4, abs=1e-3)
+
+
+def test_vllm_tells_the_likelihoods_of_choices(asking: Asking) -> None:
+    logs_of = log_softmax_of(asking.base)
+    for request, *found in zip(asking.asked.choices, *asking.told.choices, strict=True):
+        prompt = list(request.prompt_ids)
+        begins = len(prompt) + shared_beginning(request.choices)
+        wanted = [log_likelihood(logs_of, [*prompt, *choice], begins) for choice in request.choices]
+        for told in found:
+            assert told == pytest.approx(wanted, rel=1e-4, abs=1e-3)
+
+
+def test_vllm_tells_the_likelihood_of_a_review_by_base_and_adapter(asking: Asking) -> None:
+    for request, *found in zip(asking.asked.references, *asking.told.references, strict=True):
+        ids = [*request.prompt_ids, *request.reference_ids]
+        wanted = log_likelihood(log_softmax_of(asking.base, request.adapter), ids, len(request.prompt_ids))
+        for told in found:
+            assert told / len(request.reference_ids) == pytest.approx(wanted / len(request.reference_ids), abs=1e-4)
+    each = asking.told.references[0]
+    assert min(abs(one - other) for one, other in zip(each[:3], each[3:], strict=True)) > 0.1  # the adapter acts

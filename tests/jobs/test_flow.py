@@ -22,11 +22,14 @@ from stages_here import run_here
 from jobs import backfill, evaluate, merge, prepare, report, train
 from reviewllm.backfill.night import published_files, read_manifest
 from reviewllm.cluster import ClusterConfig, ray_session
+from reviewllm.config import part
 from reviewllm.errors import AdapterError, BudgetError, ConfigError, LeakageError, PublishError, SchemaError
 from reviewllm.evaluation.baselines import BASELINES, REAL
 from reviewllm.evaluation.contenders import find_contenders
+from reviewllm.evaluation.reference import reference_tokens
 from reviewllm.evaluation.staging import Staging
 from reviewllm.fetch import fetch_folder, put_folder
+from reviewllm.generation.config import GenerationConfig
 from reviewllm.place import Place, below
 from reviewllm.prompts.config import PromptConfig
 from reviewllm.prompts.renderer import Prompt, PromptRenderer
@@ -310,6 +313,29 @@ def test_evaluate_comparisons_are_of_the_adapter_with_all_others(evaluated: Flow
     assert set(found["verdict"]) <= {"higher", "lower", "no difference", "too few users"}
 
 
+def test_evaluate_the_real_reviews_are_likelier_to_the_adapter_than_to_its_base(evaluated: Flow) -> None:
+    rows = written_by_models(evaluated)
+    told = rows.filter(pl.col("example_id") != "too long")
+    assert told["reference_nll"].null_count() == told["reference_nll_per_byte"].null_count() == 0
+    assert rows.filter(pl.col("example_id") == "too long")["reference_nll"].null_count() == 3  # it has no prompt
+    everybody = pl.DataFrame(read_table(evaluated.out / "metrics" / "generations" / "0", GENERATIONS))
+    assert everybody.filter(pl.col("model") != str(evaluated.base))["reference_nll"].null_count() == len(everybody) - len(
+        rows
+    )
+    means = dict(told.filter("with_rating").group_by(pl.col("adapter").is_null()).agg(pl.col("reference_nll").mean()).rows())
+    assert means[False] < means[True] - 0.1
+    found = pl.DataFrame(read_table(evaluated.out / "metrics" / "comparisons.parquet", COMPARISONS))
+    (pair,) = found.filter(
+        (pl.col("split") == "simple")
+        & (pl.col("metric") == "reference_nll")
+        & ~pl.col("other_with_rating")
+        & (pl.col("other") != "Review-LLM")
+    ).to_dicts()
+    assert pair["difference"] < 0
+    assert (evaluated.out / "metrics" / "tables.txt").read_text().count("texts copied by rule come of no model") == 1
+    assert "The real review's likelihood" in (evaluated.out / "report" / "index.html").read_text()
+
+
 def test_evaluate_a_second_run_takes_up_what_was_written(evaluated: Flow, capsys: pytest.CaptureFixture[str]) -> None:
     """The texts of the first are put back as an interrupted run leaves them: no engine is started to write them again."""
     config = evaluate.EvaluateJob(
@@ -318,7 +344,8 @@ def test_evaluate_a_second_run_takes_up_what_was_written(evaluated: Flow, capsys
     before = (evaluated.out / "metrics" / "metrics.parquet").read_bytes()
     contenders = find_contenders(config.lineup())
     shards = [file for split in ("simple", "hard") for file in table_files(evaluated.out / "examples" / split, EXAMPLES)]
-    staging = Staging(evaluated.out, shards, contenders)
+    tokens = reference_tokens(contenders, part(config, GenerationConfig))
+    staging = Staging(evaluated.out, shards, contenders, reference_tokens=tokens)
     assert len(staging.tasks(contenders, ["base", "adapter"])) == 3 * len(shards)
     shutil.copytree(evaluated.out / "metrics" / "generations", staging.folder / "generations")
     assert staging.tasks(contenders, ["base", "adapter", "baseline"]) == []

@@ -71,7 +71,8 @@ def test_compare_runs_does_not_compare_what_was_counted_otherwise_or_cannot_be_r
 ) -> None:
     after = changed_run(out_folder, tmp_path / "after", pl.col("rouge1") + 5)
     head = after / "metrics" / "evaluation.json"
-    head.write_text(head.read_text().replace('"rouge": "1"', '"rouge": "1, unicode words"'))
+    written = head.read_text().replace('"rouge": "1"', '"rouge": "1, unicode words"').replace("tokenizer a", "tokenizer b")
+    head.write_text(written)
     for out in (out_folder, after):
         file = out / "metrics" / "generations" / "0" / "part-0.parquet"
         rows = pl.DataFrame(read_table([file], GENERATIONS))
@@ -81,11 +82,12 @@ def test_compare_runs_does_not_compare_what_was_counted_otherwise_or_cannot_be_r
         changed = rows.with_columns(sentiment=kept.then("sentiment"), claims=kept.then("claims"))
         write_table(changed.to_arrow(), file, GENERATIONS)
     found = compare_runs(out_folder, after)
-    assert {one.metric for one in found.changes} == {"sbert_cosine", "sentiment_agreement"}
+    assert {one.metric for one in found.changes} == {"sbert_cosine", "sentiment_agreement", "reference_nll_per_byte"}
     assert {one.n for one in found.changes if one.metric == "sentiment_agreement" and one.split == "hard"} == {29}
     assert ("tiny + adapter", "simple") not in {
         (one.model, one.split) for one in found.changes if one.metric == "sentiment_agreement"
     }
+    assert found.untold[2].endswith(": of at most 512 tokens, tokenizer a before, of at most 512 tokens, tokenizer b after")
     assert found.untold[:2] == (
         "ROUGE-1 is not compared, as it was counted otherwise: 1 before, 1, unicode words after",
         "ROUGE-L is not compared, as it was counted otherwise: 1 before, 1, unicode words after",

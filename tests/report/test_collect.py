@@ -43,7 +43,11 @@ def test_collect_reads_a_whole_folder(finished_run):
         *("none", "better", "better"),  # simple: standing, against the base, against the baseline
         *("none", "better", "better", "better"),  # hard: these, and ratings
         "none",  # polite
+        *("better", "better"),  # the likelihood of the real reviews, on each set
     ]
+    # A token of a real review takes the base 3.0 to 3.4 nats, the adapter half a nat less; no text copied by rule tells it.
+    assert [row.cells["reference_nll"].value for row in report.likelihood[0].rows] == pytest.approx([3.2, 3.2, 2.7, 2.7])
+    assert report.untold == ("not told for own latest review: texts copied by rule come of no model",)
     # Scores are 10 to 14 (mean 12) for the base, 20 more for the adapter, 8 less on the hard set without ratings.
     assert [row.cells["rouge1"].value for row in report.tables[0].rows] == pytest.approx([12.0, 12.0, 32.0, 32.0, 20.0])
     assert [row.cells["rouge1"].value for row in report.tables[1].rows] == pytest.approx([12.0, 4.0, 32.0, 24.0, 20.0])
@@ -266,7 +270,7 @@ def test_collect_without_an_evaluation_says_what_to_run(out_folder):
 def test_collect_refuses_another_schema_version(out_folder, version):
     _edit(out_folder / "metrics" / "evaluation.json", schema_version=version)
 
-    with pytest.raises(SchemaError, match=rf"is of schema version {version}, and this reviewllm reads version 4; run jobs"):
+    with pytest.raises(SchemaError, match=rf"is of schema version {version}, and this reviewllm reads version 5; run jobs"):
         collect(out_folder)
 
 
@@ -343,7 +347,7 @@ def test_collect_refuses_a_sample_that_was_not_generated_for(out_folder):
         ("summary.json", "{", "summary.json: cannot be read as JSON"),
         ("summary.json", '{"steps": [{"step": "x"}]}', r"summary.json: steps.0.rows_in: Field required"),
         ("metrics/evaluation.json", "[]", "evaluation.json: the whole file: Input should be a valid dictionary"),
-        ("metrics/evaluation.json", '{"schema_version": 4}', "evaluation.json: run: Field required"),
+        ("metrics/evaluation.json", '{"schema_version": 5}', "evaluation.json: run: Field required"),
         ("metrics/models.json", '[{"model": "m"}]', "models.json: 0.adapter: Field required"),
         ("metrics/samples.json", '{"a": 1}', "samples.json: the whole file: Input should be a valid list"),
         ("metrics/validation.json", "{}", "validation.json: reviews: Field required"),

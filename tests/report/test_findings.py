@@ -203,6 +203,43 @@ def _polite(*shares: tuple[str, bool, float]) -> list[Finding]:
     return list(findings([], [figures, figures.model_copy(update={"split": "simple"})], [], CANDIDATE))
 
 
+@pytest.mark.parametrize(
+    ("outcome", "verdict", "words"),
+    [
+        (
+            "lower",
+            "better",
+            "are likelier to tiny + adapter (w/ rating) than to its base tiny (3.500 against 3.800 nats a token)",
+        ),
+        ("higher", "worse", "are less likely to tiny + adapter (w/ rating) than to its base tiny"),
+        (
+            "no difference",
+            "same",
+            "are as likely to tiny + adapter (w/ rating) as to its base tiny, as far as the data tell",
+        ),
+        ("too few users", "unknown", "there are too few users"),
+    ],
+)
+def test_findings_likelihood_is_better_where_it_is_lower(outcome: str, verdict: str, words: str) -> None:
+    told = tuple(
+        one.model_copy(update={"cells": {"reference_nll": cell(value)}}) for one, value in ((BASE, 3.8), (ADAPTED, 3.5))
+    )
+    likelihood = FigureTable(split="simple", figures=("reference_nll", "reference_nll_per_byte"), rows=told)
+    pairs = [
+        compared("reference_nll", -0.3, outcome, half=0.1),
+        compared("reference_nll", -0.5, "lower", other_with_rating=False),
+        compared("reference_nll_per_byte", -0.1, outcome),
+    ]
+    (found,) = [
+        one
+        for one in findings([table(BASE, ADAPTED)], [likelihood], pairs, CANDIDATE)
+        if one.claim.startswith("On the simple set, the real reviews are")
+    ]
+    assert found.verdict == verdict
+    assert words in found.claim
+    assert found.evidence[0].startswith("NLL of the real review -0.300 [-0.400, -0.200] against tiny (w/ rating)")
+
+
 def test_findings_polite_stands_beside_the_real_reviews():
     (finding,) = _polite(("tiny", True, 90.0), ("tiny + adapter", True, 40.4), (COPY, False, 70.0), (REAL.name, False, 25.0))
 

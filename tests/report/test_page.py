@@ -36,7 +36,7 @@ VOID = {"meta", "link", "br", "img", "hr", "input"}
 NOW = datetime(2026, 1, 3, 4, 5, tzinfo=UTC)
 EMPTY = Report(title="Nothing yet", created_at=NOW, run="none")
 SCRIPT = (Path(module.__file__).parent / "browse.js").read_text(encoding="utf-8")
-PARTS = ["summary", "tables", "comparisons", "figures", "slices", "human", "cases", "examples", "backfill"]
+PARTS = ["summary", "tables", "likelihood", "comparisons", "figures", "slices", "human", "cases", "examples", "backfill"]
 PARTS += ["steps", "configuration", "limits"]
 HOSTILE = [
     "<script>alert(1)</script>",
