@@ -67,6 +67,9 @@ class VLLMEngine:
         }
         if adapters:
             arguments |= {"enable_lora": True, "max_loras": len(adapters), "max_lora_rank": _largest_rank(adapters)}
+            # Else vLLM makes room for adapters on the output layer too, computes it for every token, and dies of the logits of a
+            # prompt beside another request, since it takes them for those of one token each (0.32.0, `add_lora_logits`).
+            arguments["lora_target_modules"] = _adapted_modules(adapters)
         if constrained:
             arguments["structured_outputs_config"] = _COMPACT_JSON
         try:
@@ -222,6 +225,17 @@ class VLLMEngine:
     def close(self) -> None:
         """Shut the engine's processes down."""
         self._engine.shutdown()
+
+
+def _adapted_modules(adapters: list[str]) -> list[str]:
+    """The names of the layers that the adapters have weights for, without the places where they stand."""
+    from safetensors import safe_open
+
+    names: set[str] = set()
+    for folder in adapters:
+        with safe_open(Path(folder) / "adapter_model.safetensors", framework="numpy") as weights:
+            names |= {key.partition(".lora_")[0].rpartition(".")[2] for key in weights.keys() if ".lora_" in key}  # noqa: SIM118
+    return sorted(names)
 
 
 def _largest_rank(adapters: list[str]) -> int:
