@@ -161,3 +161,19 @@ def test_render_history_is_a_prefix_of_the_users_later_prompts(style: Style) -> 
     for shorter, longer in itertools.pairwise(prompts):
         assert longer[: len(shorter) - target] == shorter[:-target]
         assert longer[-target:] == shorter[-target:]
+
+
+def test_response_bytes_are_those_of_the_text_that_the_ids_say(style: Style) -> None:
+    renderer = PromptRenderer(style.tokenizer, PromptConfig(max_prompt_tokens=4096))
+    review = "  Leaks é😀,\n125 of 125. ### No"
+    assert renderer.response_bytes(review, max_tokens=400) == len("Leaks é😀, 125 of 125. # No".encode())
+    assert renderer.response_bytes(" \n", max_tokens=400) == 0
+    compared = 0
+    for most in range(2, 30):
+        (ids,) = renderer.render_responses([review], max_tokens=most)
+        kept = [number for number in ids if number not in special_ids(style)]
+        shown = style.tokenizer.decode(kept, clean_up_tokenization_spaces=False).lstrip(" ")
+        if "\ufffd" not in shown:  # else the cut parts a character, which counts as a whole
+            assert renderer.response_bytes(review, max_tokens=most) == len(shown.encode())
+            compared += 1
+    assert compared > 20
