@@ -6,6 +6,7 @@
 # make test-clock    tests that read a clock, on another day of another time zone (needs Debian's faketime; CLOCK='+400 days')
 # make test-fuzz     tests of drawn examples, twenty times as many and others in every run
 # make test-cluster  Ray nodes in network namespaces that are killed and cut off, Slurm, Ray Jobs, Prometheus (needs root)
+# make proof     that base on real reviews: the table of docs/measured.md, about two hours; goes on where it was ended (PROOF='--help')
 # make bench-sft   speed and memory of the trainer beside transformers' Trainer and TRL's (benchmarks/README.md)
 # make bench-recommend  SASRec beside RecTools' and RecBole's: training, full ranking, HR@10
 #
@@ -19,14 +20,15 @@ REVIEWS ?=
 ITEMS ?=
 BASE_MODEL ?=
 SEED ?=
+PROOF ?=
 PIP = .venv/bin/python -m pip --disable-pip-version-check
 list = $(foreach path,$(2),$(1) "$(path)")
 
 .DEFAULT_GOAL := help
-.PHONY: help install dev base demo test test-slow test-chaos test-clock test-fuzz test-cluster check bench-sft bench-recommend clean
+.PHONY: help install dev base demo test test-slow test-chaos test-clock test-fuzz test-cluster check proof bench-sft bench-recommend clean
 
 help:
-	@sed -n '1,13s/^# \{0,1\}//p' Makefile
+	@sed -n '1,14s/^# \{0,1\}//p' Makefile
 
 .venv/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || { \
@@ -92,6 +94,9 @@ check: .venv/.installed-dev
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
+
+proof: .venv/.installed
+	@.venv/bin/python benchmarks/proof.py $(if $(BASE_MODEL),--base-model "$(BASE_MODEL)") $(PROOF)
 
 # TRL lives in an environment of its own that sees .venv's packages through a .pth file, so .venv stays as pinned.
 .venv-benchmark/.installed: requirements/benchmark.txt .venv/.installed

@@ -1,0 +1,236 @@
+"""The standard proof: its plan, what a second run does again, and what its table says."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from benchmarks.proof import PAPER_RATE, ProofJob, main, plan, plan_choice
+from benchmarks.proof_steps import Step, identities_of, run_steps
+from benchmarks.proof_table import Measured, rates_table, section, sentences
+from jobs import train
+from reviewllm.config import JobConfig
+from reviewllm.errors import ConfigError, InputError
+from reviewllm.evaluation.comparisons import Side
+from reviewllm.tables import COMPARISONS, METRICS
+
+OURS = Side("adapter at 0.0005", True)
+KINDS = {"tiny": "base", OURS.model: "adapter", "own latest review": "baseline", "majority review": "baseline"}
+
+
+class Write(JobConfig):
+    """A step's settings."""
+
+    text: str = "a"
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """Two data sets of one file each."""
+    for name in ("amazon_2014", "amazon_2023"):
+        (tmp_path / "data" / name).mkdir(parents=True)
+        (tmp_path / "data" / name / "reviews.jsonl").write_text("{}\n")
+    return tmp_path / "data"
+
+
+@pytest.fixture
+def proof(data: Path, random_base: Path) -> ProofJob:
+    return ProofJob(base_model=str(random_base), data=data, out=data.parent / "proof")
+
+
+def test_plan_trains_and_measures_every_data_set(proof: ProofJob) -> None:
+    steps = {step.name: step for step in plan(proof)}
+    assert list(steps) == [
+        *(f"musical-2014/{step}" for step in ("prepare", "train", "train-no-rating", "evaluate", "report")),
+        *(f"amazon-2023/{step}" for step in ("prepare", "train", "train-no-rating", "evaluate", "report")),
+        *(f"amazon-2023-paper/{step}" for step in ("prepare", "train", "evaluate")),
+    ]
+    assert steps["musical-2014/evaluate"].config.models == [
+        "base", "adapter", "own-similar", "own-latest", "nearest-user", "majority",
+    ]  # fmt: skip
+    ours, paper = steps["amazon-2023/train"].config, steps["amazon-2023-paper/train"].config
+    assert (ours.learning_rate, ours.rating, ours.lr_scheduler_type) == (proof.learning_rate, True, "linear")
+    assert (paper.learning_rate, paper.lr_scheduler_type, paper.warmup_steps) == (PAPER_RATE, "constant", 0)
+    assert not steps["amazon-2023/train-no-rating"].config.rating
+    assert all(step.folder == step.config.out for step in steps.values())
+    same = {"out", "config"}
+    prepared = [steps[name].config.model_dump(exclude=same) for name in ("amazon-2023/prepare", "amazon-2023-paper/prepare")]
+    assert prepared[0] == prepared[1]
+
+
+def test_plan_chooses_by_users_held_out_of_training(proof: ProofJob) -> None:
+    trained = [step.config for step in plan_choice(proof) if isinstance(step.config, train.TrainJob)]
+    assert [config.learning_rate for config in trained] == 2 * proof.choose_rates
+    assert all(config.validation_fraction and config.examples is None for config in trained)
+    assert len({step.name for step in plan_choice(proof)}) == 2 * (1 + len(proof.choose_rates))
+
+
+def test_identities_follow_settings_data_and_what_came_before(proof: ProofJob, data: Path) -> None:
+    world = {"code": "1"}
+    before = identities_of(plan(proof), world)
+
+    def changed(after: dict[str, str]) -> set[str]:
+        return {name for name in before if before[name] != after[name]}
+
+    assert changed(identities_of(plan(proof), world)) == set()
+    assert changed(identities_of(plan(proof), {"code": "2"})) == set(before)
+    steps = proof.model_copy(update={"learning_rate": 1e-3})
+    ours = {f"{name}/{step}" for name in proof.dataset for step in ("train", "train-no-rating", "evaluate", "report")}
+    assert changed(identities_of(plan(steps), world)) == ours
+    (data / "amazon_2023" / "reviews.jsonl").write_text('{"rating": 1}\n')
+    assert changed(identities_of(plan(proof), world)) == {name for name in before if name.startswith("amazon-2023")}
+
+
+def steps_writing(folder: Path, text: str, log: list[str], *, fail: bool = False) -> list[Step]:
+    """Two steps: the first adds a letter to `one/text`, the second reads it."""
+
+    def first(config: Write) -> None:
+        log.append("first")
+        (folder / "one").mkdir(exist_ok=True)
+        with open(folder / "one" / "text", "a") as file:
+            file.write(config.text)
+        if fail:
+            raise KeyboardInterrupt
+
+    return [
+        Step("run/first", first, Write(text=text), folder, makes=["one"]),
+        Step("run/second", lambda config: log.append("second"), Write(), folder, makes=[], after=["run/first"]),
+    ]
+
+
+def test_run_steps_skips_what_is_finished_and_runs_anew_what_changed(tmp_path: Path, random_base: Path) -> None:
+    log: list[str] = []
+
+    def go(text: str, *, fail: bool = False) -> list[int]:
+        log.clear()
+        notes = run_steps(steps_writing(tmp_path, text, log, fail=fail), str(random_base), tmp_path / "notes")
+        return [note.sittings for note in notes.values()]
+
+    with pytest.raises(KeyboardInterrupt):
+        go("a", fail=True)
+    assert go("a") == [2, 1]  # what was ended finds what it left
+    assert (tmp_path / "one" / "text").read_text() == "aa"
+    assert go("a") == [2, 1]
+    assert log == []
+    assert go("b") == [1, 1]  # and another setting does not
+    assert log == ["first", "second"]
+    assert (tmp_path / "one" / "text").read_text() == "b"
+
+
+def made_up(values: dict[tuple[str, bool], dict[str, float]], differences: dict[str, tuple[float, str]]) -> Measured:
+    """An evaluation of the simple set: figures by model and metric; the candidate less the latest review, with its verdict."""
+    common = {"run": "r", "split": "simple"}
+    metrics = [
+        {**common, "model": model, "with_rating": rating, "slice": "all", "group": "all", "repeat": 0, "metric": metric}
+        | {"value": value, "ci_low": value - 1, "ci_high": value + 1, "n": 30, "unread": None, "asked": None}
+        for (model, rating), figures in values.items()
+        for metric, value in figures.items()
+    ]
+    pair = {**common, **OURS._asdict(), "other": "own latest review", "other_with_rating": False}
+    told = {"effect_size": None, "p_value": 0.01, "p_corrected": 0.02, "users": 30, "n": 30}
+    compared = [
+        {
+            **pair,
+            **told,
+            "metric": metric,
+            "difference": value,
+            "ci_low": value - 1,
+            "ci_high": value + 1,
+            "verdict": verdict,
+        }
+        for metric, (value, verdict) in differences.items()
+    ]
+    frames = [
+        pl.DataFrame(rows, schema=list(table.schema.names), orient="row")
+        for rows, table in ((metrics, METRICS), (compared, COMPARISONS))
+    ]
+    return Measured("Toys", OURS, KINDS, *frames)
+
+
+@pytest.fixture
+def toys() -> Measured:
+    """A copied text is ahead in ROUGE-1, the adapter in the cosine; only models have a likelihood."""
+    values = {
+        ("tiny", True): {"rouge1": 8.0, "sbert_cosine": 9.0, "reference_nll": 3.9},
+        OURS: {"rouge1": 16.5, "sbert_cosine": 30.0, "reference_nll": 3.5},
+        ("own latest review", False): {"rouge1": 20.25, "sbert_cosine": 12.5},
+        ("majority review", False): {"rouge1": 19.0, "sbert_cosine": 11.0},
+    }
+    return made_up(values, {"rouge1": (16.5 - 20.25, "lower"), "sbert_cosine": (30.0 - 12.5, "no difference")})
+
+
+def test_sentences_say_where_a_copied_text_is_ahead(toys: Measured) -> None:
+    assert list(sentences(toys, "simple")) == [
+        "ROUGE-1: **A copied text is ahead** by 3.75: own latest review (w/o rating), 20.25, before the best model, adapter at "
+        "0.0005 (w/ rating), 16.50 (in pairs of rows: lower).",
+        "sbert_cosine: The best model is ahead by 17.50: adapter at 0.0005 (w/ rating), 30.00, before the best copied text, own "
+        "latest review (w/o rating), 12.50 (in pairs of rows: no difference).",
+    ]
+
+
+def test_section_shows_every_figure_and_the_best_in_bold(toys: Measured) -> None:
+    lines = section(toys).splitlines()
+    assert "**Simple evaluation**, 30 rows" in lines
+    assert any("| tiny (w/ rating) | 8.00 [7.00, 9.00] |" in line for line in lines)
+    (ours,) = [line for line in lines if line.startswith("| adapter at 0.0005 (w/ rating) |")]
+    assert "**30.00** [29.00, 31.00]" in ours
+    assert "**3.500**" in ours  # the lowest
+    assert "**16.50**" not in ours
+    (copied,) = [line for line in lines if line.startswith("| own latest review (w/o rating) | **20.25**")]
+    assert copied.endswith("| – |")
+    assert (
+        "| own latest review (w/o rating) | -3.75 [-4.75, -2.75] lower | +17.50 [+16.50, +18.50] no difference | – |"
+        in lines
+    )
+
+
+def test_rates_table_names_the_lowest_validation_loss() -> None:
+    text = rates_table({"Toys": {5e-6: {2: 3.5, 4: 3.4}, 5e-4: {2: 3.2, 4: 3.25}}})
+    assert "| 5e-06 | 3.5000 | 3.4000 |" in text
+    assert "Lowest validation loss: 3.2000 nats a token, at 0.0005." in text
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"base_model": "out/bases/smollm2-135m"}, "make it with: make base"),
+        ({"data": Path("/nowhere")}, "--data /nowhere: has no amazon_2014/"),
+    ],
+)
+def test_main_refuses_what_would_end_it_later(
+    proof: ProofJob, changed: dict[str, Any], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises((ConfigError, InputError), match=message):
+        main(proof.model_copy(update=changed))
+
+
+@pytest.mark.slow
+@pytest.mark.ray
+def test_main_proves_and_does_nothing_twice(
+    tmp_path: Path, shared_data: Callable[[str], Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = ProofJob(
+        base_model=str(shared_data("models/tiny-reviews")),
+        data=shared_data("data"),
+        out=tmp_path / "proof",
+        dataset=["musical-2014"],
+        paper_dataset="musical-2014",
+        quick=True,
+    )
+    text = main(config)
+    assert "### Musical Instruments 2014" in text
+    assert "adapter at 5e-06, the paper's (w/ rating)" in text
+    assert "best copied text" in text.lower()
+    assert (tmp_path / "proof" / "musical-2014" / "report" / "index.html").is_file()
+    assert json.loads((tmp_path / "proof" / "proof.json").read_text())["steps"].keys() == {
+        step.name for step in plan(config)
+    }
+    capsys.readouterr()
+    assert main(config) == text
+    assert capsys.readouterr().out.count(": is finished") == len(plan(config))
