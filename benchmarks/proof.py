@@ -192,14 +192,14 @@ def _training(name: str, config: ProofJob, folder: Path, options: dict[str, Any]
 
 def evaluate_step(config: ProofJob, name: str, folder: Path) -> Step:
     """Base, both adapters and all texts copied by rule, on both sets."""
-    job = _evaluation(config, folder, [*_OURS, *evaluate.BASELINES], f"adapter at {config.learning_rate:g}")
+    job = _evaluation(config, folder, [*_OURS, *evaluate.BASELINES], f"adapter at {config.learning_rate:g}", live=False)
     after = [f"{name}/{one}" for one in ("prepare", "train", "train-no-rating")]
     return Step(f"{name}/evaluate", evaluate.evaluate, job, folder, makes=_METRICS, after=after)
 
 
 def paper_step(config: ProofJob, folder: Path) -> Step:
-    """The adapter at the paper's rate alone."""
-    job = _evaluation(config, folder, ["adapter"], f"adapter at {PAPER_RATE:g}, the paper's")
+    """The adapter at the paper's rate alone, served live: so few steps change weights by less than bfloat16 tells apart."""
+    job = _evaluation(config, folder, ["adapter"], f"adapter at {PAPER_RATE:g}, the paper's", live=True)
     after = [f"{folder.name}/{one}" for one in ("prepare", "train")]
     return Step(f"{folder.name}/evaluate", evaluate.evaluate, job, folder, makes=_METRICS, after=after)
 
@@ -214,12 +214,13 @@ _OURS = ("base", "adapter")
 _METRICS = ["metrics", ".metrics-*.tmp"]
 
 
-def _evaluation(config: ProofJob, folder: Path, models: list[str], name: str) -> evaluate.EvaluateJob:
+def _evaluation(config: ProofJob, folder: Path, models: list[str], name: str, *, live: bool) -> evaluate.EvaluateJob:
     return evaluate.EvaluateJob(
         base_model=config.base_model,
         out=folder,
         models=models,
         adapter_name=name,
+        live_adapters=live,
         max_new_tokens=config.max_new_tokens,
         track=False,
         **_prompt(config),

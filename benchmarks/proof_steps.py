@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import importlib.metadata
 import json
@@ -125,5 +126,8 @@ def files_digest(files: Iterable[Path]) -> str:
 
 
 def _versions() -> dict[str, str]:
-    there = {found.metadata["Name"]: found.version for found in importlib.metadata.distributions()}
-    return {name: there[name] for name in _LIBRARIES if name in there}
+    found = {}
+    for name in _LIBRARIES:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):  # vLLM's two builds exclude each other
+            found[name] = importlib.metadata.version(name)
+    return found

@@ -8,7 +8,8 @@ Reads `<out>/examples`, `<out>/interactions` (for baselines), `<out>/adapter` an
 (an adapter is only evaluated with the kind of prompt it was trained on; `-<serialisation>` and `-seed<n>` as jobs/train.py names
 them). Writes
 `<out>/metrics` whole; what a run that was ended had written is taken up by the next. One engine serves all of them,
-the adapters live; endpoints are asked from this process, which alone has their keys.
+the adapters live, or (`--no-live-adapters`) each adapter has its own; endpoints are asked from this process, which alone has their
+keys.
 """
 
 from __future__ import annotations
@@ -49,6 +50,7 @@ from reviewllm.files import write_text
 from reviewllm.generation.config import GenerationConfig
 from reviewllm.generation.endpoint_check import check_endpoint
 from reviewllm.generation.endpoint_config import EndpointConfig, keys_apart
+from reviewllm.generation.merged import MERGED
 from reviewllm.generation.pipeline import RunCounts
 from reviewllm.generation.tasks import new_run
 from reviewllm.progress import step
@@ -102,6 +104,11 @@ class EvaluateJob(JobConfig, ClusterConfig, GenerationConfig, PromptConfig, Trac
     adapter_name: str = Field("Review-LLM", description="what the tables call base and adapter together")
     candidate: str | None = Field(
         None, description="name in the tables that is compared with all others; default the adapter, else the first model"
+    )
+    live_adapters: bool = Field(
+        True,
+        description="one engine serves base and adapters; --no-live-adapters merges each into the base, for an engine of its own: "
+        "slower to start, and much faster on CPUs, where an adapter that is served live takes several times the base's time",
     )
     allow_other_examples: bool = Field(
         False, description="evaluate adapters that were trained on other examples than <out>/examples/train"
@@ -179,6 +186,7 @@ def _evaluate(config: EvaluateJob, shards: Sequence[Path]) -> str:
             journals=config.out / "endpoints",
             cluster=lambda: ray_session(part(config, ClusterConfig)),
             on_progress=lambda name, now, rows: running.show(now.rows_seen, rows, f"{name}, {now.engines.failed} failed"),
+            merged=None if config.live_adapters else config.out / MERGED,
         )
         measuring = open_measures(
             part(config, MeasureConfig),

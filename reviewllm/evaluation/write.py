@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import NamedTuple
@@ -19,6 +19,7 @@ from reviewllm.generation.config import GenerationConfig
 from reviewllm.generation.endpoint_check import check_endpoint
 from reviewllm.generation.endpoint_config import EndpointConfig
 from reviewllm.generation.endpoint_shards import write_shards
+from reviewllm.generation.merged import merged_model
 from reviewllm.generation.pipeline import RunCounts, run_tasks
 from reviewllm.generation.score_shard import ShardScorer
 from reviewllm.generation.tasks import GenerationSpec, Task, new_run
@@ -42,6 +43,7 @@ def write_all(
     journals: Path,
     cluster: Callable[[], AbstractContextManager[None]],
     on_progress: Callable[[str, RunCounts, int], None],
+    merged: Path | None = None,
 ) -> Written:
     """Write every contender's generations of every shard into the staging folder.
 
@@ -54,6 +56,8 @@ def write_all(
         journals: folder of what endpoints have answered, `<name>.jsonl`; it outlives the evaluation.
         cluster: connects to Ray; only entered where an engine has to write.
         on_progress: told what is being asked, its counts, and its rows in all.
+        merged: folder in which base and each adapter become one model, with an engine of its own; None: one engine serves the base
+            and all adapters live.
 
     Raises:
         ReviewLLMError: an endpoint or an engine cannot be used; what is written so far is kept.
@@ -76,7 +80,8 @@ def write_all(
     counts = RunCounts()
     if tasks := staging.tasks(contenders, ["base", "adapter"]):
         with cluster():
-            counts = run_tasks(tasks, spec, on_progress=_told(on_progress, "engine", tasks, staging))
+            for part, own in by_engine(tasks, spec, merged if generation.engine != "rule" else None):
+                counts = _sum(counts, run_tasks(part, own, on_progress=_told(on_progress, "engine", part, staging)))
     costs = {}
     for name, endpoint in endpoints.items():
         tasks = [task for task in staging.tasks(contenders, ["endpoint"]) if contenders[task.variant].name == name]
@@ -92,6 +97,27 @@ def write_all(
         counts = _sum(counts, run.counts)
         costs[name] = Cost(**run.costs["used"]._asdict())
     return Written(counts, costs)
+
+
+def by_engine(
+    tasks: Sequence[Task], spec: GenerationSpec, merged: Path | None
+) -> Iterator[tuple[list[Task], GenerationSpec]]:
+    """What each engine writes: all of it, or with `merged` what one adapter is asked for, and what the bare base is.
+
+    Raises:
+        EngineError: base and adapter cannot be made one.
+    """
+    if merged is None:
+        yield list(tasks), spec
+        return
+    numbers: dict[Path | None, list[int]] = {}
+    for number in sorted({task.variant for task in tasks}):
+        numbers.setdefault(spec.variants[number].adapter, []).append(number)
+    for own in numbers.values():
+        variants = [spec.variants[number] for number in own]
+        model = merged_model(variants[0], merged)
+        part = [task._replace(variant=own.index(task.variant)) for task in tasks if task.variant in own]
+        yield part, spec.model_copy(update={"variants": variants, "model": model, "live_adapters": False})
 
 
 def _told(
