@@ -69,9 +69,9 @@ class ProofJob(JobConfig):
     base_model: ModelWhere = Field(STANDARD_BASE, description="base: a Hugging Face folder or hub name")
     data: Path = Field(Path("../shared/data"), description="folder with amazon_2014/ and amazon_2023/")
     out: Path = Field(Path("out/proof"), description="folder that receives all output")
-    dataset: list[DatasetName] = Field(["musical-2014", "amazon-2023"], description="data sets to measure on")
-    paper_dataset: DatasetName | None = Field(
-        "amazon-2023", description="the one on which an adapter at the paper's rate is trained too"
+    dataset: list[DatasetName] = Field(["musical-2014", "amazon-2023"], min_length=1, description="data sets to measure on")
+    paper_dataset: DatasetName | Literal["none"] = Field(
+        "amazon-2023", description="the one on which an adapter at the paper's rate is trained too, or none"
     )
     steps: int = Field(60, ge=1, description="optimizer steps of an adapter")
     samples_per_step: int = Field(8, ge=_WORKERS, multiple_of=_WORKERS, description="samples of an optimizer step")
@@ -109,8 +109,6 @@ def _check(config: ProofJob) -> None:
         folder = config.data / _DATASETS[name][1]
         if not folder.is_dir():
             raise InputError(f"--data {config.data}: has no {folder.name}/, which the data set {name} is read from")
-    if not config.dataset:
-        raise ConfigError("--dataset: names no data set")
 
 
 def _prove(config: ProofJob) -> str:
@@ -137,10 +135,10 @@ def plan(config: ProofJob) -> list[Step]:
             *(train_step(config, name, folder, rating=one) for one in (True, False)),
         ]
         steps += [evaluate_step(config, name, folder), report_step(name, folder)]
-        if name == config.paper_dataset:
-            paper = config.out / f"{name}-paper"
-            steps += [prepare_step(config, paper.name, paper, dataset=name)]
-            steps += [train_step(config, paper.name, paper, rate=PAPER_RATE), paper_step(config, paper)]
+    if config.paper_dataset in config.dataset:
+        paper = _paper_folder(config)
+        steps += [prepare_step(config, paper.name, paper, dataset=config.paper_dataset)]
+        steps += [train_step(config, paper.name, paper, rate=PAPER_RATE), paper_step(config, paper)]
     return steps
 
 
@@ -259,8 +257,11 @@ def _rates(config: ProofJob, name: str) -> Rates:
 
 
 def _measured(config: ProofJob, name: str) -> Measured:
-    paper = config.out / f"{name}-paper" if name == config.paper_dataset else None
-    return measured(_DATASETS[name][0], config.out / name, paper)
+    return measured(_DATASETS[name][0], config.out / name, _paper_folder(config) if name == config.paper_dataset else None)
+
+
+def _paper_folder(config: ProofJob) -> Path:
+    return config.out / f"{config.paper_dataset}-paper"
 
 
 if __name__ == "__main__":
