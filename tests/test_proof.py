@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import polars as pl
+import pyarrow as pa
 import pytest
 
 from benchmarks.proof import PAPER_RATE, ProofJob, main, plan, plan_choice
 from benchmarks.proof_steps import Step, identities_of, run_steps
-from benchmarks.proof_table import Measured, rates_table, section, sentences
+from benchmarks.proof_table import Measured, measured, rates_table, section, sentences
 from jobs import train
 from reviewllm.config import JobConfig
-from reviewllm.errors import ConfigError, InputError
+from reviewllm.errors import ConfigError, InputError, SchemaError
 from reviewllm.evaluation.comparisons import Side
+from reviewllm.evaluation.results import Evaluated, Evaluation, write_evaluation
+from reviewllm.table_files import write_table
 from reviewllm.tables import COMPARISONS, METRICS
 
 OURS = Side("adapter at 0.0005", True)
@@ -187,6 +191,44 @@ def test_section_shows_every_figure_and_the_best_in_bold(toys: Measured) -> None
         "| own latest review (w/o rating) | -3.75 [-4.75, -2.75] lower | +17.50 [+16.50, +18.50] no difference | – |"
         in lines
     )
+
+
+def leave_evaluation(out: Path, one: Measured, digest: str) -> None:
+    """What `measured` reads of an evaluation's folder."""
+    models = [
+        Evaluated(name=name, kind=kind, model=name, adapter=None, with_rating=True, fingerprints=["f"])
+        for name, kind in one.kinds.items()
+    ]
+    head = Evaluation(
+        run="r",
+        created_at=datetime(2026, 1, 2, tzinfo=UTC),
+        protocol=None,
+        examples_digest=digest,
+        rows={"simple": 30},
+        repeats=1,
+        candidate=OURS.model,
+        candidate_with_rating=True,
+        models=models,
+        scorers={},
+        costs={},
+    )
+    write_evaluation(head, out / "metrics")
+    for table, frame in ((METRICS, one.metrics), (COMPARISONS, one.comparisons)):
+        rows = pa.Table.from_pylist(frame.to_dicts(), schema=table.schema)
+        write_table(rows, out / "metrics" / f"{table.name}.parquet", table)
+
+
+def test_measured_puts_the_papers_rate_beside_the_others(toys: Measured, tmp_path: Path) -> None:
+    leave_evaluation(tmp_path / "run", toys, "d")
+    paper = made_up({("paper", True): {"rouge1": 9.0}}, {})._replace(kinds={"paper": "adapter"})
+    leave_evaluation(tmp_path / "paper", paper, "d")
+    found = measured("Toys", tmp_path / "run", tmp_path / "paper")
+    assert found.kinds == {**KINDS, "paper": "adapter"}
+    assert any(line.startswith("| paper (w/ rating) | 9.00") for line in section(found).splitlines())
+    assert measured("Toys", tmp_path / "run").kinds == KINDS
+    leave_evaluation(tmp_path / "paper", paper, "of other examples")
+    with pytest.raises(SchemaError, match="was evaluated on other examples"):
+        measured("Toys", tmp_path / "run", tmp_path / "paper")
 
 
 def test_rates_table_names_the_lowest_validation_loss() -> None:
