@@ -14,8 +14,8 @@ it) is noted when it begins; where that has changed, what it left is removed and
 
 The sizes fit two cores. Evaluated users have at least five reviews, not eleven: with the paper's bound, four hard rows would be
 left of Musical Instruments, too few to tell anything. One training target a category takes nothing from training, for
-`--targets all` trains on every review of all other users. Learning rate and number of steps were chosen with `--choose`, on users
-held out of the training examples, never on the evaluated ones (docs/measured.md).
+`--targets all` trains on every review of all other users. Learning rate and number of steps are chosen with `--choose`, on users
+held out of the training examples, never on the evaluated ones (docs/measured.md says which, and why).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from pydantic import Field
 
@@ -46,12 +46,25 @@ STANDARD_BASE = "out/bases/smollm2-135m"
 PAPER_RATE = 5e-6  # Review-LLM, section 3.1; constant, without a warm-up
 _WORKERS = 2
 
-# Of each data set: title, folder, whether it has metadata, and simple and hard targets of a category. In the 24 small categories
-# of 2023 a handful each leaves enough users to train on.
-_DATASETS: dict[str, tuple[str, str, bool, int, int]] = {
-    "musical-2014": ("Musical Instruments 2014", "amazon_2014", False, 80, 200),
-    "amazon-2023": ("24 categories of Amazon 2023", "amazon_2023", True, 3, 200),
+
+class Dataset(NamedTuple):
+    """A folder of `--data`; simple and hard targets of a category, and the share of training users that `--choose` holds out."""
+
+    title: str
+    folder: str
+    with_items: bool
+    simple: int
+    hard: int
+    held_out: float
+
+
+# In the 24 small categories of 2023 a handful of targets each leaves enough users to train on.
+_DATASETS = {
+    "musical-2014": Dataset("Musical Instruments 2014", "amazon_2014", False, simple=80, hard=200, held_out=0.01),
+    "amazon-2023": Dataset("24 categories of Amazon 2023", "amazon_2023", True, simple=3, hard=200, held_out=0.04),
 }
+_OURS = ("base", "adapter")
+_METRICS = ("metrics", ".metrics-*.tmp")
 _QUICK = {
     "steps": 2,
     "choose_steps": 2,
@@ -86,7 +99,6 @@ class ProofJob(JobConfig):
     choose: bool = Field(False, description="only train short runs at --choose-rates, and print their validation losses")
     choose_rates: list[float] = Field([5e-6, 1e-4, 2e-4, 5e-4, 1e-3], description="learning rates of --choose")
     choose_steps: int = Field(24, ge=1, description="optimizer steps of each of them")
-    choose_fraction: float = Field(0.01, gt=0, lt=1, description="share of the training users held out to choose by")
     quick: bool = Field(False, description="the smallest sizes that run every step")
 
 
@@ -106,7 +118,7 @@ def _check(config: ProofJob) -> None:
         raise ConfigError(f"--base-model {STANDARD_BASE}: is not there; make it with: make base")
     local_model_folder(config.base_model)
     for name in config.dataset:
-        folder = config.data / _DATASETS[name][1]
+        folder = config.data / _DATASETS[name].folder
         if not folder.is_dir():
             raise InputError(f"--data {config.data}: has no {folder.name}/, which the data set {name} is read from")
 
@@ -119,7 +131,7 @@ def _prove(config: ProofJob) -> str:
 
 def _choose(config: ProofJob) -> str:
     run_steps(plan_choice(config), config.base_model, config.out / "steps")
-    found = {_DATASETS[name][0]: _rates(config, name) for name in config.dataset}
+    found = {_DATASETS[name].title: _rates(config, name) for name in config.dataset}
     text = rates_table(found)
     write_text(text, config.out / "choose.md")
     return text
@@ -149,7 +161,7 @@ def plan_choice(config: ProofJob) -> list[Step]:
         folder = config.out / name
         steps.append(prepare_step(config, name, folder))
         for rate in config.choose_rates:
-            held_out = {"validation_fraction": config.choose_fraction, "eval_steps": -(-config.choose_steps // 4)}
+            held_out = {"validation_fraction": _DATASETS[name].held_out, "eval_steps": -(-config.choose_steps // 2)}
             options = {**_sft(config, rate, config.choose_steps), **held_out, "adapter": _rate_folder(folder, rate)}
             steps.append(_training(f"{name}/choose-{rate:g}", config, folder, options, after=[f"{name}/prepare"]))
     return steps
@@ -157,18 +169,18 @@ def plan_choice(config: ProofJob) -> list[Step]:
 
 def prepare_step(config: ProofJob, name: str, folder: Path, dataset: str | None = None) -> Step:
     """Examples of a data set (default: that of the step's own name)."""
-    _, source, with_items, simple, hard = _DATASETS[dataset or name]
-    most = config.most_rows or max(simple, hard)
-    files = [str(config.data / source)]
+    drawn = _DATASETS[dataset or name]
+    most = config.most_rows or max(drawn.simple, drawn.hard)
+    files = [str(config.data / drawn.folder)]
     job = prepare.PrepareJob(
         reviews=files,
-        items=files if with_items else [],
+        items=files if drawn.with_items else [],
         out=folder,
         targets="all",
         more_than_reviews=4,
         train_per_category=1,
-        simple_per_category=min(simple, most),
-        hard_per_category=min(hard, most),
+        simple_per_category=min(drawn.simple, most),
+        hard_per_category=min(drawn.hard, most),
         seed=config.seed,
     )
     return Step(f"{name}/prepare", prepare.main, job, folder, makes=["examples"], reads=[Path(files[0])])
@@ -206,10 +218,6 @@ def report_step(name: str, folder: Path) -> Step:
     """The page of a data set's run."""
     job = report.ReportJob(out=folder)
     return Step(f"{name}/report", report.main, job, folder, makes=["report"], after=[f"{name}/evaluate"])
-
-
-_OURS = ("base", "adapter")
-_METRICS = ["metrics", ".metrics-*.tmp"]
 
 
 def _evaluation(config: ProofJob, folder: Path, models: list[str], name: str, *, live: bool) -> evaluate.EvaluateJob:
@@ -257,7 +265,9 @@ def _rates(config: ProofJob, name: str) -> Rates:
 
 
 def _measured(config: ProofJob, name: str) -> Measured:
-    return measured(_DATASETS[name][0], config.out / name, _paper_folder(config) if name == config.paper_dataset else None)
+    return measured(
+        _DATASETS[name].title, config.out / name, _paper_folder(config) if name == config.paper_dataset else None
+    )
 
 
 def _paper_folder(config: ProofJob) -> Path:
