@@ -129,6 +129,7 @@ def main(config: BackfillJob, *, replay: bool = False) -> Manifest | None:
         adapter=_adapter(config),
         prompt=part(config, PromptConfig),
         generation=generation,
+        live_adapter=config.live_adapter,
         scoring=part(config, ScoringConfig),
         max_hallucination=config.max_hallucination,
     )

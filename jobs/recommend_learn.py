@@ -129,6 +129,10 @@ def _profile_answerer(config: ProfileJob) -> Answerer | None:
         return None
     generation = part(config, GenerationConfig)
     variant = make_variant(
-        base_model=config.base_model, adapter=config.adapter, prompt=part(config, PromptConfig), generation=generation
+        base_model=config.base_model,
+        adapter=config.adapter,
+        prompt=part(config, PromptConfig),
+        generation=generation,
+        live_adapter=False,
     )
     return Answerer(variant, generation, "constrained", config.out / MERGED)

@@ -110,6 +110,7 @@ def ranker_of(config: RankJob) -> Ranker:
         adapter=config.adapter,
         prompt=part(config, PromptConfig),
         generation=generation,
+        live_adapter=False,
     )
     profiles = read_profiles(config.out / FOLDER / config.target) if config.profiles else Profiles()
     naming = part(config, NameConfig)
@@ -168,7 +169,9 @@ def explain(config: ExplainJob) -> None:
         prompt = part(config, PromptConfig)
         if config.interactions is None:
             prompt = prompt.model_copy(update={"rating": False})
-        variant = make_variant(base_model=config.base_model, adapter=config.adapter, prompt=prompt, generation=generation)
+        variant = make_variant(
+            base_model=config.base_model, adapter=config.adapter, prompt=prompt, generation=generation, live_adapter=False
+        )
         items = pl.DataFrame(read_table(config.out / "items", ITEMS))
         counts = add_reasons(
             Sources(config.recommendations, config.out / "sequences", config.interactions, items, config.target),

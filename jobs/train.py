@@ -146,6 +146,11 @@ def _train(config: TrainJob) -> AdapterDescription:
                 training=part(config, TrainingConfig),
                 prompt=part(config, PromptConfig),
             )
+        if prepared.layers.left_out:
+            print(
+                f"  {name}: LoRA on {', '.join(prepared.layers.kinds())}; not on {', '.join(prepared.layers.left_out)}",
+                flush=True,
+            )
         parameters = {**config.model_dump(mode="json"), **prepared.identity}
         with (
             monitoring(prepared.storage) as monitor,

@@ -77,6 +77,14 @@ class RefusedError(RowError):
 class Engine(Protocol):
     """Writes many requests at once; built inside the actor that uses it."""
 
+    async def load_adapters(self) -> None:
+        """Load the adapters that it serves, before any time is spent.
+
+        Raises:
+            AdapterError: it would not serve one of them whole.
+        """
+        ...
+
     async def generate(self, request: Request) -> Completion:
         """Write one row.
 

@@ -15,14 +15,17 @@ from reviewllm.generation.config import GenerationConfig
 _PLUGINS = "vllm.general_plugins"
 
 
-def check_engine(base: Path, generation: GenerationConfig, *, flag: str = "--base-model") -> None:
+def check_engine(
+    base: Path, generation: GenerationConfig, *, flag: str = "--base-model", adapter: Path | None = None
+) -> None:
     """Refuse what the engine would die of a minute after its start; a rule engine takes everything.
 
     Args:
         flag: the option that names the base.
+        adapter: one that is to be served beside the base; None where it is merged into it, or there is none.
 
     Raises:
-        ConfigError: vLLM has no such argument, or does not write with such a base.
+        ConfigError: vLLM has no such argument, or does not write with such a base or serve adapters beside it.
     """
     if generation.engine == "rule":
         return
@@ -30,6 +33,8 @@ def check_engine(base: Path, generation: GenerationConfig, *, flag: str = "--bas
     config, named = model_config(base), f"{flag} {base}"
     _check_architecture(config, named)
     _check_quantization(config, named)
+    if adapter is not None:
+        _check_adapter(config, named, adapter)
     if not generation.gpus_per_engine and vllm_source.computes_on_cpu():
         _check_head_size(config, named)
 
@@ -61,6 +66,20 @@ def _check_architecture(config: dict[str, Any], named: str) -> None:
         raise ConfigError(
             f"{named}: neither vLLM nor transformers, as installed here, knows its architecture {asked[0]!r} (config.json)"
             f"{f', which is near {near[0]!r}' if near else ''}; install versions that do, or name another base"
+        )
+    if vllm_source.bridged(str(config.get("model_type"))) is False:
+        raise ConfigError(
+            f"{named}: vLLM has no class for its architecture {asked[0]!r}, and cannot run that of transformers, whose attention "
+            "is not exchangeable; name another base"
+        )
+
+
+def _check_adapter(config: dict[str, Any], named: str, adapter: Path) -> None:
+    asked = config.get("architectures")
+    if isinstance(asked, list) and asked and vllm_source.takes_lora(asked[0]) is False and not _plugins():
+        raise ConfigError(
+            f"{named}: vLLM serves no adapter beside a {asked[0]}, so {adapter} has to be merged into it: a backfill does so "
+            "without --live-adapter; for other jobs merge them with jobs/merge.py and name the merged model as the base"
         )
 
 

@@ -194,15 +194,16 @@ class ShardGenerator:
         return [of_row(row) if one else None for row, one in zip(rows, able, strict=True)]
 
     async def _check_engine(self) -> None:
-        """Let the engine write a few tokens, and replay every adapter's canaries, before any time is spent.
+        """Let the engine write a few tokens, load the adapters and replay their canaries, before any time is spent.
 
         Raises:
             EngineError: it starts, and dies of the first prompt: no row is to blame.
-            AdapterError: an adapter does not act.
+            AdapterError: an adapter is not served whole, or does not act.
         """
         if self._spec.generation.engine == "rule":
             return
         await self._engine.generate(Request({}, [0], 0, None, greedy=True))
+        await self._engine.load_adapters()
         for variant in self._spec.variants:
             if variant.adapter is None:
                 continue

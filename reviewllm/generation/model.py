@@ -51,6 +51,7 @@ def make_variant(
     adapter: Path | None,
     prompt: PromptConfig,
     generation: GenerationConfig,
+    live_adapter: bool = True,
     repeat: int = 0,
     scoring: ScoringConfig = AS_THE_PAPER,
     max_hallucination: float | None = None,
@@ -58,18 +59,19 @@ def make_variant(
     """Check that base, adapter and prompt belong together, and compute their fingerprint.
 
     Args:
+        live_adapter: whether the engine is to serve the adapter beside the base, and not both merged.
         repeat: number of the repetition, from 0.
         scoring: how the texts are compared with references.
         max_hallucination: bound above which a row fails, in %; None for none.
 
     Raises:
-        ConfigError: the base cannot be read, its context or vocabulary does not fit, or the engine cannot write with it; the
-            embedding is none.
+        ConfigError: the base cannot be read, its context or vocabulary does not fit, or the engine cannot write with it,
+            or serve adapters beside it; the embedding is none.
         AdapterError: the adapter is incomplete or was trained for something else.
     """
     base = local_model_folder(base_model)
     check_model(base, load_tokenizer(str(base)), prompt, response_tokens=generation.max_new_tokens)
-    check_engine(base, generation)
+    check_engine(base, generation, adapter=adapter if live_adapter else None)
     description = check_fits(adapter, base, prompt) if adapter else None
     return Variant(
         model="rule" if generation.engine == "rule" else base_model,  # a dry run's rows say that no model wrote them

@@ -47,6 +47,9 @@ class RuleEngine:
             " ".join(words), [0] * len(words) if looping else [*range(len(words))], "length" if looping else "stop"
         )
 
+    async def load_adapters(self) -> None:
+        """A rule has no use for any."""
+
     async def log_likelihoods(self, request: Request) -> list[float]:
         """Minus the place of each choice in the order of the rule's own answer.
 

@@ -9,11 +9,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from reviewllm.errors import EngineError
+from reviewllm.errors import AdapterError, EngineError
 from reviewllm.files import without_patterns
 from reviewllm.generation.config import GenerationConfig
 from reviewllm.generation.engine import Completion, Progress, RefusedError, Request, RowError, shared_beginning
 from reviewllm.generation.engine_log import EngineLog
+from reviewllm.generation.served_layers import EXTENSION
 from reviewllm.sft.canary import CANARY_TOKENS
 
 # llguidance: xgrammar 0.2.8 allows no quotation mark in a string of limited length. Without white space between members an
@@ -70,6 +71,7 @@ class VLLMEngine:
             # Else vLLM makes room for adapters on the output layer too, computes it for every token, and dies of the logits of a
             # prompt beside another request, since it takes them for those of one token each (0.32.0, `add_lora_logits`).
             arguments["lora_target_modules"] = _adapted_modules(adapters)
+            arguments["worker_extension_cls"] = EXTENSION
         if constrained:
             arguments["structured_outputs_config"] = _COMPACT_JSON
         try:
@@ -83,6 +85,29 @@ class VLLMEngine:
         self._end_tokens = list(end_tokens)
         self._loras = {path: LoRARequest(Path(path).name, place, path) for place, path in enumerate(adapters, start=1)}
         self._numbers = itertools.count()
+
+    async def load_adapters(self) -> None:
+        """Load the adapters, whole.
+
+        Raises:
+            AdapterError: vLLM takes one not at all, or would leave out some of its layers.
+        """
+        for path, lora in self._loras.items():
+            told = await self._engine.collective_rpc("adapter_left_out", args=(lora.lora_name, lora.lora_int_id, path))
+            failures = [failure for failure, _ in told if failure]
+            # Of a model that is shared out by layers each worker has its own.
+            left_out = sorted(set.intersection(*({*names} for _, names in told)))
+            if failures or left_out:
+                raise AdapterError(
+                    f"adapter {path}: vLLM "
+                    + (
+                        f"cannot load it ({' '.join(failures[0].split())})"
+                        if failures
+                        else f"would leave out {_few(left_out)}"
+                    )
+                    + "; merged into its base it is served whole: a backfill does so without --live-adapter; for other jobs merge "
+                    "them with jobs/merge.py and name the merged model as the base"
+                )
 
     async def generate(self, request: Request) -> Completion:
         """Write one row; cancelling the task cancels the request.
@@ -236,6 +261,11 @@ def _adapted_modules(adapters: list[str]) -> list[str]:
         with safe_open(Path(folder) / "adapter_model.safetensors", framework="numpy") as weights:
             names |= {key.partition(".lora_")[0].rpartition(".")[2] for key in weights.keys() if ".lora_" in key}  # noqa: SIM118
     return sorted(names)
+
+
+def _few(names: Sequence[str]) -> str:
+    """How many layers, and the first of them."""
+    return f"{len(names)} of its layers ({', '.join(names[:3])}{', ...' if len(names) > 3 else ''})"
 
 
 def _largest_rank(adapters: list[str]) -> int:

@@ -46,7 +46,8 @@ class AdapterDescription(StageConfig):
 
     Losses are means over response tokens, in nats; `validation_loss` and `best_step` are None where none was measured.
     `identity` is what decides a training's outcome, by name (`fit.identity`). `serialisation` is None for a task that shows no
-    attributes; `chat_template` is the template around its prompts (`ChatFrame.text`), None for none.
+    attributes; `chat_template` is the template around its prompts (`ChatFrame.text`), None for none. `layers` are the ends of
+    the names of the layers that it adapts.
     """
 
     base_model: str
@@ -67,6 +68,7 @@ class AdapterDescription(StageConfig):
     last_loss: float
     best_step: int | None = None
     validation_loss: float | None = None
+    layers: list[str] = []
     sft: SFTConfig
     training: TrainingConfig
     canaries: list[Canary] = []
@@ -128,6 +130,7 @@ def complete_adapter(
     """
     config = json.loads((folder / _PEFT_CONFIG).read_text(encoding="utf-8"))
     config["base_model_name_or_path"] = description.base_model
+    config["target_modules"] = sorted(config["target_modules"])  # PEFT writes a set, in another order in every process
     (folder / _PEFT_CONFIG).write_text(json.dumps(config, indent=1, sort_keys=True) + "\n", encoding="utf-8")
     tokenizer.save_pretrained(folder)
     (folder / DESCRIPTION_FILE).write_text(description.model_dump_json(indent=1) + "\n", encoding="utf-8")
@@ -165,7 +168,7 @@ Writes the review that a user would write of a purchase, from a prompt of review
 |---|---|
 | base | `{description.base_model}` (sha256 {description.base_digest[:16]}) |
 | data | {description.samples} samples (sha256 {description.samples_digest[:16]}) |
-| LoRA | rank {sft.lora_r}, alpha {sft.lora_alpha}, dropout {sft.lora_dropout:g}, on {", ".join(sft.target_modules)} |
+| LoRA | rank {sft.lora_r}, alpha {sft.lora_alpha}, dropout {sft.lora_dropout:g}, on {", ".join(description.layers)} |
 | optimizer | {sft.optimizer}, learning rate {sft.learning_rate:g}, {sft.lr_scheduler_type}, seed {sft.seed} |
 | steps, samples of a step | {description.optimizer_steps}, {samples_per_step(sft, training)} |
 | training loss (nats per response token), first and last step | {description.first_loss:.4f}, {description.last_loss:.4f} |

@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from reviewllm.config import ModelWhere, StageConfig, Where
+from reviewllm.sft.layers import ALL_LINEAR
 
 
 class SFTConfig(StageConfig):
@@ -17,7 +18,7 @@ class SFTConfig(StageConfig):
     lora_alpha: int = Field(16, ge=1, description="LoRA scale times rank")
     lora_dropout: float = Field(0.0, ge=0, lt=1, description="dropout before the LoRA matrices")
     target_modules: list[str] = Field(
-        ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"], description="layers that LoRA adapts"
+        [ALL_LINEAR], description="layers that LoRA adapts, by the ends of their names; all-linear: every one of the decoder"
     )
     optimizer: Literal["adam", "adamw"] = Field("adam", description="the paper's Adam, or AdamW")
     weight_decay: float = Field(0.0, ge=0, description="of AdamW")

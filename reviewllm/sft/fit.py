@@ -32,6 +32,7 @@ from reviewllm.sft.adapter import (
 )
 from reviewllm.sft.checkpoint import FINAL, SAMPLES_FOLDER, check_identity, check_same, read_canaries, read_state, restart
 from reviewllm.sft.config import LoopConfig, SFTConfig, TrainingConfig, samples_per_step, with_sequence_tokens
+from reviewllm.sft.layers import Layers
 from reviewllm.sft.loop import SAMPLES_FILE, train_worker
 from reviewllm.sft.model import check_target_modules
 from reviewllm.sft.probe import check_trainable
@@ -60,6 +61,7 @@ class Run(NamedTuple):
     training: TrainingConfig
     prompt: PromptConfig
     base: Path
+    layers: Layers
     tokenizer: Any
     storage: Storage
     identity: dict[str, str]
@@ -98,7 +100,7 @@ def prepare_run(*, examples: Path, run: str, sft: SFTConfig, training: TrainingC
     tokenizer = load_tokenizer(str(base))
     check_model(base, tokenizer, prompt, response_tokens=sft.max_response_tokens)
     check_trainable(base, packing=sft.packing)
-    check_target_modules(base, sft.target_modules)
+    layers = check_target_modules(base, sft.target_modules)
     renderer = PromptRenderer(tokenizer, prompt)
     storage = Storage(run)
     storage.check_writable()
@@ -120,7 +122,9 @@ def prepare_run(*, examples: Path, run: str, sft: SFTConfig, training: TrainingC
         else:
             check_identity(storage, identity)
         storage.put(Path(folder), SAMPLES_FOLDER)
-    return Run(sft, training, prompt, base, tokenizer, storage, identity, counts, examples_digest(shards), samples_digest)
+    return Run(
+        sft, training, prompt, base, layers, tokenizer, storage, identity, counts, examples_digest(shards), samples_digest
+    )
 
 
 def run_identity(
@@ -193,6 +197,7 @@ def train_adapter(run: Run, out: Path, *, hear: Hear | None = None) -> AdapterDe
         last_loss=state.curve[-1]["loss"],
         best_step=state.best_step,
         validation_loss=state.best_loss,
+        layers=run.layers.kinds(),
         sft=run.sft,
         training=run.training,
         canaries=[Canary.model_validate(canary) for canary in read_canaries(run.storage)],

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from reviewllm.errors import ConfigError
 from reviewllm.sft.attention import TREE_ATTENTION, tree_attention
 from reviewllm.sft.config import SFTConfig, TrainingConfig
+from reviewllm.sft.layers import Layers, adapted_layers, lora_config
 
 if TYPE_CHECKING:
     import torch
@@ -65,21 +66,16 @@ def computing_type(device: Any) -> str:
 def add_lora(base: Any, sft: SFTConfig) -> Any:
     """Freeze a base and add LoRA weights (float32), the same ones for the same seed."""
     import torch
-    from peft import LoraConfig, get_peft_model
+    from peft import get_peft_model
 
     torch.manual_seed(sft.seed)
-    lora = LoraConfig(
-        r=sft.lora_r,
-        lora_alpha=sft.lora_alpha,
-        lora_dropout=sft.lora_dropout,
-        target_modules=sft.target_modules,
-        task_type="CAUSAL_LM",
-    )
-    return get_peft_model(base, lora).train()
+    return get_peft_model(base, lora_config(base, sft)).train()
 
 
-def check_target_modules(folder: Path, target_modules: list[str]) -> None:
-    """Refuse modules that the base does not have, and a base that is not trained here, before any worker loads it.
+def check_target_modules(folder: Path, target_modules: list[str]) -> Layers:
+    """Find what LoRA adapts of a base; refuse modules that it does not have, and a base that is not trained here.
+
+    No worker has loaded it, and nor does this.
 
     Raises:
         ConfigError: transformers does not know the base, or its attention cannot be ours; or names the unknown modules and
@@ -99,18 +95,7 @@ def check_target_modules(folder: Path, target_modules: list[str]) -> None:
             f"--base-model {folder}: {type(base).__name__} of transformers computes with no attention but its own, and training "
             "needs one that keeps the samples of a sequence apart; name a base of another architecture, such as Llama"
         )
-    output = base.get_output_embeddings()
-    linear = {
-        name.rpartition(".")[2]: None
-        for name, module in base.named_modules()
-        if isinstance(module, torch.nn.Linear) and module is not output
-    }
-    unknown = [name for name in target_modules if name not in linear]
-    if unknown or not target_modules:
-        raise ConfigError(
-            f"--target-modules {' '.join(unknown) or '(none)'}: the base {folder.name} has no such linear layer; it has "
-            f"{', '.join(linear)}"
-        )
+    return adapted_layers(base, target_modules, name=folder.name)
 
 
 def distribute(model: Any, training: TrainingConfig, *, device: Any, world_size: int) -> Any:

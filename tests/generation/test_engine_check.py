@@ -109,6 +109,11 @@ def test_check_engine_unknown_argument_is_refused_with_the_nearest(tmp_path: Pat
             {"quantization_config": {"quant_method": "bitsandbytes"}},
             "method 'bitsandbytes', which the installed vLLM does not",
         ),
+        (
+            {"architectures": ["RecurrentGemmaForCausalLM"], "model_type": "recurrent_gemma"},
+            "no class for its architecture 'RecurrentGemmaForCausalLM', and cannot run that of transformers",
+        ),
+        ({"architectures": ["XGLMForCausalLM"], "model_type": "xglm"}, "whose attention is not exchangeable"),
     ],
 )
 def test_check_engine_base_that_vllm_writes_nothing_with_is_refused(
@@ -131,3 +136,28 @@ def test_check_engine_base_that_vllm_writes_nothing_with_is_refused(
 )
 def test_check_engine_base_that_vllm_may_know_is_left_to_it(tmp_path: Path, changed: dict[str, Any]) -> None:
     check_engine(base(tmp_path, **changed), GenerationConfig())
+
+
+@pytest.mark.parametrize("architecture", ["GPT2LMHeadModel", "BloomForCausalLM", "FalconForCausalLM", "GPTJForCausalLM"])
+def test_check_engine_adapter_beside_a_base_that_takes_none_is_refused(tmp_path: Path, architecture: str) -> None:
+    check_engine(base(tmp_path, architectures=[architecture]), GenerationConfig())
+    with pytest.raises(
+        ConfigError, match=f"serves no adapter beside a {architecture}, so a/b has to be merged .*jobs/merge.py"
+    ):
+        check_engine(tmp_path, GenerationConfig(), adapter=Path("a/b"))
+    check_engine(tmp_path, GenerationConfig(engine="rule"), adapter=Path("a/b"))
+
+
+@pytest.mark.parametrize(
+    "architecture",
+    [
+        "LlamaForCausalLM",
+        "MistralForCausalLM",
+        "Phi3ForCausalLM",
+        "GptOssForCausalLM",
+        "Olmo2ForCausalLM",
+        "GPTNeoXForCausalLM",
+    ],
+)
+def test_check_engine_adapter_beside_a_base_that_takes_some_is_quiet(tmp_path: Path, architecture: str) -> None:
+    check_engine(base(tmp_path, architectures=[architecture]), GenerationConfig(), adapter=Path("a/b"))
