@@ -126,8 +126,13 @@ def distribute(model: Any, training: TrainingConfig, *, device: Any, world_size:
 
 
 def _decoder_layers(model: Any) -> Any:
-    backbone = model.get_base_model()
-    return getattr(backbone, backbone.base_model_prefix).layers
+    import torch
+
+    decoder = model.get_base_model().get_decoder()
+    lists = (
+        part for part in decoder.modules() if isinstance(part, torch.nn.ModuleList)
+    )  # GPT-2's is named `h`, not `layers`
+    return next(layers for layers in lists if len(layers) == decoder.config.num_hidden_layers)
 
 
 def _is_lora_linear(name: str, module: Any) -> bool:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 import torch.distributed
+from small_bases import save_small_base
 from torch.distributed.tensor import DTensor
 from torch.testing._internal.distributed.fake_pg import FakeStore
 from transformers import BloomConfig
@@ -53,8 +54,9 @@ def test_check_target_modules_base_with_an_attention_of_its_own_is_refused(tmp_p
         check_target_modules(tmp_path, ["query_key_value"])
 
 
-def test_distribute_fsdp_every_worker_holds_half_of_base_and_lora(random_base: Path, two_workers: None) -> None:
-    base = load_base(str(random_base), dtype="bfloat16", device=CPU)
+@pytest.mark.parametrize("name", ["llama", "gpt2", "gpt-neox", "gpt-oss"])
+def test_distribute_fsdp_every_worker_holds_half_of_base_and_lora(name: str, two_workers: None, tmp_path: Path) -> None:
+    base = load_base(str(save_small_base(name, tmp_path)), dtype="bfloat16", device=CPU)
     model = add_lora(base, SFTConfig(base_model="x"))
     rows = {name: weight.shape[0] for name, weight in model.named_parameters()}
     parallel = distribute(model, TrainingConfig(strategy="fsdp"), device=CPU, world_size=2)
