@@ -71,7 +71,7 @@ _CONFIGS: dict[str, tuple[str, dict[str, Any]]] = {
         },
     ),
     "bloom": ("BloomConfig", _ALIBI),
-    "falcon": ("FalconConfig", {**_WIDTHS, "ffn_hidden_size": 96}),
+    "falcon": ("FalconConfig", {**_WIDTHS, "ffn_hidden_size": 4 * 64}),  # vLLM knows no other width
     "gptj": ("GPTJConfig", {**_GPT, "rotary_dim": 16}),
     "mamba": ("MambaConfig", {"hidden_size": 64, "num_hidden_layers": 2, "state_size": 8}),
     "lfm2": ("Lfm2Config", {**_WIDTHS, "layer_types": ["conv", "full_attention"]}),

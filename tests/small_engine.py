@@ -49,6 +49,7 @@ def _write(model: Path, prompts: Sequence[Ids], adapter: Path | None) -> Written
     from vllm.lora.request import LoRARequest
 
     from reviewllm.generation.served_layers import EXTENSION
+    from reviewllm.generation.vllm_engine import as_transformers
 
     lora = {"enable_lora": True, "max_loras": 1, "max_lora_rank": 8, "worker_extension_cls": EXTENSION} if adapter else {}
     engine = LLM(
@@ -59,6 +60,7 @@ def _write(model: Path, prompts: Sequence[Ids], adapter: Path | None) -> Written
         max_num_seqs=4,
         max_num_batched_tokens=256,
         disable_log_stats=True,
+        hf_overrides=as_transformers(model),
         **lora,
     )
     try:

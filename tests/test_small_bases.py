@@ -33,7 +33,12 @@ Ids = list[int]
 _DRAWN = torch.Generator().manual_seed(3)
 PROMPTS = [torch.randint(3, VOCABULARY, (tokens,), generator=_DRAWN).tolist() for tokens in (5, WINDOW + 8, 4 * WINDOW)]
 MERGED_ONLY = {"gpt2", "bloom", "falcon", "gptj", "mamba"}  # beside these vLLM serves no adapters
-UNSERVED = {"recurrent-gemma"}
+UNSERVED = {
+    "qwen2-window": "some of its layers look at a window of 16 tokens and the others at all",
+    "qwen3-window": "vLLM computes a Qwen3ForCausalLM with one kind of layer only",
+    "recurrent-gemma": "vLLM has no class for its architecture .*, and cannot run that of transformers",
+}
+ALL_SLIDING = {"layer_types": ["sliding_attention"] * 2, "max_window_layers": 0}
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -91,28 +96,36 @@ def random_adapter(base: Path, folder: Path) -> list[Ids]:
 
 @pytest.mark.slow
 @pytest.mark.ray
-@pytest.mark.parametrize("name", NAMES)
-def test_every_architecture_is_served_as_peft_computes_it_or_refused(
-    name: str, engines: SmallEngines, tmp_path: Path
+@pytest.mark.parametrize(
+    ("name", "changed"),
+    [
+        *((name, {}) for name in NAMES if name not in UNSERVED),
+        pytest.param("qwen2-window", ALL_SLIDING, id="qwen2-all-sliding"),
+        pytest.param("qwen3-window", ALL_SLIDING, id="qwen3-all-sliding"),
+    ],
+)
+def test_every_architecture_is_served_as_peft_computes_it(
+    name: str, changed: dict[str, Any], engines: SmallEngines, tmp_path: Path
 ) -> None:
-    base, adapter = save_small_base(name, tmp_path / "base"), tmp_path / "adapter"
-    if name in UNSERVED:
-        with pytest.raises(
-            ConfigError, match=r"vLLM has no class for its architecture .*, and cannot run that of transformers"
-        ):
-            check_engine(base, GenerationConfig())
-        return
+    base, adapter = save_small_base(name, tmp_path / "base", **changed), tmp_path / "adapter"
     wanted = random_adapter(base, adapter)
     check_engine(base, GenerationConfig())
     assert engines.write(merge_adapter(base, adapter, tmp_path / "merged"), PROMPTS).ids == wanted
     if name in MERGED_ONLY:
-        with pytest.raises(ConfigError, match="vLLM serves no adapter beside a"):
-            check_engine(base, GenerationConfig(), adapter=adapter)
         return
     check_engine(base, GenerationConfig(), adapter=adapter)
     written = engines.write(base, PROMPTS, adapter)
     assert written.left_out == []
     assert written.ids == wanted
+
+
+@pytest.mark.parametrize("name", sorted({*UNSERVED, *MERGED_ONLY}))
+def test_architecture_that_vllm_does_not_serve_is_refused_before_an_engine_starts(name: str, tmp_path: Path) -> None:
+    small_base(name).save_pretrained(tmp_path)
+    if name in MERGED_ONLY:
+        check_engine(tmp_path, GenerationConfig())
+    with pytest.raises(ConfigError, match=UNSERVED.get(name, "vLLM serves no adapter beside a")):
+        check_engine(tmp_path, GenerationConfig(), adapter=Path("adapter"))
 
 
 def tied(folder: Path) -> Path:

@@ -33,6 +33,7 @@ def check_engine(
     config, named = model_config(base), f"{flag} {base}"
     _check_architecture(config, named)
     _check_quantization(config, named)
+    _check_windows(config, named)
     if adapter is not None:
         _check_adapter(config, named, adapter)
     if not generation.gpus_per_engine and vllm_source.computes_on_cpu():
@@ -72,6 +73,30 @@ def _check_architecture(config: dict[str, Any], named: str) -> None:
             f"{named}: vLLM has no class for its architecture {asked[0]!r}, and cannot run that of transformers, whose attention "
             "is not exchangeable; name another base"
         )
+
+
+def _check_windows(config: dict[str, Any], named: str) -> None:
+    asked = config.get("architectures")
+    if isinstance(asked, list) and asked and _some_windows(config) and vllm_source.takes_one_kind_of_layer(asked[0]):
+        raise ConfigError(
+            f"{named}: some of its layers look at a window of {config.get('sliding_window')} tokens and the others at all "
+            f"(config.json: layer_types, max_window_layers), and vLLM computes a {asked[0]} with one kind of layer only; name "
+            "another base"
+        )
+
+
+def _some_windows(config: dict[str, Any]) -> bool:
+    """Whether some layers have a window and others none, as transformers reads Qwen2's configuration.
+
+    >>> _some_windows({"use_sliding_window": True, "max_window_layers": 3, "num_hidden_layers": 4})
+    True
+    """
+    if isinstance(config.get("layer_types"), list):
+        return len(set(config["layer_types"])) > 1
+    first, layers = config.get("max_window_layers"), config.get("num_hidden_layers")
+    return bool(
+        config.get("use_sliding_window") and isinstance(first, int) and isinstance(layers, int) and 0 < first < layers
+    )
 
 
 def _check_adapter(config: dict[str, Any], named: str, adapter: Path) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from reviewllm.base_model import model_config
 from reviewllm.errors import AdapterError, EngineError
 from reviewllm.files import without_patterns
 from reviewllm.generation.config import GenerationConfig
@@ -77,6 +78,7 @@ class VLLMEngine:
         try:
             with without_patterns(model) as readable:  # weights are looked for by glob
                 arguments = {"model": str(readable), **arguments, **config.engine_kwargs}
+                arguments["hf_overrides"] = {**as_transformers(model), **arguments.get("hf_overrides", {})}
                 self._engine = AsyncLLM.from_engine_args(AsyncEngineArgs(**arguments), stat_loggers=[self._count_into()])
         except (RuntimeError, ValueError, TypeError, OSError) as error:
             raise EngineError(f"vLLM cannot start on {model}: {' '.join(str(error).split())}; {self._log.ending}") from error
@@ -261,6 +263,16 @@ def _adapted_modules(adapters: list[str]) -> list[str]:
         with safe_open(Path(folder) / "adapter_model.safetensors", framework="numpy") as weights:
             names |= {key.partition(".lora_")[0].rpartition(".")[2] for key in weights.keys() if ".lora_" in key}  # noqa: SIM118
     return sorted(names)
+
+
+def as_transformers(model: Path) -> dict[str, Any]:
+    """What vLLM has to be told otherwise of a base than `config.json` says, to compute as transformers, which adapters learn with.
+
+    vLLM 0.32.0 lets Cohere's layers see a token more than their window has in transformers.
+    """
+    config = model_config(model)
+    cohere = {"Cohere2ForCausalLM", "Cohere2MoeForCausalLM"}.intersection(config.get("architectures") or ())
+    return {"sliding_window": config["sliding_window"] - 1} if cohere and config.get("sliding_window") else {}
 
 
 def _few(names: Sequence[str]) -> str:

