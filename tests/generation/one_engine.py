@@ -9,6 +9,7 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from reviewllm.errors import AdapterError
 from reviewllm.generation.config import GenerationConfig
 from reviewllm.generation.engine import Completion, Request
 from reviewllm.prompts.tokenizer import load_tokenizer
@@ -71,5 +72,36 @@ async def _ask_engine(base: Path, asked: Asked) -> Told:
         choices_at_once = await asyncio.gather(*map(engine.log_likelihoods, asked.choices))
         references = [await engine.reference_log_likelihood(request) for request in asked.references]
         return Told(list(answers), [list(choices_at_once), choices], [references_at_once, references])
+    finally:
+        engine.close()
+
+
+def load_in_one_engine(base: Path, adapters: Sequence[Path]) -> str:
+    """What it says of adapters that it is to serve; "" where it serves them whole."""
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+        return pool.submit(_load, base, adapters).result()
+
+
+def _load(base: Path, adapters: Sequence[Path]) -> str:
+    return asyncio.run(_load_adapters(base, adapters))
+
+
+async def _load_adapters(base: Path, adapters: Sequence[Path]) -> str:
+    from reviewllm.generation.vllm_engine import VLLMEngine
+
+    engine = VLLMEngine(
+        GenerationConfig(engine_kwargs={"dtype": "float32", "enforce_eager": True}),
+        model=base,
+        tokenizer=load_tokenizer(str(base)),
+        max_model_len=256,
+        adapters=[str(adapter) for adapter in adapters],
+        end_tokens=[2],
+    )
+    try:
+        await engine.load_adapters()
+    except AdapterError as error:
+        return str(error)
+    else:
+        return ""
     finally:
         engine.close()

@@ -160,4 +160,43 @@ def test_check_engine_adapter_beside_a_base_that_takes_none_is_refused(tmp_path:
     ],
 )
 def test_check_engine_adapter_beside_a_base_that_takes_some_is_quiet(tmp_path: Path, architecture: str) -> None:
-    check_engine(base(tmp_path, architectures=[architecture]), GenerationConfig(), adapter=Path("a/b"))
+    check_engine(base(tmp_path, architectures=[architecture]), GenerationConfig(gpus_per_engine=1), adapter=Path("a/b"))
+
+
+@ON_CPU
+@pytest.mark.parametrize(
+    ("architecture", "why"),
+    [
+        ("GptOssForCausalLM", "whose experts need Triton"),
+        ("MambaForCausalLM", "whose layers keep a state"),
+        ("Qwen3NextForCausalLM", "whose layers keep a state"),
+    ],
+)
+def test_check_engine_base_that_no_cpu_computes_is_refused(tmp_path: Path, architecture: str, why: str) -> None:
+    check_engine(base(tmp_path, architectures=[architecture]), GenerationConfig(gpus_per_engine=1))
+    with pytest.raises(ConfigError, match=f"is a {architecture}, {why}, and vLLM does not compute that on CPUs"):
+        check_engine(tmp_path, GenerationConfig())
+
+
+@pytest.mark.parametrize(
+    ("changed", "refused"),
+    [
+        ({"layer_types": ["full_attention", "sliding_attention"]}, True),
+        ({"layer_types": ["sliding_attention"] * 2}, False),
+        ({"use_sliding_window": True, "max_window_layers": 1, "num_hidden_layers": 2}, True),
+        ({"use_sliding_window": True, "max_window_layers": 2, "num_hidden_layers": 2}, False),
+        ({"use_sliding_window": False, "max_window_layers": 1, "num_hidden_layers": 2}, False),
+    ],
+)
+@pytest.mark.parametrize(("architecture", "one_kind"), [("Qwen2ForCausalLM", True), ("Gemma2ForCausalLM", False)])
+def test_check_engine_windows_in_some_layers(
+    tmp_path: Path, architecture: str, one_kind: bool, changed: dict[str, Any], refused: bool
+) -> None:
+    made = base(tmp_path, architectures=[architecture], sliding_window=16, **changed)
+    if refused and one_kind:
+        with pytest.raises(
+            ConfigError, match=f"a window of 16 tokens .* vLLM computes a {architecture} with one kind of layer"
+        ):
+            check_engine(made, GenerationConfig())
+    else:
+        check_engine(made, GenerationConfig())

@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 from conftest import WORDS, entry, example
-from generation.one_engine import Asked, Told, ask_one_engine
+from generation.one_engine import Asked, Told, ask_one_engine, load_in_one_engine
+from peft import get_peft_model
+from safetensors.torch import load_file, save_file
+from small_bases import save_small_base
+from transformers import AutoModelForCausalLM
 
 from reviewllm.generation.engine import Request, shared_beginning
 from reviewllm.prompts.config import PromptConfig
 from reviewllm.prompts.renderer import Prompt, PromptRenderer
 from reviewllm.prompts.tasks import TASKS
 from reviewllm.prompts.tokenizer import load_tokenizer
+from reviewllm.sft.config import SFTConfig
+from reviewllm.sft.layers import lora_config
 from reviewllm.tiny_base import TinyBaseConfig, make_tiny_base
 
 pytestmark = [pytest.mark.slow, pytest.mark.ray]
@@ -138,3 +145,19 @@ def test_vllm_tells_the_likelihood_of_a_review_by_base_and_adapter(asking: Askin
             assert told / len(request.reference_ids) == pytest.approx(wanted / len(request.reference_ids), abs=1e-4)
     each = asking.told.references[0]
     assert min(abs(one - other) for one, other in zip(each[:3], each[3:], strict=True)) > 0.1  # the adapter acts
+
+
+def test_vllm_is_asked_whether_it_serves_every_layer_of_an_adapter(tmp_path: Path) -> None:
+    base, whole, other = save_small_base("llama", tmp_path / "base"), tmp_path / "whole", tmp_path / "other"
+    model = AutoModelForCausalLM.from_pretrained(base)
+    get_peft_model(model, lora_config(model, SFTConfig(base_model=str(base)))).save_pretrained(whole)
+    assert load_in_one_engine(base, [whole]) == ""
+
+    shutil.copytree(whole, other)
+    weights = load_file(whole / "adapter_model.safetensors")
+    moved = {name.replace("layers.1.mlp.down_proj", "layers.7.mlp.down_proj"): weight for name, weight in weights.items()}
+    save_file(moved, other / "adapter_model.safetensors")
+    told = load_in_one_engine(base, [whole, other])
+    assert told.startswith(
+        f"adapter {other}: vLLM would leave out 1 of its layers (model.layers.7.mlp.down_proj); merged into"
+    )
