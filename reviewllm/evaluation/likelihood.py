@@ -15,6 +15,7 @@ from reviewllm.files import without_patterns
 from reviewllm.generation.config import GenerationConfig
 from reviewllm.generation.engine_check import check_engine
 from reviewllm.generation.engine_log import EngineLog
+from reviewllm.generation.vllm_engine import as_transformers
 from reviewllm.prompts.tokenizer import load_tokenizer
 
 _FLAG = "--reference-model"
@@ -49,7 +50,9 @@ class ReferenceModel:
         self._log = EngineLog()
         try:
             with without_patterns(Path(model)) as readable:  # weights are looked for by glob
-                self._engine = LLM(**{"model": str(readable), **arguments, **engine_kwargs})
+                arguments = {"model": str(readable), **arguments, **engine_kwargs}
+                arguments["hf_overrides"] = {**as_transformers(Path(model)), **arguments.get("hf_overrides", {})}
+                self._engine = LLM(**arguments)
         except (RuntimeError, ValueError, TypeError, OSError) as error:
             said = " ".join(str(error).split())
             raise EngineError(f"{_FLAG} {model}: vLLM cannot start on it: {said}; {self._log.ending}") from error

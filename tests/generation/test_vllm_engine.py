@@ -12,10 +12,11 @@ from conftest import WORDS, entry, example
 from generation.one_engine import Asked, Told, ask_one_engine, load_in_one_engine
 from peft import get_peft_model
 from safetensors.torch import load_file, save_file
-from small_bases import save_small_base
+from small_bases import WINDOW, save_small_base, small_base
 from transformers import AutoModelForCausalLM
 
 from reviewllm.generation.engine import Request, shared_beginning
+from reviewllm.generation.vllm_engine import as_transformers
 from reviewllm.prompts.config import PromptConfig
 from reviewllm.prompts.renderer import Prompt, PromptRenderer
 from reviewllm.prompts.tasks import TASKS
@@ -161,3 +162,10 @@ def test_vllm_is_asked_whether_it_serves_every_layer_of_an_adapter(tmp_path: Pat
     assert told.startswith(
         f"adapter {other}: vLLM would leave out 1 of its layers (model.layers.7.mlp.down_proj); merged into"
     )
+
+
+def test_as_transformers_cohere_sees_a_token_less_than_vllm_lets_it(tmp_path: Path) -> None:
+    small_base("cohere2").save_pretrained(tmp_path)
+    assert as_transformers(tmp_path) == {"sliding_window": WINDOW - 1}
+    small_base("gemma2").save_pretrained(tmp_path)
+    assert as_transformers(tmp_path) == {}
