@@ -13,6 +13,8 @@
 # PYTHON        the interpreter, 3.11              OUT, REVIEWS, ITEMS, BASE_MODEL, SEED   passed to the demo
 # TORCH_INDEX   PyTorch's own wheel index for CPU builds, where pip does not find torch 2.13.0+cpu by itself
 
+# Threads that wait leave their core to another process at once: spinning, two busy ones slow each other tenfold.
+export OMP_WAIT_POLICY = passive
 PYTHON ?= python3
 TORCH_INDEX ?=
 OUT ?= out/demo

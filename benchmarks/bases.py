@@ -116,14 +116,14 @@ def useful_flops(model: Any, *, tokens: float, pairs: float, response_tokens: fl
 def kept_bytes(shape: Mapping[str, int], *, rank: int = 8) -> dict[str, int]:
     """Bytes that one layer of a Llama keeps of each token for the backward pass, by what for.
 
-    The base is in bfloat16, LoRA on all linear layers in float32; nothing is checkpointed. docs/training.md has the reasons.
+    The base is in bfloat16, with LoRA on all linear layers; nothing is checkpointed. docs/training.md has the reasons.
     """
     hidden, wide, heads = shape["hidden_size"], shape["intermediate_size"], shape["num_attention_heads"]
     keys = hidden // heads * shape["num_key_value_heads"]
     half, single = 2, 4  # bytes of bfloat16 and of float32
     return {
         "norms": 2 * (hidden + 1) * single,
-        "lora": (6 * hidden + wide + 7 * rank) * single,
+        "lora": (3 * hidden + wide + 7 * rank) * half,
         "attention": (2 * hidden + 2 * keys) * half + heads * single,
         "mlp": 3 * wide * half,
     }

@@ -355,7 +355,7 @@ def trainings(bench: Bench, shape: Mapping[str, int], vocabulary: int, *, tied: 
         "tree": timed(functools.partial(train, bench, model, trees, steps=steps)),
     }
     if checkpointed:
-        distribute(model, TrainingConfig(gradient_checkpointing=True), device=bench.device, world_size=1)
+        distribute(model, TrainingConfig(gradient_checkpointing="full"), device=bench.device, world_size=1)
         found["plain, checkpointed"] = timed(functools.partial(train, bench, model, plain, steps=steps))
     return found
 

@@ -11,7 +11,8 @@
     ├── PromptError                a prompt cannot be rendered within its token budget
     │   └── ProductError           the attributes of its item cannot be read
     ├── TrainingError              training cannot start or has to stop
-    │   └── NotANumberError        loss or gradient is not a number
+    │   ├── NotANumberError        loss or gradient is not a number
+    │   └── PackingError           samples that share a forward pass do not have the losses that they have alone
     ├── StorageError               what a run keeps cannot be written or read
     │   └── CheckpointError        a checkpoint cannot be written
     ├── AdapterError               an adapter and a base do not belong together, or an adapter is incomplete
@@ -72,6 +73,10 @@ class TrainingError(ReviewLLMError):
 
 class NotANumberError(TrainingError):
     """Loss or gradient is not a number; all workers raise it at the same step."""
+
+
+class PackingError(TrainingError):
+    """Samples that share a forward pass do not have the losses that they have alone; all workers raise it before the first step."""
 
 
 class StorageError(ReviewLLMError):

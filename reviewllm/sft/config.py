@@ -79,7 +79,11 @@ class TrainingConfig(StageConfig):
         "auto",
         description="of the base; auto: bfloat16 on GPUs and CPUs that have it, else float32. LoRA weights are float32",
     )
-    gradient_checkpointing: bool = Field(False, description="compute activations twice to hold fewer of them")
+    gradient_checkpointing: Literal["none", "selective", "full"] = Field(
+        "none",
+        description="hold fewer activations: selective keeps the products of matrices and computes the rest of a layer again, "
+        "full computes whole layers again",
+    )
     storage_path: Where | None = Field(
         None,
         description="folder or s3://bucket/prefix of the checkpoints; default <out>/checkpoints; every node must see it",

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from reviewllm.errors import CheckpointError, NotANumberError
+from reviewllm.errors import CheckpointError, NotANumberError, PackingError
 from reviewllm.sft.canary import record_canaries
 from reviewllm.sft.checkpoint import (
     SAMPLES_FOLDER,
@@ -25,10 +25,10 @@ from reviewllm.sft.checkpoint import (
     save_final,
 )
 from reviewllm.sft.config import LoopConfig, samples_per_step
-from reviewllm.sft.model import add_lora, distribute, load_base, trainable, whole
+from reviewllm.sft.model import add_lora, computing, distribute, give_memory_back, load_base, trainable, whole
 from reviewllm.sft.samples import SampleFile
 from reviewllm.sft.schedule import Schedule, share
-from reviewllm.sft.step import make_optimizer, optimizer_step, validation_loss
+from reviewllm.sft.step import check_packing, make_optimizer, optimizer_step, validation_loss
 from reviewllm.sft.storage import Storage
 
 if TYPE_CHECKING:
@@ -62,11 +62,12 @@ def train_worker(config: dict[str, Any]) -> None:
     import ray.train.torch
 
     loop = LoopConfig.model_validate({name: config[name] for name in LoopConfig.model_fields})
+    give_memory_back()
     context = ray.train.get_context()
     worker = Worker(context.get_world_rank(), context.get_world_size(), ray.train.torch.get_device())
     try:
         train(loop, worker, tell=lambda message: config["board"].tell.remote(message) if worker.rank == 0 else None)
-    except (NotANumberError, CheckpointError) as error:
+    except (NotANumberError, PackingError, CheckpointError) as error:
         if worker.rank == 0:
             ray.get(config["board"].fail.remote(f"{type(error).__name__}: {error}"))
 
@@ -84,6 +85,8 @@ def train(loop: LoopConfig, worker: Worker, *, tell: Tell) -> TrainingState:
     state = run.resume()
     steps = run.schedule.steps
     tell({"event": "start", "steps": steps, "curve": list(state.curve)})
+    if state.step == 0 and loop.sft.packing:
+        check_packing(run.parallel, run.samples[:2], device=worker.device)
     while state.step < steps and not state.stopped:
         started = time.monotonic()
         row = run.step(state.step)
@@ -182,7 +185,8 @@ class _Run:
             "eager"
         )  # writes with a cache, and knows windows, caps and sinks
         prompts = [sample.token_ids[: sample.prompt_tokens].tolist() for sample in self.samples[:_CANARIES]]
-        canaries = record_canaries(self.model, prompts, end_token=self.loop.end_token)
+        with computing(self.model, self.worker.device):
+            canaries = record_canaries(self.model, prompts, end_token=self.loop.end_token)
         save_final(self.storage, self.model, state, adapter, canaries, rank=self.worker.rank)
 
 

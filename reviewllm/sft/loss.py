@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from reviewllm.sft.attention import Tree
+from reviewllm.sft.model import computing
 
 if TYPE_CHECKING:
     import torch
@@ -31,7 +32,8 @@ def response_loss(model: Any, sequence: PackedSequence, *, device: Any) -> torch
 
     inputs = _inputs(sequence, device)
     predicts = torch.from_numpy(sequence.predicts).to(device)
-    logits_RV = model(**inputs, logits_to_keep=predicts, use_cache=False).logits[0]
+    with computing(model, device):
+        logits_RV = model(**inputs, logits_to_keep=predicts, use_cache=False).logits[0]
     loss: torch.Tensor = cross_entropy(logits_RV.float(), torch.from_numpy(sequence.labels).to(device), reduction="sum")
     return loss
 

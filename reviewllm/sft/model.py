@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +16,9 @@ if TYPE_CHECKING:
     import torch
 
     Tensors = dict[str, torch.Tensor]
+
+_MOST_RANK = 64  # a product over fewer values, as that of LoRA, is quicker to compute again than large to keep
+_MMAP_THRESHOLD, _LARGE_BLOCK = -3, 1 << 20  # mallopt's name of the option (malloc.h), and bytes
 
 
 def load_base(folder: str, *, dtype: str, device: Any) -> Any:
@@ -64,22 +66,36 @@ def computing_type(device: Any) -> str:
 
 
 def add_lora(base: Any, sft: SFTConfig) -> Any:
-    """Freeze a base and add LoRA weights (float32), the same ones for the same seed."""
+    """Freeze a base and add LoRA weights (float32), the same ones for the same seed.
+
+    Their products are computed in the type of the base (`computing`): PEFT alone would keep a copy of each layer's input in
+    float32 for the backward pass, half of all that is kept.
+    """
     import torch
     from peft import get_peft_model
+    from peft.tuners.tuners_utils import BaseTunerLayer
 
     torch.manual_seed(sft.seed)
-    return get_peft_model(base, lora_config(base, sft)).train()
+    model = get_peft_model(base, lora_config(base, sft)).train()
+    for layer in model.modules():
+        if isinstance(layer, BaseTunerLayer):
+            layer.cast_input_dtype_enabled = False
+    return model
+
+
+def computing(model: Any, device: Any) -> Any:
+    """The context in which a model of `add_lora` runs: matrices are multiplied in the type of the base."""
+    import torch
+
+    dtype = next(model.parameters()).dtype
+    return torch.autocast(torch.device(device).type, dtype=dtype, enabled=dtype != torch.float32)
 
 
 def check_target_modules(folder: Path, target_modules: list[str]) -> Layers:
-    """Find what LoRA adapts of a base; refuse modules that it does not have, and a base that is not trained here.
-
-    No worker has loaded it, and nor does this.
+    """Find what LoRA adapts of a base, whose weights are not loaded; refuse modules that it does not have.
 
     Raises:
-        ConfigError: transformers does not know the base, or its attention cannot be ours; or names the unknown modules and
-            those that exist.
+        ConfigError: transformers does not know the base; or names the unknown modules and those that exist.
     """
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM
@@ -89,12 +105,6 @@ def check_target_modules(folder: Path, target_modules: list[str]) -> Layers:
             base = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(folder, trust_remote_code=False))
     except (OSError, ValueError, KeyError) as error:
         raise ConfigError(f"--base-model {folder}: transformers knows no such causal language model: {error}") from error
-    # Such code goes its own way whatever attention is asked for, and packed samples would see each other in silence.
-    if not hasattr(sys.modules[type(base).__module__], "ALL_ATTENTION_FUNCTIONS"):
-        raise ConfigError(
-            f"--base-model {folder}: {type(base).__name__} of transformers computes with no attention but its own, and training "
-            "needs one that keeps the samples of a sequence apart; name a base of another architecture, such as Llama"
-        )
     return adapted_layers(base, target_modules, name=folder.name)
 
 
@@ -106,8 +116,9 @@ def distribute(model: Any, training: TrainingConfig, *, device: Any, world_size:
     """
     import torch
 
-    if training.gradient_checkpointing:
-        model.gradient_checkpointing_enable({"use_reentrant": False})
+    if training.gradient_checkpointing != "none":
+        recomputed = {"context_fn": _keep_products} if training.gradient_checkpointing == "selective" else {}
+        model.gradient_checkpointing_enable({"use_reentrant": False, **recomputed})
     if world_size == 1 or training.strategy == "ddp":
         model.to(device)
         if world_size == 1:
@@ -123,6 +134,37 @@ def distribute(model: Any, training: TrainingConfig, *, device: Any, world_size:
         fully_shard(layer, mesh=mesh)
     fully_shard(model.get_base_model(), mesh=mesh)  # not PEFT's wrapper, around which `generate` goes
     return model
+
+
+def _keep_products() -> Any:
+    """Of a layer keep what matrices of the base and attention give, and compute the rest again: it costs little time."""
+    import torch
+    from torch.utils.checkpoint import CheckpointPolicy, create_selective_checkpoint_contexts
+
+    aten = torch.ops.aten
+    attention = {
+        aten._scaled_dot_product_flash_attention_for_cpu.default,
+        aten._scaled_dot_product_flash_attention.default,
+        aten._scaled_dot_product_efficient_attention.default,
+        aten.bmm.default,
+        torch.ops.higher_order.flex_attention,
+    }
+
+    def policy(context: Any, operator: Any, *inputs: Any, **_: Any) -> CheckpointPolicy:
+        product = operator in (aten.mm.default, aten.addmm.default)
+        kept = operator in attention or (product and inputs[-2].shape[-1] > _MOST_RANK)
+        return CheckpointPolicy.MUST_SAVE if kept else CheckpointPolicy.PREFER_RECOMPUTE
+
+    return create_selective_checkpoint_contexts(policy)  # type: ignore[no-untyped-call]
+
+
+def give_memory_back() -> None:
+    """Have glibc hand large blocks back to the system when they are freed: in its heap they leave holes, a third of the peak."""
+    import ctypes
+
+    libc = ctypes.CDLL(None)
+    if hasattr(libc, "mallopt"):
+        libc.mallopt(_MMAP_THRESHOLD, _LARGE_BLOCK)
 
 
 def _decoder_layers(model: Any) -> Any:

@@ -5,19 +5,23 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from reviewllm.errors import NotANumberError
+from reviewllm.errors import NotANumberError, PackingError
 from reviewllm.sft.inspection import visible
 from reviewllm.sft.loss import response_loss
 from reviewllm.sft.model import gradients_kept_local, trainable
+from reviewllm.sft.sequences import pack
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import torch
 
     from reviewllm.sft.config import SFTConfig
     from reviewllm.sft.schedule import WorkerShare
-    from reviewllm.sft.sequences import PackedSequence
+    from reviewllm.sft.sequences import PackedSequence, Sample
 
 _IDS_IN_MESSAGE = 20
+_MOST_DIFFERENCE, _MOST_DIFFERENCE_ROUNDED = 1e-3, 0.1  # nats a token, in float32 and in bfloat16
 
 
 class StepResult(NamedTuple):
@@ -77,6 +81,31 @@ def optimizer_step(
     optimizer.step()
     optimizer.zero_grad(set_to_none=True)
     return StepResult(total / share.response_tokens, grad_norm)
+
+
+def check_packing(parallel: Any, samples: Sequence[Sample], *, device: Any) -> None:
+    """Compare the loss of samples in one forward pass with their losses alone, on the device that trains them.
+
+    All workers must call this, with the same samples.
+
+    Raises:
+        PackingError: they differ by more than the rounding of the base's type.
+    """
+    import torch
+
+    parallel.eval()
+    with torch.no_grad():
+        packed, *alone = [
+            float(response_loss(parallel, pack(passed), device=device)) for passed in (samples, *([one] for one in samples))
+        ]
+    parallel.train()
+    tokens = sum(len(one.token_ids) - one.prompt_tokens for one in samples)
+    most = _MOST_DIFFERENCE if next(parallel.parameters()).dtype == torch.float32 else _MOST_DIFFERENCE_ROUNDED
+    if not abs(packed - sum(alone)) <= most * tokens and math.isfinite(sum(alone)):
+        raise PackingError(
+            f"before the first step: samples that share a forward pass have a loss of {packed / tokens:.4f} nats a token, alone "
+            f"{sum(alone) / tokens:.4f}: {device} computes the attention that keeps them apart wrongly; set --no-packing"
+        )
 
 
 def validation_loss(parallel: Any, share: WorkerShare, *, device: Any, world_size: int = 1) -> float:

@@ -11,13 +11,16 @@ import torch
 from conftest import sample
 from transformers import AutoModelForCausalLM
 
+from reviewllm.errors import PackingError
 from reviewllm.prompts.config import PromptConfig
 from reviewllm.prompts.renderer import PromptRenderer
-from reviewllm.sft.config import SFTConfig
+from reviewllm.sft.attention import Tree
+from reviewllm.sft.config import SFTConfig, TrainingConfig
 from reviewllm.sft.loss import response_loss
-from reviewllm.sft.model import add_lora, load_base, trainable
+from reviewllm.sft.model import add_lora, distribute, load_base, trainable
 from reviewllm.sft.samples import Sample, SampleFile, write_samples
 from reviewllm.sft.sequences import EMPTY, pack
+from reviewllm.sft.step import check_packing
 from reviewllm.table_files import write_table
 from reviewllm.tables import EXAMPLES
 from reviewllm.tiny_base import TinyBaseConfig, make_tiny_base
@@ -162,3 +165,45 @@ def test_response_loss_padding_changes_nothing(model: Any) -> None:
     loss = torch.nn.functional.cross_entropy(logits, torch.from_numpy(packed.labels), reduction="sum")
     model.get_base_model().set_attn_implementation("reviewllm_tree")
     torch.testing.assert_close(loss, response_loss(model, packed, device="cpu"), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("checkpointing", ["selective", "full"])
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_checkpointing_changes_no_loss_and_no_gradient(base: Path, checkpointing: Any, dtype: str) -> None:
+    found = []
+    for kind in ("none", checkpointing):
+        made = add_lora(load_base(str(base), dtype=dtype, device="cpu"), SFTConfig(base_model="x"))
+        torch.manual_seed(1)
+        for name, weight in trainable(made).items():
+            if "lora_B" in name:
+                torch.nn.init.normal_(weight, std=0.1)
+        distribute(made, TrainingConfig(gradient_checkpointing=kind), device="cpu", world_size=1)
+        loss = response_loss(made, pack(SAMPLES), device="cpu")
+        loss.backward()  # type: ignore[no-untyped-call]
+        found.append((float(loss.detach()), gradients(made)))
+    assert found[0][0] == found[1][0]
+    assert torch.equal(found[0][1], found[1][1])
+
+
+def test_bfloat16_base_lora_learns_in_float32_and_keeps_no_copy_of_inputs(base: Path) -> None:
+    made = add_lora(load_base(str(base), dtype="bfloat16", device="cpu"), SFTConfig(base_model="x"))
+    kept: list[torch.Tensor] = []
+
+    def keep(tensor: torch.Tensor) -> torch.Tensor:
+        kept.append(tensor)
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        loss = response_loss(made, pack(SAMPLES), device="cpu")
+    loss.backward()  # type: ignore[no-untyped-call]
+    assert {weight.grad.dtype for weight in trainable(made).values()} == {torch.float32}
+    wide = made.config.intermediate_size  # of the inputs of the down projection
+    assert {tensor.dtype for tensor in kept if tensor.shape[-1:] == (wide,)} == {torch.bfloat16}
+
+
+def test_check_packing_tells_samples_that_see_each_other(model: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    check_packing(model, SAMPLES, device="cpu")
+    monkeypatch.setattr(Tree, "segment_masks", lambda tree, window: [None] * len(tree.queries))
+    monkeypatch.setattr(Tree, "keys", property(lambda tree: torch.arange(sum(tree.queries)).repeat(9)[: sum(tree.seen)]))
+    with pytest.raises(PackingError, match=r"before the first step: samples that share .* set --no-packing"):
+        check_packing(model, SAMPLES, device="cpu")
