@@ -12,7 +12,7 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 
 from reviewllm.errors import ConfigError
-from reviewllm.prompts.chat import chat_frame
+from reviewllm.prompts.chat import prompt_frame
 from reviewllm.prompts.config import PromptConfig
 from reviewllm.prompts.tokenizer import check_tokenizer
 
@@ -104,14 +104,15 @@ def model_config(folder: Path) -> dict[str, Any]:
 
 
 def check_model(base: Path, tokenizer: Any, prompt: PromptConfig, *, response_tokens: int) -> None:
-    """Refuse a base that cannot take a job's prompts and responses, by its context or by its vocabulary.
+    """Refuse a base that cannot take a job's prompts and responses, by its context, its vocabulary or its chat template.
 
     Raises:
         ConfigError: what does not fit, with the numbers, and what to do.
     """
     check_tokenizer(tokenizer)
     check_context(base, prompt.max_prompt_tokens + response_tokens)
-    check_vocabulary(base, tokenizer, template=chat_frame(tokenizer).text if prompt.chat_template else "")
+    frame = prompt_frame(tokenizer, prompt)
+    check_vocabulary(base, tokenizer, template=frame.text if frame else "")
 
 
 def context_of(base: Path) -> int | None:

@@ -1,4 +1,4 @@
-"""Tokenizers in the manner of Llama-3, Llama-2 and Qwen, trained on a few sentences, saved, and loaded as any base's is."""
+"""Tokenizers in the manner of Llama-3, Llama-2, Gemma and Qwen, trained on a few sentences, saved, and loaded as any base's is."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ LLAMA_3_SPLIT, QWEN_SPLIT = (
 )
 LLAMA_3_SPECIAL = ["<|begin_of_text|>", "<|end_of_text|>", "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>"]
 LLAMA_2_SPECIAL = ["<unk>", "<s>", "</s>"]
+GEMMA_SPECIAL = ["<pad>", "<eos>", "<bos>", "<start_of_turn>", "<end_of_turn>"]
 QWEN_SPECIAL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
 QWEN_TEMPLATE = "{% for one in messages %}<|im_start|>{{ one.role }}\n{{ one.content }}<|im_end|>\n{% endfor %}"
 
@@ -55,27 +56,26 @@ def byte_level(special: list[str], split: str) -> Tokenizer:
     return backend
 
 
-def sentencepiece() -> Tokenizer:
+def sentencepiece(special: list[str] = LLAMA_2_SPECIAL, *, dummy_prefix: bool = True) -> Tokenizer:
     """A BPE tokenizer with byte fallback as converted from SentencePiece; ids: special tokens, the 256 bytes, pieces."""
     trained = Tokenizer(models.BPE())
     trained.pre_tokenizer = pre_tokenizers.Metaspace()
     trained.train_from_iterator([*WORDS, INSTRUCTION], trainers.BpeTrainer(vocab_size=200, show_progress=False))
     model = json.loads(trained.to_str())["model"]
-    pieces = [*LLAMA_2_SPECIAL, *(f"<0x{byte:02X}>" for byte in range(256)), *sorted(model["vocab"], key=model["vocab"].get)]
+    pieces = [*special, *(f"<0x{byte:02X}>" for byte in range(256)), *sorted(model["vocab"], key=model["vocab"].get)]
     backend = Tokenizer(
         models.BPE(
             vocab={piece: number for number, piece in enumerate(pieces)},
             merges=list(map(tuple, model["merges"])),
-            unk_token="<unk>",
+            unk_token=special[0],
             fuse_unk=True,
             byte_fallback=True,
         )
     )
-    backend.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
-    backend.decoder = decoders.Sequence(
-        [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)]
-    )
-    backend.add_special_tokens([AddedToken(token, normalized=False, special=True) for token in LLAMA_2_SPECIAL])
+    prefix, strip = ([normalizers.Prepend("▁")], [decoders.Strip(" ", 1, 0)]) if dummy_prefix else ([], [])
+    backend.normalizer = normalizers.Sequence([*prefix, normalizers.Replace(" ", "▁")])
+    backend.decoder = decoders.Sequence([decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), *strip])
+    backend.add_special_tokens([AddedToken(token, normalized=False, special=True) for token in special])
     return backend
 
 
@@ -115,6 +115,13 @@ def llama_2(folder: Path, tokenizer_class: str) -> Style:
     return Style(tokenizer, LLAMA_2_SPECIAL, 1, 2, lambda byte: 3 + byte, tokenizer.convert_tokens_to_ids("▁"))
 
 
+def gemma(folder: Path) -> Style:
+    backend = adds(sentencepiece(GEMMA_SPECIAL, dummy_prefix=False), "<bos>")
+    options = {"bos_token": "<bos>", "eos_token": "<eos>", "pad_token": "<pad>", "unk_token": "<pad>"}
+    tokenizer = loaded(backend, folder, "PreTrainedTokenizerFast", **options)
+    return Style(tokenizer, GEMMA_SPECIAL, 2, 1, lambda byte: 5 + byte, tokenizer.convert_tokens_to_ids("▁"))
+
+
 def qwen(folder: Path) -> Style:
     backend = byte_level(QWEN_SPECIAL, QWEN_SPLIT)
     backend.normalizer = normalizers.NFC()
@@ -129,5 +136,6 @@ STYLES: dict[str, Callable[[Path], Style]] = {
     "llama-3": llama_3,
     "llama-2": lambda folder: llama_2(folder, "LlamaTokenizer"),
     "llama-2 as in its file": lambda folder: llama_2(folder, "PreTrainedTokenizerFast"),
+    "gemma": gemma,
     "qwen": qwen,
 }

@@ -1,4 +1,4 @@
-"""How much of a history fits into a prompt."""
+"""How much of a history fits into a prompt: `fit_history` in the paper's form, `dialogue_start` in a dialogue."""
 
 from __future__ import annotations
 
@@ -46,6 +46,33 @@ def fit_history(frames: Sequence[int], reviews: Sequence[int], *, budget: int, m
         if room >= entries:  # at least one token of every review, or its entry says nothing
             return Fit(entries, _longest_that_fits(reviews[-entries:], room))
     return Fit(0, None)
+
+
+def dialogue_start(entries: Sequence[int], items: Sequence[int], *, room: int, min_entries: int) -> int:
+    """The first purchase of a history that a dialogue shows.
+
+    Goes through the purchases as they came. Where one does not fit behind those before it, the oldest of these go until the
+    rest takes half of the room or is `min_entries`, and more where the new one needs it. So the prompts of a user grow behind
+    one beginning until the room is full, and what a purchase was shown behind as the new one does not depend on what came later.
+
+    Args:
+        entries: tokens of each purchase with its review, oldest first.
+        items: tokens of each purchase as the new one, without a review, and of the new item last.
+        room: tokens that the history and the new item may take.
+        min_entries: newest purchases that stay if the new one leaves room for them.
+
+    >>> [dialogue_start([30] * n, [10] * (n + 1), room=100, min_entries=1) for n in range(8)]   # 3 fit beside 10; then 1 stays
+    [0, 0, 0, 0, 3, 3, 3, 5]
+    """
+    start = used = 0
+    for place, item in enumerate(items):
+        if used + item > room:
+            while start < place and (used + item > room or (2 * used > room and place - start > min_entries)):
+                used -= entries[start]
+                start += 1
+        if place < len(entries):
+            used += entries[place]
+    return start
 
 
 def _longest_that_fits(lengths: Sequence[int], room: int) -> int:

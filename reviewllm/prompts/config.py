@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field
 
@@ -15,6 +15,8 @@ from reviewllm.prompts.tasks import TASKS, TaskName
 from reviewllm.texts import is_blank
 
 PROMPT_VERSION = "4"  # part of every run's fingerprint: raise it with any change of what is rendered
+
+PromptForm = Literal["paper", "dialogue"]
 
 _OF_ATTRIBUTES = ("serialisation", "max_attribute_tokens", "max_value_chars")
 
@@ -28,16 +30,24 @@ class PromptConfig(StageConfig):
         "extract (jobs/attributes.py) asks what attributes its title and description state; recommend, profile and reason "
         "(jobs/recommend.py) what a user buys next, what the user likes, and why an item is recommended",
     )
+    prompt_form: PromptForm = Field(
+        "paper",
+        description="paper: the history is one list; dialogue: one purchase after the other, each with its review behind it, so "
+        "that training learns all of a user's reviews in one pass and later prompts begin as earlier ones; where reviews are shown",
+    )
     rating: bool = Field(True, description="show ratings; --no-rating leaves every rating out (the paper's ablation)")
     instruction_file: Path | None = Field(None, description="text file that replaces the instruction")
     chat_template: bool = Field(
         False,
-        description="wrap prompts in the base's own chat template, as one turn of the user: for instruction-tuned bases",
+        description="wrap prompts in the base's own chat template, as one turn of the user (in a dialogue one for each purchase): "
+        "for instruction-tuned bases",
     )
     max_prompt_tokens: int = Field(1536, ge=64, description="token budget of a prompt")
     min_history: int = Field(4, ge=1, description="newest history entries that are shortened before one is dropped")
     history_block: int = Field(
-        4, ge=1, description="oldest history entries that are dropped together: prompts of one user then begin alike"
+        4,
+        ge=1,
+        description="oldest history entries that are dropped together, but for dialogues: prompts of one user then begin alike",
     )
     max_title_chars: int = Field(300, ge=20, description="longer titles are cut here, in history and target alike")
     serialisation: Serialisation = Field("json", description="form in which --task attributes shows the item")
@@ -45,6 +55,16 @@ class PromptConfig(StageConfig):
         512, ge=16, description="tokens of the shown item; attributes beyond it are left out, the least telling first"
     )
     max_value_chars: int = Field(400, ge=20, description="longer values of an attribute are cut here")
+
+    @property
+    def is_dialogue(self) -> bool:
+        """Whether prompts are dialogues."""
+        return self.form == "dialogue"
+
+    @property
+    def form(self) -> PromptForm:
+        """The form that prompts have: a task that shows no reviews has one alone."""
+        return self.prompt_form if TASKS[self.task].dialogue else "paper"
 
     def instruction(self) -> str:
         """The instruction's text.
@@ -54,7 +74,8 @@ class PromptConfig(StageConfig):
         """
         if self.instruction_file is None:
             task = TASKS[self.task]
-            return task.instruction if self.rating else task.instruction_without_rating
+            asked = (task.dialogue if self.is_dialogue else None) or task
+            return asked.instruction if self.rating else asked.instruction_without_rating
         try:
             text = self.instruction_file.read_text(encoding="utf-8").strip()
         except (OSError, UnicodeDecodeError) as error:
@@ -66,8 +87,8 @@ class PromptConfig(StageConfig):
     def deciding(self) -> dict[str, Any]:
         """The options that decide the prompts of the task, by name, for fingerprints; the instruction's text is apart.
 
-        The task and what belongs to it are in it only where it is another than `review`, and the template only where it is
-        on: what was generated and trained before there were others keeps its fingerprint.
+        The task and what belongs to it are in it only where it is another than `review`, and the template and the form only
+        where they are on: what was generated and trained before there were others keeps its fingerprint.
         """
         left_out = {"instruction_file"}
         if self.task == "review":
@@ -76,6 +97,7 @@ class PromptConfig(StageConfig):
             left_out |= {*_OF_ATTRIBUTES}
         if not self.chat_template:
             left_out |= {"chat_template"}
+        left_out |= {"history_block"} if self.is_dialogue else {"prompt_form"}
         return self.model_dump(exclude=left_out)
 
 

@@ -1,10 +1,23 @@
-"""Example -> token ids, in the four parts of Review-LLM (section 2.2 and figure 1).
+"""Example -> token ids, in one of two forms. The paper's has the four parts of Review-LLM (section 2.2 and figure 1):
 
     ### Instruction:
     <instruction>
     ### Input:
     Items that the user purchased before: (1) <title>. %Review: <review> %Rating: 4.0. (2) ...
     ### The user purchased a new item:
+    <title>. %Rating: 2.0.
+    ### Response:
+    <review><end of text>
+
+A dialogue shows every purchase as the new one is shown, its review behind it as it is learned:
+
+    ### Instruction:
+    <instruction>
+    ### Item:
+    <title>. %Rating: 4.0.
+    ### Response:
+    <review><end of text>
+    ### Item:
     <title>. %Rating: 2.0.
     ### Response:
     <review><end of text>
@@ -16,15 +29,25 @@ stands there of the new item, and the instruction, are the task's (`reviewllm.pr
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from reviewllm.errors import PromptError
-from reviewllm.prompts.budget import fit_history
-from reviewllm.prompts.chat import chat_frame
+from reviewllm.prompts.budget import dialogue_start, fit_history
+from reviewllm.prompts.chat import ChatFrame, prompt_frame
 from reviewllm.prompts.config import PromptConfig
 from reviewllm.prompts.tasks import TASKS
-from reviewllm.prompts.tasks.task import HISTORY_MARKER, INSTRUCTION_MARKER, RATING_FIELD, REVIEW_FIELD, Row, Target
+from reviewllm.prompts.tasks.task import (
+    HISTORY_MARKER,
+    INSTRUCTION_MARKER,
+    ITEM_MARKER,
+    RESPONSE_MARKER,
+    REVIEW_FIELD,
+    Dialogue,
+    Row,
+    Target,
+    rating_field,
+)
 from reviewllm.prompts.tokenizer import CHARS_PER_TOKEN, Ids, Text, TextEncoder
 
 
@@ -52,27 +75,43 @@ class PromptRenderer:
         """Take a Hugging Face tokenizer (`transformers`, with a fast backend).
 
         Raises:
-            ConfigError: the tokenizer has no fast backend, no end-of-sequence token, or no chat template where one is to be
-                used.
+            ConfigError: the tokenizer has no fast backend, no end-of-sequence token, or no chat template that serves where one
+                is to be used.
         """
         self.config = config
         self._encoder = TextEncoder(tokenizer)
         self._task = TASKS[config.task]
+        self._dialogue = self._task.dialogue if config.is_dialogue else None
         self._max_chars = CHARS_PER_TOKEN * config.max_prompt_tokens
-        head = INSTRUCTION_MARKER + config.instruction() + (HISTORY_MARKER if self._task.history else "")
-        self._head, self._tail = self._encoder.bos + self._encoder.structure(head), Ids()
         self.end, self._responses_joined = self._encoder.eos, self._task.response_joined
-        if config.chat_template:
-            self._use_template(tokenizer, head)
+        # What stands before the first item, between an item and its response, and in a dialogue before each further item.
+        self._head, self._tail, self._following = Ids(), Ids(), Ids()
+        frame = prompt_frame(tokenizer, config)
+        if frame is None:
+            self._use_markers()
+        else:
+            self._use_template(frame)
 
-    def _use_template(self, tokenizer: Any, head: str) -> None:
+    def _use_markers(self) -> None:
+        self._head = self._encoder.bos + self._encoder.structure(self._opening() + (ITEM_MARKER if self._dialogue else ""))
+        if self._dialogue:
+            self._tail = self._encoder.structure(RESPONSE_MARKER)
+            self._following = self._encoder.structure(ITEM_MARKER)
+
+    def _use_template(self, frame: ChatFrame) -> None:
         """Put the template around the prompt; it brings its own BOS, where the base wants one there."""
-        frame = chat_frame(tokenizer)
         opening = frame.before.rstrip(" ")  # a space there belongs to the word that follows, for tokenizers
+        head = f"{self.config.instruction()}\n\n" if self._dialogue else self._opening()
         self._head = self._encoder.opening(opening) + self._encoder.structure(frame.before[len(opening) :] + head)
-        (self._tail,) = self._encoder.as_they_stand([frame.after], special=True)
+        following = (frame.following or "").rstrip(" ")
+        self._tail, self._following = self._encoder.as_they_stand([frame.after, following], special=True)
         self.end = frame.end
         self._responses_joined &= not frame.after[-1:].isspace()
+
+    def _opening(self) -> str:
+        """The instruction, and in the paper's form the marker of the history where the task shows one."""
+        has_history = self._task.dialogue is not None and self._dialogue is None
+        return INSTRUCTION_MARKER + self.config.instruction() + (HISTORY_MARKER if has_history else "")
 
     def render(self, examples: Sequence[Row]) -> list[Prompt | PromptError]:
         """Render rows of the examples table, in order.
@@ -80,19 +119,11 @@ class PromptRenderer:
         Reads the task's columns, and history where the task shows it. A row that cannot be rendered gives its PromptError in
         its place.
         """
-        encoded = self._encoder.texts(self._history_texts(examples)).__getitem__
-        known: dict[tuple[str, str, float], _Entry] = {}  # rows of one user share most of their history
-
-        def entry(row: Row) -> _Entry:
-            key = row["title"], row["review"], row["rating"]
-            if key not in known:
-                known[key] = self._entry(row, encoded)
-            return known[key]
-
+        entry_of = self._entries(examples)
         room = self.config.max_prompt_tokens - len(self._head) - len(self._tail)
         targets = self._task.targets(examples, self.config, self._encoder, room)
         return [
-            target if isinstance(target, PromptError) else self._render_one(self._history(example), target, entry)
+            target if isinstance(target, PromptError) else self._render_one(self._history(example), target, entry_of)
             for example, target in zip(examples, targets, strict=True)
         ]
 
@@ -122,17 +153,47 @@ class PromptRenderer:
         return [[encoded[text, self._max_chars] for text in several] for several in texts]
 
     def _history(self, example: Row) -> Sequence[Row]:
-        return example["history"] if self._task.history else ()
+        return example["history"] if self._task.dialogue else ()
 
-    def _history_texts(self, examples: Sequence[Row]) -> Iterable[Text]:
-        """Every distinct piece of user text in the histories, with the characters that it may have."""
+    def _entries(self, examples: Sequence[Row]) -> Callable[[Row], _Entry]:
+        """What each entry of the histories is in a prompt; rows of one user share most of theirs, so each is made once."""
+        rows = {_key(entry): entry for example in examples for entry in self._history(example)}
+        made = self._purchases(rows, self._dialogue) if self._dialogue else self._listed(rows)
+        return lambda entry: made[_key(entry)]
+
+    def _listed(self, rows: Mapping[_Key, Row]) -> dict[_Key, _Entry]:
+        """Entries of the paper's list, of which the number is left to be put before each."""
         titles = self.config.max_title_chars
         texts: dict[Text, None] = {}
-        for example in examples:
-            for entry in self._history(example):
-                texts[entry["title"], titles] = None
-                texts[entry["review"], self._max_chars] = None
-        return texts
+        for row in rows.values():
+            texts[row["title"], titles] = None
+            texts[row["review"], self._max_chars] = None
+        encoded = self._encoder.texts(texts)
+        field = self._encoder.structure(REVIEW_FIELD)
+        return {
+            key: _Entry(
+                before=encoded[row["title"], titles] + field,
+                review=encoded[row["review"], self._max_chars],
+                after=self._encoder.structure(rating_field(row["rating"], self.config)),
+            )
+            for key, row in rows.items()
+        }
+
+    def _purchases(self, rows: Mapping[_Key, Row], dialogue: Dialogue) -> dict[_Key, _Entry]:
+        """Entries of a dialogue: the item as it was when it was the new one, then its review as a response."""
+        room = self.config.max_prompt_tokens - len(self._head) - len(self._tail)
+        items = dialogue.purchases(list(rows.values()), self.config, self._encoder, room)
+        reviews = dict.fromkeys((row["review"], self._max_chars) for row in rows.values())
+        encoded = self._encoder.texts(reviews, joined=self._responses_joined)
+        share = room // (self.config.min_history + 1)  # of each entry, so that so many fit beside a new item
+        made = {}
+        for (key, row), item in zip(rows.items(), items, strict=True):
+            before = (item.token_ids if isinstance(item, Target) else Ids()) + self._tail
+            after = [self.end, *self._following]
+            review = encoded[row["review"], self._max_chars]
+            longest = max(share - len(before) - len(after), share // 2, 1)
+            made[key] = _Entry(before, review[:longest], after, shortened=len(review) > longest)
+        return made
 
     def _render_one(self, history: Sequence[Row], target: Target, entry_of: Callable[[Row], _Entry]) -> Prompt | PromptError:
         fixed = len(self._head) + len(target.token_ids) + len(self._tail)
@@ -142,6 +203,28 @@ class PromptRenderer:
                 f"instruction and target take {fixed} tokens, more than --max-prompt-tokens {self.config.max_prompt_tokens}"
             )
         entries = [entry_of(entry) for entry in history]
+        if self._dialogue:
+            entries = self._shown(entries, target)
+            shown = [token for entry in entries for token in entry.before + entry.review + entry.after]
+            shortened = any(entry.shortened for entry in entries)
+        else:
+            entries, shortened = self._fitted(entries, budget)
+            shown = [
+                token
+                for place, entry in enumerate(entries, start=1)
+                for token in self._encoder.structure(f" ({place})") + entry.before + entry.review + entry.after
+            ]
+        return Prompt(
+            self._head + shown + target.token_ids + self._tail,
+            len(entries) + target.history_kept,
+            len(history) + target.history_given,
+            shortened,
+            target.attributes_kept,
+            target.attributes_given,
+        )
+
+    def _fitted(self, entries: Sequence[_Entry], budget: int) -> tuple[list[_Entry], bool]:
+        """The newest entries of a list that fit, perhaps with shorter reviews, and whether these are."""
         # An entry's number depends on how many are kept; the widest possible one is reserved for each.
         number = max((len(self._encoder.structure(f" ({place})")) for place in range(1, len(entries) + 1)), default=0)
         fit = fit_history(
@@ -151,26 +234,26 @@ class PromptRenderer:
             min_entries=self.config.min_history,
             block=self.config.history_block,
         )
-        ids = list(self._head)
-        for place, entry in enumerate(entries[len(entries) - fit.kept :], start=1):
-            ids += self._encoder.structure(f" ({place})")
-            ids += entry.before + entry.review[: fit.review_tokens] + entry.after
-        ids += target.token_ids + self._tail
-        return Prompt(
-            ids,
-            fit.kept + target.history_kept,
-            len(entries) + target.history_given,
-            fit.review_tokens is not None,
-            target.attributes_kept,
-            target.attributes_given,
-        )
+        kept = entries[len(entries) - fit.kept :]
+        return [entry._replace(review=entry.review[: fit.review_tokens]) for entry in kept], fit.review_tokens is not None
 
-    def _entry(self, entry: Row, encoded: Callable[[Text], Ids]) -> _Entry:
-        return _Entry(
-            before=encoded((entry["title"], self.config.max_title_chars)) + self._encoder.structure(REVIEW_FIELD),
-            review=encoded((entry["review"], self._max_chars)),
-            after=self._encoder.structure(RATING_FIELD.format(entry["rating"]) if self.config.rating else ""),
+    def _shown(self, entries: Sequence[_Entry], target: Target) -> list[_Entry]:
+        """The purchases that a dialogue shows before the new item."""
+        start = dialogue_start(
+            [len(entry.before) + len(entry.review) + len(entry.after) for entry in entries],
+            [*(len(entry.before) for entry in entries), len(target.token_ids) + len(self._tail)],
+            room=self.config.max_prompt_tokens - len(self._head),
+            min_entries=self.config.min_history,
         )
+        return list(entries[start:])
+
+
+_Key = tuple[Any, ...]
+
+
+def _key(entry: Row) -> _Key:
+    """All that decides how an entry is shown."""
+    return entry["title"], entry["review"], entry["rating"], entry.get("category"), entry.get("attributes")
 
 
 class _Entry(NamedTuple):
@@ -179,3 +262,4 @@ class _Entry(NamedTuple):
     before: Ids
     review: Ids
     after: Ids
+    shortened: bool = False

@@ -17,8 +17,8 @@ from reviewllm.attributes.serialise import Serialisation
 from reviewllm.config import StageConfig
 from reviewllm.errors import AdapterError, ConfigError, LeakageError
 from reviewllm.files import follow_umask
-from reviewllm.prompts.chat import chat_frame
-from reviewllm.prompts.config import PROMPT_VERSION, PromptConfig
+from reviewllm.prompts.chat import prompt_frame
+from reviewllm.prompts.config import PROMPT_VERSION, PromptConfig, PromptForm
 from reviewllm.prompts.tasks import TaskName
 from reviewllm.prompts.tokenizer import load_tokenizer
 from reviewllm.sft.config import SFTConfig, TrainingConfig, samples_per_step
@@ -57,6 +57,7 @@ class AdapterDescription(StageConfig):
     with_rating: bool
     task: TaskName = "review"
     serialisation: Serialisation | None = None
+    prompt_form: PromptForm = "paper"
     chat_template: str | None = None
     instruction: str
     max_prompt_tokens: int
@@ -143,6 +144,7 @@ def model_card(description: AdapterDescription) -> str:
     ratings = "with ratings" if description.with_rating else "without ratings"
     form = ", ".join(
         [f"task {description.task}{f' as {description.serialisation}' if description.serialisation else ''}", ratings]
+        + ["as a dialogue"] * (description.prompt_form == "dialogue")
         + ["in the base's chat template"] * (description.chat_template is not None)
     )
     sft, training = description.sft, description.training
@@ -235,16 +237,21 @@ def check_fits(adapter: Path, base: Path, prompt: PromptConfig) -> AdapterDescri
     if description.with_rating != prompt.rating:
         seen, asked = ("with", "without") if description.with_rating else ("without", "with")
         raise AdapterError(f"adapter {adapter} was trained {seen} ratings, but the prompts are rendered {asked} them")
-    if description.task == prompt.task and description.instruction != prompt.instruction():
+    same = (description.task, description.prompt_form) == (prompt.task, prompt.form)
+    if same and description.instruction != prompt.instruction():
         raise AdapterError(f"adapter {adapter} was trained with another instruction; pass its --instruction-file")
     _check_form(adapter, description, base, prompt)
     return description
 
 
 def _check_form(adapter: Path, description: AdapterDescription, base: Path, prompt: PromptConfig) -> None:
-    """Refuse an adapter for another task, another form of the attributes, or another template around the prompt."""
+    """Refuse an adapter for another task, another form of prompt or attributes, or another template around the prompt."""
     if description.task != prompt.task:
         raise AdapterError(f"adapter {adapter} was trained for --task {description.task}, not for --task {prompt.task}")
+    if description.prompt_form != prompt.form:
+        raise AdapterError(
+            f"adapter {adapter} was trained with --prompt-form {description.prompt_form}, not with {prompt.form}; set the first"
+        )
     if prompt.task == "attributes" and description.serialisation != prompt.serialisation:
         raise AdapterError(
             f"adapter {adapter} was trained with --serialisation {description.serialisation}, not with {prompt.serialisation}"
@@ -252,7 +259,8 @@ def _check_form(adapter: Path, description: AdapterDescription, base: Path, prom
     if (description.chat_template is None) == prompt.chat_template:
         seen, advice = ("without", "leave out") if description.chat_template is None else ("with", "set")
         raise AdapterError(f"adapter {adapter} was trained {seen} a chat template; {advice} --chat-template")
-    if prompt.chat_template and chat_frame(load_tokenizer(str(base))).text != description.chat_template:
+    frame = prompt_frame(load_tokenizer(str(base)), prompt) if prompt.chat_template else None
+    if frame and frame.text != description.chat_template:
         raise AdapterError(
             f"adapter {adapter} was trained with another chat template than the one of {base}; train it anew (its own is in "
             f"{DESCRIPTION_FILE})"

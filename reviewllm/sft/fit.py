@@ -18,7 +18,7 @@ from reviewllm.base_model import check_model, local_model_folder, refuse_quantiz
 from reviewllm.cluster import log_folder, own_error, require_resources
 from reviewllm.errors import ConfigError, TrainingError
 from reviewllm.examples.splits import example_files
-from reviewllm.prompts.chat import chat_frame, end_token
+from reviewllm.prompts.chat import end_token, prompt_frame
 from reviewllm.prompts.config import PROMPT_VERSION, PromptConfig
 from reviewllm.prompts.renderer import PromptRenderer
 from reviewllm.prompts.tokenizer import load_tokenizer
@@ -180,6 +180,7 @@ def train_adapter(run: Run, out: Path, *, hear: Hear | None = None) -> AdapterDe
         _run_workers(run, hear)
     state = read_state(run.storage, FINAL)
     check_same(state, run.identity, where=f"{run.storage.where}/{FINAL}")
+    frame = prompt_frame(run.tokenizer, run.prompt)
     description = AdapterDescription(
         base_model=run.sft.base_model,
         base_digest=run.identity["base sha256"],
@@ -188,7 +189,8 @@ def train_adapter(run: Run, out: Path, *, hear: Hear | None = None) -> AdapterDe
         with_rating=run.prompt.rating,
         task=run.prompt.task,
         serialisation=run.prompt.serialisation if run.prompt.task == "attributes" else None,
-        chat_template=chat_frame(run.tokenizer).text if run.prompt.chat_template else None,
+        prompt_form=run.prompt.form,
+        chat_template=frame.text if frame else None,
         instruction=run.prompt.instruction(),
         max_prompt_tokens=run.prompt.max_prompt_tokens,
         samples=run.counts.samples,

@@ -83,6 +83,7 @@ def test_endpoint_variant_changes_with_whatever_decides_the_text(random_base: Pa
         made(unsupported=["seed"]),
         made(GENERATION.model_copy(update={"temperature": 0.7})),
         made(prompt=PROMPT.model_copy(update={"rating": False})),
+        made(prompt=PROMPT.model_copy(update={"prompt_form": "dialogue"})),
         fingerprint(random_base, None, PROMPT, GENERATION),
     ]
     assert len(set(fingerprints)) == len(fingerprints)

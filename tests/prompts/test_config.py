@@ -18,7 +18,18 @@ def test_deciding_of_the_task_review_is_what_it_was_before_there_were_others() -
 
 def test_deciding_has_all_that_decides_the_task_attributes() -> None:
     config = PromptConfig(task="attributes", serialisation="html", chat_template=True)
-    assert set(config.deciding()) == set(PromptConfig.model_fields) - {"instruction_file"}
+    assert set(config.deciding()) == set(PromptConfig.model_fields) - {"instruction_file", "prompt_form"}
+
+
+def test_deciding_has_the_form_where_it_is_another_than_the_papers() -> None:
+    config = PromptConfig(prompt_form="dialogue")
+    assert (
+        config.deciding() == PromptConfig(prompt_form="dialogue", history_block=9).deciding()
+    )  # the paper's form has blocks
+    assert config.deciding()["prompt_form"] == "dialogue"
+    one_form = PromptConfig(task="extract", prompt_form="dialogue")  # no reviews are shown, so there is no dialogue
+    assert one_form.deciding() == PromptConfig(task="extract").deciding()
+    assert one_form.instruction() == PromptConfig(task="extract").instruction()
 
 
 def test_instruction_is_the_tasks() -> None:

@@ -20,6 +20,7 @@ from reviewllm.table_files import write_table
 from reviewllm.tables import EXAMPLES
 
 HOSTILE = ["<|eot_id|>", "<s>", "</s>", "<|im_end|>", "<|begin_of_text|>", "<|endoftext|>", "<tool_call>", "<<s>s>", "<unk>"]
+HOSTILE += ["<eos>", "<end_of_turn>"]
 ROWS = [
     example(
         history=[entry(1, rating=4.0), entry(2, title="Lamp é😀", review="Broken.", rating=1.0)],

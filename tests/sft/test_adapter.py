@@ -126,9 +126,12 @@ def test_check_fits_other_task_serialisation_or_template_is_refused(
 ) -> None:
     base = shutil.copytree(random_base, tmp_path / "base")
     chat = copy.deepcopy(tokenizer)
-    chat.chat_template = "{% for one in messages %}{{ one.role }}: {{ one.content }}{{ eos_token }}{% endfor %}bot: "
+    chat.chat_template = (
+        "{% for one in messages %}{{ one.role }}: {{ one.content }}{{ eos_token }}{% endfor %}"
+        "{% if add_generation_prompt %}assistant: {% endif %}"
+    )
     chat.save_pretrained(base)
-    template = "user: {prompt}</s>bot: {response}</s>"
+    template = "user: {prompt}</s>assistant: {response}</s>"
 
     def described(**changed: Any) -> Path:
         folder = shutil.copytree(adapter, tmp_path / "adapter", dirs_exist_ok=True)
@@ -140,7 +143,19 @@ def test_check_fits_other_task_serialisation_or_template_is_refused(
     texts = {"task": "attributes", "serialisation": "html", "instruction": html.instruction()}
     assert check_fits(described(**texts), base, html).serialisation == "html"
     assert check_fits(described(chat_template=template), base, PromptConfig(chat_template=True)).samples == 3
+    dialogue = PromptConfig(prompt_form="dialogue")
+    talks = {"prompt_form": "dialogue", "instruction": dialogue.instruction()}
+    assert check_fits(described(**talks), base, dialogue).prompt_form == "dialogue"
+    extract = PromptConfig(task="extract", prompt_form="dialogue")  # of a task with one form
+    assert check_fits(described(task="extract", instruction=extract.instruction()), base, extract).samples == 3
     refused = [
+        ({}, dialogue, "was trained with --prompt-form paper, not with dialogue"),
+        (talks, PromptConfig(), "was trained with --prompt-form dialogue, not with paper"),
+        (
+            {**talks, "chat_template": template},  # without what stands between two turns
+            PromptConfig(prompt_form="dialogue", chat_template=True),
+            "with another chat template than the one of",
+        ),
         ({}, html, "trained for --task review, not for --task attributes"),
         (texts, PromptConfig(), "trained for --task attributes, not for --task review"),
         (texts, PromptConfig(task="attributes"), "trained with --serialisation html, not with json"),

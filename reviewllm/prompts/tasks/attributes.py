@@ -6,6 +6,8 @@ After the paper's "JSON in, review out", with the user's own history before it w
     {"title": "Corvo steel desk lamp", "category": "Desk_Supplies", "power": {"value": 5, "unit": "W"}}
     %Rating: 2.0.
     ### Response:
+
+In the dialogue form every purchase of the history is shown so, with its rating.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ from reviewllm.attributes.salience import by_salience
 from reviewllm.attributes.serialise import serialise, value_text
 from reviewllm.attributes.values import Attributes, Value, read_attributes
 from reviewllm.errors import AttributesError, ProductError, PromptError
-from reviewllm.prompts.tasks.task import NEW_ITEM_MARKER, RATING_FIELD, RESPONSE_MARKER, Row, Target, Task
+from reviewllm.prompts.tasks.task import Dialogue, Row, Target, Task, around_item, rating_field
 from reviewllm.prompts.tokenizer import CHARS_PER_TOKEN, Ids, TextEncoder
 
 if TYPE_CHECKING:
@@ -36,11 +38,17 @@ INSTRUCTION_WITHOUT_RATING = (
     "the review that this user would write of the new item, in the user's own style, or, where no item is listed, as any "
     f"customer would. {_FACTS}"
 )
+_DIALOGUE_FACTS = "It fits the item's attributes, and states nothing about the item that they do not support."
+DIALOGUE_WITHOUT_RATING = (
+    "A user purchased these items, one after the other; their attributes are shown. Write the review that this user writes of "
+    f"each, in the user's own style, or, of the first, as any customer would. {_DIALOGUE_FACTS}"
+)
+DIALOGUE = f"{DIALOGUE_WITHOUT_RATING} A low rating means that the user is not satisfied, and the review says so."
 
 _IDENTITY = ("title", "category")  # of the example; an attribute of such a name would only say them again
 _NAME_CHARS = 60
 
-_Key = tuple[str, str, str | None]  # what decides how an item is shown
+_Key = tuple[str, str | None, str | None]  # what decides how an item is shown
 
 
 class _Product(NamedTuple):
@@ -66,7 +74,7 @@ class _Shown(NamedTuple):
 def _targets(examples: Sequence[Row], config: PromptConfig, encoder: TextEncoder, room: int) -> list[Target | PromptError]:
     """The item's attributes as one serialised text, and the rating; the rows of one item share the work."""
     rest = max((len(encoder.structure(_end(rating, config))) for rating in {row["rating"] for row in examples}), default=0)
-    marker = encoder.structure(NEW_ITEM_MARKER)
+    marker = encoder.structure(around_item(config)[0])
     budget = min(config.max_attribute_tokens, room - len(marker) - rest)
     shown = _show({_key(example): None for example in examples}, config, encoder, budget)
     targets: list[Target | PromptError] = []
@@ -81,12 +89,13 @@ def _targets(examples: Sequence[Row], config: PromptConfig, encoder: TextEncoder
 
 
 def _key(example: Row) -> _Key:
-    return example["title"], example["category"], example["attributes"]
+    return example["title"], example.get("category"), example.get("attributes")
 
 
-def _end(rating: float, config: PromptConfig) -> str:
+def _end(rating: float | None, config: PromptConfig) -> str:
     """Between the product and the response."""
-    return (f"\n{RATING_FIELD.format(rating).strip()}" if config.rating else "") + RESPONSE_MARKER
+    field = rating_field(rating, config).strip()
+    return (f"\n{field}" if field else "") + around_item(config)[1]
 
 
 def _show(
@@ -166,6 +175,6 @@ ATTRIBUTES = Task(
     INSTRUCTION,
     INSTRUCTION_WITHOUT_RATING,
     columns=("title", "category", "attributes", "rating"),
-    history=True,
     targets=_targets,
+    dialogue=Dialogue(DIALOGUE, DIALOGUE_WITHOUT_RATING, purchases=_targets),
 )

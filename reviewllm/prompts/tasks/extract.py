@@ -74,7 +74,6 @@ EXTRACT = Task(
     INSTRUCTION,
     INSTRUCTION,
     columns=("title", "category", "attributes"),
-    history=False,
     targets=_targets,
     response_joined=False,
 )

@@ -53,7 +53,6 @@ PROFILE = Task(
     INSTRUCTION,
     INSTRUCTION,
     columns=(),
-    history=False,
     targets=_targets,
     response_joined=False,
     answer_schema=lambda example: _SCHEMA,

@@ -8,6 +8,8 @@ Items that the user purchased before: (1) <title>. %Review: <review> %Rating: 4.
 <title>
 ### Response:
 <one sentence>
+
+In the dialogue form the user's purchases come with their reviews, as in `review`, and last the recommended item.
 """
 
 from __future__ import annotations
@@ -16,7 +18,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from reviewllm.errors import PromptError
-from reviewllm.prompts.tasks.task import RESPONSE_MARKER, Row, Target, Task
+from reviewllm.prompts.tasks.review import titled
+from reviewllm.prompts.tasks.task import Dialogue, Row, Target, Task, around_item
 from reviewllm.prompts.tokenizer import TextEncoder
 
 if TYPE_CHECKING:
@@ -28,15 +31,24 @@ _ONE = (
 )
 INSTRUCTION = f"The input lists items that a user purchased, with the user's review and rating of each. {_ONE}"
 INSTRUCTION_WITHOUT_RATING = f"The input lists items that a user purchased, with the user's review of each. {_ONE}"
-ITEM_MARKER = "\n### The user is recommended:\n"
+DIALOGUE = f"A user purchased these items and reviewed them; the last one is recommended to the user. {_ONE}"
+MARKER = "\n### The user is recommended:\n"
+_RECOMMENDED = "Recommended:"  # before the item of a dialogue
 
 
 def _targets(examples: Sequence[Row], config: PromptConfig, encoder: TextEncoder, room: int) -> list[Target | PromptError]:
     """The title of the item."""
     chars = config.max_title_chars
     titles = encoder.texts(dict.fromkeys((example["title"], chars) for example in examples))
-    before, after = encoder.structure(ITEM_MARKER), encoder.structure(RESPONSE_MARKER)
+    marker, response = around_item(config, marker=MARKER)
+    before, after = encoder.structure(marker or _RECOMMENDED), encoder.structure(response)
     return [Target([*before, *titles[example["title"], chars], *after]) for example in examples]
 
 
-REASON = Task(INSTRUCTION, INSTRUCTION_WITHOUT_RATING, columns=("title",), history=True, targets=_targets)
+REASON = Task(
+    INSTRUCTION,
+    INSTRUCTION_WITHOUT_RATING,
+    columns=("title",),
+    targets=_targets,
+    dialogue=Dialogue(DIALOGUE, DIALOGUE, purchases=titled),
+)

@@ -174,7 +174,6 @@ RECOMMEND = Task(
     INSTRUCTION,
     INSTRUCTION,
     columns=("attributes",),
-    history=False,
     targets=_targets,
     response_joined=False,
     answer_schema=_answer_schema,

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from reviewllm.errors import PromptError
-from reviewllm.prompts.tasks.task import NEW_ITEM_MARKER, RATING_FIELD, RESPONSE_MARKER, Row, Target, Task
+from reviewllm.prompts.tasks.task import Dialogue, Row, Target, Task, around_item, rating_field
 from reviewllm.prompts.tokenizer import TextEncoder
 
 if TYPE_CHECKING:
@@ -21,21 +21,38 @@ INSTRUCTION_WITHOUT_RATING = (
     "The input lists items that a user purchased, with the user's review of each. Write the review that this user would "
     "write of the new item, in the user's own style."
 )
+DIALOGUE_WITHOUT_RATING = (
+    "A user purchased these items, one after the other. Write the review that this user writes of each, in the user's own "
+    "style."
+)
+DIALOGUE = (
+    "A user purchased these items, one after the other, and rated them. Write the review that this user writes of each, in the "
+    "user's own style. A low rating means that the user is not satisfied, and the review says so."
+)
 
 
-def _targets(examples: Sequence[Row], config: PromptConfig, encoder: TextEncoder, room: int) -> list[Target | PromptError]:
+def titled(examples: Sequence[Row], config: PromptConfig, encoder: TextEncoder, room: int) -> list[Target | PromptError]:
     """The title, and the rating."""
     chars = config.max_title_chars
     titles = encoder.texts(dict.fromkeys((example["title"], chars) for example in examples))
-    marker = encoder.structure(NEW_ITEM_MARKER)
+    marker, response = around_item(config)
+    before = encoder.structure(marker)
     return [
-        Target([*marker, *titles[example["title"], chars], *encoder.structure(_end(example["rating"], config))])
+        Target(
+            [
+                *before,
+                *titles[example["title"], chars],
+                *encoder.structure(f".{rating_field(example['rating'], config)}{response}"),
+            ]
+        )
         for example in examples
     ]
 
 
-def _end(rating: float, config: PromptConfig) -> str:
-    return f".{RATING_FIELD.format(rating) if config.rating else ''}{RESPONSE_MARKER}"
-
-
-REVIEW = Task(INSTRUCTION, INSTRUCTION_WITHOUT_RATING, columns=("title", "rating"), history=True, targets=_targets)
+REVIEW = Task(
+    INSTRUCTION,
+    INSTRUCTION_WITHOUT_RATING,
+    columns=("title", "rating"),
+    targets=titled,
+    dialogue=Dialogue(DIALOGUE, DIALOGUE_WITHOUT_RATING, purchases=titled),
+)
