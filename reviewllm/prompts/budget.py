@@ -62,7 +62,7 @@ def dialogue_start(entries: Sequence[int], items: Sequence[int], *, room: int, m
         min_entries: newest purchases that stay if the new one leaves room for them.
 
     >>> [dialogue_start([30] * n, [10] * (n + 1), room=100, min_entries=1) for n in range(8)]   # 3 fit beside 10; then 1 stays
-    [0, 0, 0, 0, 3, 3, 3, 5]
+    [0, 0, 0, 0, 3, 3, 3, 6]
     """
     start = used = 0
     for place, item in enumerate(items):

@@ -33,10 +33,10 @@ class SFTConfig(StageConfig):
         2, ge=1, description="with batch size and workers: their product is the samples of an optimizer step"
     )
     packing: bool = Field(True, description="several samples in one forward pass, none of which sees another")
-    one_pass_per_user: bool = Field(
-        False,
-        description="a user's samples follow each other, so that packing runs their common history once; for steps of many "
-        "users only: a step of one or two users learns worse",
+    one_pass_per_user: bool | None = Field(
+        None,
+        description="a user's samples follow each other, so that packing runs their common history once; a step has at most a "
+        "quarter of its samples in one such run, for a step of one or two users learns worse; default: in dialogues",
     )
     max_sequence_tokens: int | None = Field(
         None,
@@ -114,11 +114,15 @@ class LoopConfig(StageConfig):
     end_token: int
 
 
-def with_sequence_tokens(sft: SFTConfig, *, max_prompt_tokens: int) -> SFTConfig:
-    """Fill in the default of `max_sequence_tokens`: less than two long samples in a pass would share little."""
-    if sft.max_sequence_tokens is not None:
-        return sft
-    return sft.model_copy(update={"max_sequence_tokens": 2 * (max_prompt_tokens + sft.max_response_tokens)})
+def with_defaults(sft: SFTConfig, *, max_prompt_tokens: int, dialogue: bool) -> SFTConfig:
+    """Fill in what prompts decide.
+
+    Less than two long samples in a pass would share little. In a dialogue a user's next sample goes on where the one before
+    ended, so that apart each would cost the whole history.
+    """
+    longest = max_prompt_tokens + sft.max_response_tokens
+    filled = {"max_sequence_tokens": 2 * longest, "one_pass_per_user": dialogue}
+    return sft.model_copy(update={name: value for name, value in filled.items() if getattr(sft, name) is None})
 
 
 def samples_per_step(sft: SFTConfig, training: TrainingConfig) -> int:

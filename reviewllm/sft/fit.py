@@ -31,7 +31,7 @@ from reviewllm.sft.adapter import (
     model_digest,
 )
 from reviewllm.sft.checkpoint import FINAL, SAMPLES_FOLDER, check_identity, check_same, read_canaries, read_state, restart
-from reviewllm.sft.config import LoopConfig, SFTConfig, TrainingConfig, samples_per_step, with_sequence_tokens
+from reviewllm.sft.config import LoopConfig, SFTConfig, TrainingConfig, samples_per_step, with_defaults
 from reviewllm.sft.layers import Layers
 from reviewllm.sft.loop import SAMPLES_FILE, train_worker
 from reviewllm.sft.model import check_target_modules
@@ -93,7 +93,7 @@ def prepare_run(*, examples: Path, run: str, sft: SFTConfig, training: TrainingC
         InputError: some examples are of another split.
         TrainingError: none of them can be trained on.
     """
-    sft = with_sequence_tokens(sft, max_prompt_tokens=prompt.max_prompt_tokens)
+    sft = with_defaults(sft, max_prompt_tokens=prompt.max_prompt_tokens, dialogue=prompt.is_dialogue)
     shards = example_files(examples, "train")
     base = local_model_folder(sft.base_model)
     refuse_quantized(base)

@@ -6,8 +6,11 @@ characters, reordering marks, the marks of the response and the backslash come e
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
+
+from reviewllm.sft.sequences import shared_prefix
 
 if TYPE_CHECKING:
     from reviewllm.sft.samples import SampleCounts
@@ -27,8 +30,9 @@ def show_samples(
 ) -> str:
     r"""Show each sample under a heading: its prompt, and its response, which alone is in the loss.
 
-    Special tokens are shown. In the text a line of the sample is an indented line; whatever else is not printable is
-    escaped (`\t`, `\x1b`, `\u202e`, and `\\` for a backslash).
+    Samples of a dialogue, each of which is how the next one begins, are shown as the one text that they are trained as, with all
+    their responses. Special tokens are shown. In the text a line of the sample is an indented line; whatever else is not
+    printable is escaped (`\t`, `\x1b`, `\u202e`, and `\\` for a backslash).
 
     Args:
         tokenizer: the Hugging Face tokenizer that the samples were made with.
@@ -37,10 +41,10 @@ def show_samples(
             tokens and of parts of characters.
         color: prompt and response in two colours (ANSI); otherwise the response stands between `⟦` and `⟧`.
     """
-    legend = f"{_two_parts('prompt ', 'response', color=color)}: the loss is on the response alone"
+    legend = f"{_in_parts(['prompt ', 'response'], color=color)}: the loss is on the response alone"
     end_token = tokenizer.eos_token_id if end_token is None else end_token
     return "\n\n".join(
-        [legend, *(_show(sample, tokenizer, end_token, token_ids=token_ids, color=color) for sample in samples)]
+        [legend, *(_show(one, tokenizer, end_token, token_ids=token_ids, color=color) for one in _texts_of(samples))]
     )
 
 
@@ -64,33 +68,63 @@ def show_counts(counts: SampleCounts) -> str:
     return "\n".join(f"{name:<{names}}  {number:>{numbers}}  {note}".rstrip() for name, number, note in lines)
 
 
-def _show(sample: Sample, tokenizer: Any, end_token: int, *, token_ids: bool, color: bool) -> str:
-    ids = sample.token_ids.tolist()
-    response = ids[sample.prompt_tokens :]
-    end = "with the end token" if end_token in response else "without an end token"
-    heading = (
-        f"example {visible(sample.example_id)}, user {visible(sample.user_id)}: {sample.prompt_tokens} prompt tokens, "
-        f"{len(response)} response tokens in the loss, {end}"
-    )
-    parts = [_two_parts(*map(_visible_lines, _texts(ids, sample.prompt_tokens, tokenizer)), color=color)]
+def _texts_of(samples: Sequence[Sample]) -> list[list[Sample]]:
+    """The samples, those together that go on from the one before."""
+    texts: list[list[Sample]] = []
+    for sample in samples:
+        if texts and _goes_on(sample, texts[-1][-1]):
+            texts[-1].append(sample)
+        else:
+            texts.append([sample])
+    return texts
+
+
+def _goes_on(sample: Sample, last: Sample) -> bool:
+    size = len(last.token_ids)
+    begins_alike = size <= sample.prompt_tokens and shared_prefix(last.token_ids, sample.token_ids) == size
+    return begins_alike and sample.user_id == last.user_id
+
+
+def _show(samples: list[Sample], tokenizer: Any, end_token: int, *, token_ids: bool, color: bool) -> str:
+    ids = samples[-1].token_ids.tolist()
+    cuts = [0, *(place for sample in samples for place in (sample.prompt_tokens, len(sample.token_ids)))]
+    parts = [ids[start:end] for start, end in itertools.pairwise(cuts)]  # prompt, response, prompt, response, ...
+    shown = [_in_parts(list(map(_visible_lines, _texts(ids, cuts, tokenizer))), color=color)]
     if token_ids:
         pieces = _pieces(set(ids), tokenizer)
-        prompt_lines, response_lines = (_token_lines(part, pieces) for part in (ids[: sample.prompt_tokens], response))
-        parts.append(_two_parts(prompt_lines, response_lines.rstrip(), color=color))
-    return "\n".join([heading, *(_INDENT + part.replace("\n", "\n" + _INDENT) for part in parts)])
+        lines = [_token_lines(part, pieces) for part in parts]
+        lines[1::2] = [line.rstrip() for line in lines[1::2]]
+        lines[2::2] = [f" {line}" for line in lines[2::2]]
+        shown.append(_in_parts(lines, color=color))
+    heading = _heading(samples, parts, end_token)
+    return "\n".join([heading, *(_INDENT + part.replace("\n", "\n" + _INDENT) for part in shown)])
 
 
-def _texts(ids: list[int], prompt_tokens: int, tokenizer: Any) -> tuple[str, str]:
-    """The text of the prompt and of the response, which together are the text of the whole.
+def _heading(samples: list[Sample], parts: list[list[int]], end_token: int) -> str:
+    prompt, response = (sum(map(len, parts[first::2])) for first in (0, 1))
+    ended = sum(end_token in part for part in parts[1::2])
+    user = f"user {visible(samples[0].user_id)}: {prompt} prompt tokens"
+    if len(samples) == 1:
+        end = "with the end token" if ended else "without an end token"
+        return f"example {visible(samples[0].example_id)}, {user}, {response} response tokens in the loss, {end}"
+    names = ", ".join(visible(sample.example_id) for sample in samples)
+    return f"examples {names}, {user}, {len(samples)} responses of {response} tokens in the loss, {ended} with the end token"
 
-    The response is not decoded alone: SentencePiece's decoders drop the first space of what they are given. A character
-    whose bytes begin in the prompt and end in the response belongs to the response, which decides what it is.
+
+def _texts(ids: list[int], cuts: Sequence[int], tokenizer: Any) -> list[str]:
+    """The texts of the parts between cuts, which together are the text of the whole.
+
+    No part is decoded alone: SentencePiece's decoders drop the first space of what they are given. A character whose bytes
+    begin in one part and end in the next belongs to the latter, which decides what it is.
     """
     whole = _decode(ids, tokenizer)
-    prompt = _decode(ids[:prompt_tokens], tokenizer)
-    while not whole.startswith(prompt):
-        prompt = prompt[:-1]
-    return prompt, whole[len(prompt) :]
+    ends = []
+    for cut in cuts[:-1]:
+        before = _decode(ids[:cut], tokenizer)
+        while not whole.startswith(before):
+            before = before[:-1]
+        ends.append(len(before))
+    return [whole[start:end] for start, end in itertools.pairwise([*ends, len(whole)])]
 
 
 def _decode(ids: list[int], tokenizer: Any) -> str:
@@ -116,10 +150,11 @@ def _token_lines(ids: list[int], pieces: dict[int, str]) -> str:
     return "".join(piece + ("\n" if piece.endswith("\\n'") else " ") for piece in map(pieces.__getitem__, ids))
 
 
-def _two_parts(prompt: str, response: str, *, color: bool) -> str:
+def _in_parts(texts: Sequence[str], *, color: bool) -> str:
+    """Prompts and responses in turns, each told from the other."""
     if color:
-        return _painted(prompt, _PROMPT_COLOR) + _painted(response, _RESPONSE_COLOR)
-    return f"{prompt}{RESPONSE_START}{response}{RESPONSE_END}"
+        return "".join(_painted(text, (_PROMPT_COLOR, _RESPONSE_COLOR)[place % 2]) for place, text in enumerate(texts))
+    return "".join(f"{RESPONSE_START}{text}{RESPONSE_END}" if place % 2 else text for place, text in enumerate(texts))
 
 
 def _painted(text: str, sgr: str) -> str:

@@ -188,3 +188,14 @@ class SampleFile(Sequence[Sample]):
         numbers: dict[str, int] = {}
         ids = pa.chunked_array([batch.column("user_id") for batch in self._batches]).take(pa.array(self._rows))
         return np.array([numbers.setdefault(user, len(numbers)) for user in ids.to_pylist()], dtype=np.int64)
+
+    def runs(self) -> NDArray[np.int64]:
+        """For each sample the number of its run: neighbours of one user whose histories grow, so that they begin alike.
+
+        Where a history is full and begins anew, a prompt is shorter than the one before.
+        """
+        users = self.users()
+        prompts = np.concatenate([batch.column("prompt_tokens").to_numpy() for batch in self._batches])[self._rows]
+        begins = np.ones(len(users), dtype=bool)
+        begins[1:] = (users[1:] != users[:-1]) | (prompts[1:] < prompts[:-1])
+        return np.cumsum(begins) - 1

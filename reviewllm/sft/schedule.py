@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     Ints = NDArray[np.int64]
 
 
+# A step with the reviews of one or two users learns worse (docs/notes/2026-11-21-one-pass-per-user.md).
+_RUNS_IN_A_STEP = 4
+
+
 class WorkerShare(NamedTuple):
     """One worker's part of an optimizer step (or of a validation).
 
@@ -39,15 +43,15 @@ class Schedule:
     """The optimizer steps of a run over its training samples."""
 
     def __init__(self, samples: SampleFile, sft: SFTConfig, *, samples_per_step: int, world_size: int) -> None:
-        """Take the samples; nothing is read of them yet but their users."""
+        """Take the samples; nothing is read of them yet but their users and lengths."""
         self._samples = samples
         self._sft = sft
         self._per_step = samples_per_step
         self._world_size = world_size
-        users = samples.users()
-        self._users = users if sft.one_pass_per_user else np.arange(len(users))
+        longest = max(1, samples_per_step // _RUNS_IN_A_STEP)
+        self._runs = cut_runs(samples.runs(), longest=longest) if sft.one_pass_per_user else np.arange(len(samples))
         self._steps_per_epoch = -(-len(samples) // samples_per_step)
-        self._order: tuple[int, Ints] | None = None
+        self._order: tuple[int, Ints, Ints] | None = None
 
     @property
     def steps(self) -> int:
@@ -60,20 +64,47 @@ class Schedule:
         return step / self._steps_per_epoch
 
     def samples(self, step: int) -> list[Sample]:
-        """The samples of a step, counted from 0; each epoch has every sample once, and its last step may be short."""
+        """The samples of a step, counted from 0; each epoch has every sample once, and its last step may be short.
+
+        With runs of several samples a step has as many as are asked for on average: no run is cut.
+        """
         epoch, place = divmod(step, self._steps_per_epoch)
         if self._order is None or self._order[0] != epoch:
-            self._order = epoch, epoch_order(self._users, seed=self._sft.seed, epoch=epoch)
-        chosen = self._order[1][place * self._per_step : (place + 1) * self._per_step]
-        return [self._samples[int(number)] for number in chosen]
+            order = epoch_order(self._runs, seed=self._sft.seed, epoch=epoch)
+            self._order = epoch, order, step_starts(self._runs[order], per_step=self._per_step)
+        _, order, starts = self._order
+        return [self._samples[int(number)] for number in order[starts[place] : starts[place + 1]]]
 
     def share(self, step: int, rank: int) -> WorkerShare:
         """What worker `rank` runs in a step."""
         return share(self.samples(step), rank=rank, world_size=self._world_size, sft=self._sft)
 
 
+def cut_runs(runs: Ints, *, longest: int) -> Ints:
+    """The runs of neighbours, cut into even parts of at most `longest` samples.
+
+    >>> cut_runs(np.array([0, 0, 0, 0, 0, 1, 2, 2]), longest=3).tolist()
+    [0, 0, 0, 1, 1, 2, 3, 3]
+    """
+    counts = np.bincount(runs)
+    sizes = -(-counts // -(-counts // longest))
+    places = np.arange(len(runs)) - np.repeat(np.cumsum(counts) - counts, counts)  # of each sample in its run
+    return np.cumsum(places % np.repeat(sizes, counts) == 0) - 1
+
+
+def step_starts(runs: Ints, *, per_step: int) -> Ints:
+    """Where the steps of an epoch begin, and its end: each with the run that has its first sample, or with that sample.
+
+    >>> step_starts(np.array([3, 3, 0, 0, 1, 2, 2]), per_step=3).tolist()   # the fourth sample's run begins at the third
+    [0, 2, 5, 7]
+    """
+    begins = np.flatnonzero(np.diff(runs, prepend=-1))
+    wanted = np.arange(0, len(runs), per_step)
+    return np.append(begins[np.searchsorted(begins, wanted, side="right") - 1], len(runs))
+
+
 def epoch_order(users: Ints, *, seed: int, epoch: int) -> Ints:
-    """The places of all samples in the order of an epoch: users shuffled, a user's samples in their own order.
+    """The places of all samples in the order of an epoch: users or runs shuffled, the samples of each in their own order.
 
     >>> epoch_order(np.array([0, 0, 1, 2, 2]), seed=0, epoch=0).tolist()
     [3, 4, 0, 1, 2]
@@ -84,7 +115,7 @@ def epoch_order(users: Ints, *, seed: int, epoch: int) -> Ints:
 
 def share(samples: Sequence[Sample], *, rank: int, world_size: int, sft: SFTConfig) -> WorkerShare:
     """Cut samples into one consecutive part for each worker, of about equal numbers of tokens, and pack this worker's."""
-    assert sft.max_sequence_tokens is not None  # `with_sequence_tokens` has filled it in
+    assert sft.max_sequence_tokens is not None  # `with_defaults` has filled it in
     max_tokens = sft.max_sequence_tokens if sft.packing else 0
     added = added_tokens(samples)
     cuts = _even_cuts(added, world_size)
@@ -109,20 +140,29 @@ def _even_cuts(added: Ints, parts: int) -> list[int]:
 
 
 def _bounds(added: Ints, lengths: Ints, max_tokens: int) -> list[tuple[int, int]]:
-    """Cut samples into sequences of at most `max_tokens`; the first of each has no prefix to share.
+    """Cut samples into sequences of at most `max_tokens`, so that all together run the fewest tokens, in the fewest sequences.
 
-    A sample longer than `max_tokens` has a sequence of its own.
+    The first sample of a sequence has no prefix to share, so a cut is cheap between two users and dear within one. A sample
+    longer than `max_tokens` has a sequence of its own.
 
     >>> _bounds(np.array([6, 2, 2, 3]), np.array([6, 7, 8, 9]), 10)
     [(0, 3), (3, 4)]
+    >>> _bounds(np.array([6, 2, 6, 3]), np.array([6, 8, 7, 10]), 14)   # (0, 3) and (3, 4) would run 24 tokens
+    [(0, 2), (2, 4)]
     """
+    best = [(0, 0, 0)]  # for the samples before each place: tokens, sequences, and where the last sequence begins
+    for end in range(1, len(lengths) + 1):
+        choices, inside = [], 0
+        for start in range(end - 1, -1, -1):
+            tokens = int(lengths[start]) + inside
+            if start < end - 1 and tokens > max_tokens:
+                break
+            inside += int(added[start])
+            choices.append((best[start][0] + tokens, best[start][1] + 1, start))
+        best.append(min(choices))
     bounds: list[tuple[int, int]] = []
-    start = used = 0
-    for place in range(len(lengths)):
-        if place > start and used + added[place] <= max_tokens:
-            used += int(added[place])
-            continue
-        if place > start:
-            bounds.append((start, place))
-        start, used = place, int(lengths[place])
-    return [*bounds, (start, len(lengths))] if len(lengths) else []
+    end = len(lengths)
+    while end:
+        bounds.append((best[end][2], end))
+        end = best[end][2]
+    return bounds[::-1]

@@ -3,7 +3,9 @@
 Samples in order are laid out as a prefix tree. Each one adds only the tokens after the prefix that it shares with the
 sample before it, so the samples of one user, whose histories grow by appending, become branches (new item, rating,
 response) off one trunk (instruction, history). Any samples may be packed so: those that share nothing just lie side by
-side. Two facts per token say all that attention and positions need (token j is seen by token i if j <= i < until[j]).
+side. In a dialogue each sample of a user is how the next one begins, so the tree is one path and the pass a plain causal one
+that trains all reviews where they stand. Two facts per token say all that attention and positions need (token j is seen by
+token i if j <= i < until[j]).
 
     sample 1   a b c | x x          tokens   a b c x x d y y
     sample 2   a b c d | y y        depth    0 1 2 3 4 3 4 5
@@ -34,7 +36,7 @@ class Sample(NamedTuple):
 
 
 class Segment(NamedTuple):
-    """The tokens `start:end` that one sample added, and the places of the tokens before them on its path (ascending)."""
+    """The tokens `start:end` of one stretch of a path, and the places of the tokens before them on it (ascending)."""
 
     start: int
     end: int
@@ -46,7 +48,8 @@ class PackedSequence(NamedTuple):
 
     input_ids: [L]. position_ids: [L], the depth of each token in its own sample. until: [L], token j is seen by the tokens
     i with j <= i < until[j]. predicts: [R], the places whose output predicts a response token. labels: [R], those tokens.
-    segments: what each sample added, in order. example_ids: of the samples.
+    segments: what the samples added, in order; what goes on where the sample before ended is one with it. example_ids: of the
+    samples.
     """
 
     input_ids: Ints
@@ -86,7 +89,9 @@ def pack(samples: Sequence[Sample]) -> PackedSequence:
         shared = shared_prefix(last, sample.token_ids)
         until[path[shared:]] = length
         added = len(sample.token_ids) - shared
-        if added:
+        if added and 0 < shared == len(path) and path[-1] == length - 1:
+            segments[-1] = segments[-1]._replace(end=length + added)
+        elif added:
             segments.append(Segment(length, length + added, path[:shared]))
         path = np.concatenate([path[:shared], np.arange(length, length + added)])
         ids.append(sample.token_ids[shared:].astype(np.int64))

@@ -68,6 +68,45 @@ def test_show_samples_of_the_renderer_are_shown_as_the_model_sees_them(tokenizer
     ]
 
 
+def test_show_samples_of_a_dialogue_are_one_text_with_all_their_responses(tokenizer: Any) -> None:
+    renderer = PromptRenderer(tokenizer, PromptConfig(max_prompt_tokens=2048, prompt_form="dialogue"))
+    bought = [
+        entry(n, title=title, review=review) for n, (title, review) in enumerate((("Rake", "Good."), ("Lamp", "Bad.")))
+    ]
+    samples = []
+    for place, one in enumerate(bought):
+        row = example(history=bought[:place], title=one["title"], rating=one["rating"])
+        (prompt,), (response,) = renderer.render([row]), renderer.render_responses([one["review"]], max_tokens=50)
+        assert isinstance(prompt, Prompt)
+        samples.append(sample(f"e{place}", prompt.token_ids + response, len(prompt.token_ids)))
+    prompts = len(samples[1].token_ids) - sum(len(one.token_ids) - one.prompt_tokens for one in samples)
+    responses = len(samples[1].token_ids) - prompts
+    shown = show_samples(samples, tokenizer, token_ids=False, color=False)
+    assert (
+        f"examples e0, e1, user u: {prompts} prompt tokens, 2 responses of {responses} tokens in the loss, 2 with the end token"
+    ) in shown
+    lines = [line[2:] for line in shown.split("\n")[3:]]
+    assert lines[2:] == [
+        "### Item:",
+        " Rake. %Rating: 5.0.",
+        "### Response:",
+        "⟦ Good.</s>⟧",
+        "### Item:",
+        " Lamp. %Rating: 5.0.",
+        "### Response:",
+        "⟦ Bad.</s>⟧",
+    ]
+    painted = show_samples(samples, tokenizer, token_ids=True, color=True)
+    assert (
+        SGR.sub("", painted).split("\n")[3:]
+        == show_samples(samples, tokenizer, token_ids=True, color=False)
+        .translate(str.maketrans("", "", "⟦⟧"))
+        .split("\n")[3:]
+    )
+    alone = show_samples([samples[0], samples[1]._replace(user_id="other")], tokenizer, token_ids=False, color=False)
+    assert alone.count("\nexample ") == 2  # another user's text is another text, however it begins
+
+
 def test_show_samples_color_paints_every_line_and_changes_no_text(tokenizer: Any) -> None:
     one = raw(tokenizer, "<s>One:\n\nTwo:\n", " Good.")
     plain, painted = (show_samples([one], tokenizer, token_ids=True, color=color) for color in (False, True))

@@ -12,7 +12,7 @@ from conftest import sample
 from transformers import AutoModelForCausalLM
 
 from reviewllm.errors import PackingError
-from reviewllm.prompts.config import PromptConfig
+from reviewllm.prompts.config import PromptConfig, PromptForm
 from reviewllm.prompts.renderer import PromptRenderer
 from reviewllm.sft.attention import Tree
 from reviewllm.sft.config import SFTConfig, TrainingConfig
@@ -55,7 +55,7 @@ def gradients(model: Any) -> torch.Tensor:
     return found
 
 
-def user_samples(tokenizer: Any, folder: Path, seed: int) -> list[Sample]:
+def user_samples(tokenizer: Any, folder: Path, seed: int, form: PromptForm, *, max_prompt_tokens: int = 700) -> list[Sample]:
     """All targets of three random users whose histories grow, with cut and whole histories, tokenised for real."""
     import pyarrow as pa
     from conftest import entry, example
@@ -77,12 +77,13 @@ def user_samples(tokenizer: Any, folder: Path, seed: int) -> list[Sample]:
                 user_id=f"u{user}",
                 history=bought[:last],
                 title=bought[last]["title"],
+                rating=bought[last]["rating"],
                 reference=bought[last]["review"],
             )
             for last in range(len(bought))
         ]
     write_table(pa.Table.from_pylist(rows, schema=EXAMPLES.schema), folder / "examples" / "a.parquet", EXAMPLES)
-    renderer = PromptRenderer(tokenizer, PromptConfig(max_prompt_tokens=700))
+    renderer = PromptRenderer(tokenizer, PromptConfig(max_prompt_tokens=max_prompt_tokens, prompt_form=form))
     write_samples(folder / "examples", folder / "samples", renderer, max_response_tokens=60, validation_fraction=0)
     return list(SampleFile(folder / "samples"))
 
@@ -104,9 +105,12 @@ def test_response_loss_equals_transformers_own_masked_loss(model: Any, base: Pat
     torch.testing.assert_close(ours, gradients(plain), rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("seed", range(4))
-def test_one_pass_per_user_equals_separate_samples(model: Any, tokenizer: Any, tmp_path: Path, seed: int) -> None:
-    samples = user_samples(tokenizer, tmp_path, seed)
+@pytest.mark.parametrize("form", ["paper", "dialogue"])
+@pytest.mark.parametrize("seed", range(3))
+def test_one_pass_per_user_equals_separate_samples(
+    model: Any, tokenizer: Any, tmp_path: Path, seed: int, form: PromptForm
+) -> None:
+    samples = user_samples(tokenizer, tmp_path, seed, form)
     packed = pack(samples)
     assert len(packed.input_ids) < 0.6 * sum(len(one.token_ids) for one in samples)
     together = response_loss(model, packed, device="cpu")
@@ -120,6 +124,33 @@ def test_one_pass_per_user_equals_separate_samples(model: Any, tokenizer: Any, t
     tokens = len(packed.labels)
     assert abs(float(together.detach() - separate)) / tokens < 1e-5
     assert float((of_tree - gradients(model)).abs().max()) / tokens < 1e-5
+
+
+def test_a_dialogue_in_one_pass_equals_transformers_own_causal_loss(
+    model: Any, base: Path, tokenizer: Any, tmp_path: Path
+) -> None:
+    """All reviews of a user, each token once, in a plain forward pass of the base as it is published."""
+    samples = user_samples(tokenizer, tmp_path, 1, "dialogue", max_prompt_tokens=1500)
+    one_user = [one for one in samples if one.user_id == "u0"]
+    packed = pack(one_user)
+    whole = one_user[-1].token_ids.astype(np.int64)
+    assert packed.input_ids.tolist() == whole.tolist()  # the last sample, of which all others are beginnings
+    assert packed.position_ids.tolist() == list(range(len(whole)))
+    assert [(start, end, len(before)) for start, end, before in packed.segments] == [(0, len(whole), 0)]
+    ours = response_loss(model, packed, device="cpu")
+    ours.backward()
+    of_pass = gradients(model)
+    labels = np.full(len(whole), -100)
+    for one in one_user:
+        labels[one.prompt_tokens : len(one.token_ids)] = one.token_ids[one.prompt_tokens :]
+    plain = add_lora(AutoModelForCausalLM.from_pretrained(base), SFTConfig(base_model="x"))
+    plain.load_state_dict(model.state_dict())
+    theirs = plain(input_ids=torch.from_numpy(whole)[None], labels=torch.from_numpy(labels)[None]).loss
+    (theirs * len(packed.labels)).backward()
+    tokens = len(packed.labels)
+    assert tokens == (labels != -100).sum()
+    assert abs(float(ours.detach()) / tokens - float(theirs.detach())) < 1e-5
+    assert float((of_pass - gradients(plain)).abs().max()) / tokens < 1e-5
 
 
 def test_packed_samples_do_not_see_each_other(model: Any) -> None:

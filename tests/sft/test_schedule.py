@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -53,6 +54,35 @@ def test_schedule_is_a_function_of_seed_and_step(tmp_path: Path) -> None:
     assert [one.example_id for one in first.samples(0)] != [one.example_id for one in other.samples(0)]
 
 
+def test_schedule_of_runs_mixes_users_and_has_the_samples_of_a_step_on_average(tmp_path: Path) -> None:
+    sizes = [40, 3, 1, 7, 9, 2, 5, 5, 1, 1, 12, 6, 4, 8, 2, 30]  # 136 samples
+    plan = schedule(tmp_path, sizes, per_step=16, one_pass_per_user=True)
+    steps = [plan.samples(step) for step in range(plan.steps)]
+    assert plan.steps == 9  # 136 / 16, rounded up
+    assert sorted(one.example_id for step in steps for one in step) == sorted(
+        f"{user}-{number}" for user, size in enumerate(sizes) for number in range(size)
+    )
+    for step in steps[:-1]:
+        assert 16 - 3 <= len(step) <= 16 + 3  # the longest run is a quarter of a step
+        assert len({one.user_id for one in step}) >= 3
+    for step in steps:
+        names = [tuple(map(int, one.example_id.split("-"))) for one in step]
+        follow = sum(two == (one[0], one[1] + 1) for one, two in itertools.pairwise(names))
+        assert follow >= len(step) // 2  # a user's samples in their own order, side by side
+
+
+def test_sample_file_runs_end_with_a_user_and_where_a_history_begins_anew(tmp_path: Path) -> None:
+    ids = list(range(50))
+    samples = [
+        sample("a", ids[:10], 8),
+        sample("b", ids[:20], 15),
+        sample("c", [0, *ids[9:25]], 12),  # behind a shorter history
+        sample("d", [0, *ids[9:30]], 19),
+        sample("e", ids[:40], 30, user="v"),
+    ]
+    assert sample_file(tmp_path / "samples", samples).runs().tolist() == [0, 0, 1, 1, 2]
+
+
 def test_schedule_max_steps_ends_it_and_epochs_are_counted(tmp_path: Path) -> None:
     plan = schedule(tmp_path, [10], per_step=4, num_train_epochs=5, max_steps=7)
     assert plan.steps == 7
@@ -85,6 +115,17 @@ def test_share_keeps_sequences_within_the_tokens_of_a_pass() -> None:
     lengths = [len(one.input_ids) for one in share(samples, rank=0, world_size=1, sft=sft).sequences]
     assert max(lengths) <= 100
     assert sum(lengths) == 9 * 40
+
+
+def test_share_cuts_passes_between_users_and_not_within_one() -> None:
+    def dialogue(user: int, size: int) -> list[Any]:
+        ids = [1, *range(100 * user, 100 * user + 10 * size)]
+        return [sample(f"{user}-{n}", ids[: 11 + 10 * n], 8 + 10 * n, user=f"u{user}") for n in range(size)]
+
+    samples = [*dialogue(1, 3), *dialogue(2, 4), *dialogue(3, 2)]  # 31, 41 and 21 tokens
+    passes = share(samples, rank=0, world_size=1, sft=SFTConfig(base_model="x", max_sequence_tokens=70)).sequences
+    assert [{name[0] for name in one.example_ids} for one in passes] == [{"1"}, {"2", "3"}]
+    assert [len(one.input_ids) for one in passes] == [31, 61]
 
 
 def test_share_workers_have_about_equal_tokens_and_fewer_samples_than_workers_is_no_harm() -> None:

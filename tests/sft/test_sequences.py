@@ -22,6 +22,31 @@ def test_pack_lays_out_branches_off_one_trunk() -> None:
     assert packed.example_ids == ["a", "b"]
 
 
+def test_pack_samples_of_a_dialogue_are_one_plain_sequence() -> None:
+    """Each sample is how the next one begins: no token twice, one causal segment, a loss on every response."""
+    packed = pack(
+        [
+            sample("a", [1, 2, 3, 9, 8], 3),
+            sample("b", [1, 2, 3, 9, 8, 4, 7, 8], 6),
+            sample("c", [1, 2, 3, 9, 8, 4, 7, 8, 5, 5, 6, 8], 10),
+        ]
+    )
+    assert packed.input_ids.tolist() == [1, 2, 3, 9, 8, 4, 7, 8, 5, 5, 6, 8]
+    assert packed.position_ids.tolist() == list(range(12))
+    assert packed.until.tolist() == [12] * 12
+    assert packed.predicts.tolist() == [2, 3, 5, 6, 9, 10]
+    assert packed.labels.tolist() == [9, 8, 7, 8, 6, 8]
+    assert [(start, end, before.tolist()) for start, end, before in packed.segments] == [(0, 12, [])]
+
+
+def test_pack_dialogues_of_several_users_are_a_segment_each() -> None:
+    first = [sample("a", [1, 2, 3], 2), sample("b", [1, 2, 3, 4, 5], 4)]
+    second = [sample("c", [1, 6, 7], 2, user="v"), sample("d", [1, 6, 7, 8, 9], 4, user="v")]
+    packed = pack([*first, *second])
+    assert [(start, end, before.tolist()) for start, end, before in packed.segments] == [(0, 5, []), (5, 9, [0])]
+    assert packed.until.tolist() == [9, 5, 5, 5, 5, 9, 9, 9, 9]
+
+
 def test_pack_equal_samples_are_both_in_the_loss() -> None:
     packed = pack([USER[0], USER[0]])
     assert packed.input_ids.tolist() == [1, 2, 3, 9, 9]
@@ -43,6 +68,8 @@ def random_samples(seed: int) -> list[object]:
     made = []
     for number in range(10):
         trunk = trunks[random.integers(3)][: random.integers(1, 13)]
+        if made and random.random() < 0.4:  # goes on from the sample before
+            trunk = made[-1].token_ids
         prompt = [*trunk, *random.integers(1, 9, random.integers(0, 4))]
         made.append(sample(str(number), [*prompt, *random.integers(1, 9, random.integers(1, 5))], len(prompt)))
     return made
