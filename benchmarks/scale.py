@@ -139,6 +139,7 @@ def make_examples(
             pa.array(1.0 + drawn % 5),
             texts.take(pa.array(drawn)),
             pa.array(days).cast(TIMESTAMP),
+            *(pa.nulls(len(days), pa.string()) for _ in range(2)),
         ],
         fields=list(HISTORY_ENTRY.fields),
     )

@@ -169,6 +169,7 @@ def _evaluate(config: EvaluateJob, shards: Sequence[Path]) -> str:
     reviews = _reviews(config, contenders, examples)._replace(embedding=config.embedding)
     tokens = reference_tokens(contenders, part(config, GenerationConfig), asked=config.max_response_tokens)
     staging = Staging(config.out, shards, contenders, reference_tokens=tokens)
+    sample_prompts(contenders, shards, staging.folder / "samples.json")  # before an engine starts: prompts can be made
     names = dict.fromkeys(one.name for one in contenders if one.kind == "endpoint")
     asked = {name: config.endpoints[name.partition(",")[0]] for name in names}  # "gpt, json" is gpt, in one of the forms
     judge = _judge(config)
@@ -205,7 +206,6 @@ def _evaluate(config: EvaluateJob, shards: Sequence[Path]) -> str:
                 scoring=part(config, ScoringConfig),
                 measures=measures,
             )
-        sample_prompts(contenders, shards, staging.folder / "samples.json")
         tables = _tables(config, contenders, found)
         write_text(f"{tables}\n", staging.folder / "tables.txt")
         head = describe(

@@ -83,6 +83,8 @@ HISTORY_ENTRY = pa.struct(
         pa.field("rating", pa.float64(), nullable=False),
         pa.field("review", pa.string(), nullable=False),
         pa.field("purchased_at", TIMESTAMP, nullable=False),
+        pa.field("category", pa.string()),  # null, as the attributes, unless they were asked for (`--history-attributes`)
+        pa.field("attributes", pa.string()),
     ]
 )
 

@@ -126,7 +126,9 @@ def _with_whole_histories(targets: pl.DataFrame, config: ExamplesConfig) -> pl.D
 def _examples(part: pl.DataFrame, targets: pl.DataFrame, config: ExamplesConfig) -> Iterator[tuple[str, pa.Table]]:
     """Yield (split, examples) shard by shard; the targets of one user stay in one shard of each split."""
     review = pl.col("review").str.slice(0, MAX_HISTORY_CHARS)
-    entries = part.filter("is_review").select("item_id", "title", "rating", review, "purchased_at").to_arrow()
+    about = ("category", "attributes")
+    known = about if config.history_attributes else [pl.lit(None, pl.String).alias(name) for name in about]
+    entries = part.filter("is_review").select("item_id", "title", "rating", review, "purchased_at", *known).to_arrow()
     reviews = entries.cast(pa.schema(HISTORY_ENTRY.fields))
     for split in SPLITS:
         chosen = targets.filter(pl.col("split") == split)

@@ -37,6 +37,9 @@ class ExamplesConfig(StageConfig):
         "order are history, or none is",
     )
     max_history: int = Field(100, ge=0, description="newest reviews kept in a history; prompts cut further")
+    history_attributes: bool = Field(
+        False, description="entries of histories hold the items' attributes too, which dialogues of --task attributes show"
+    )
     hide_fraction: float = Field(0.0, ge=0, lt=1, description="share of reviews whose text is hidden, to be backfilled")
     shard_rows: int = Field(1000, ge=1, description="rows of a shard, about: a user is never split")
     seed: int = Field(0, ge=0, description="of every random choice")

@@ -112,8 +112,12 @@ def _rows(examples: pa.Table, names: Sequence[str]) -> list[dict[str, Any]]:
     """What a prompt is made of, row by row; column by column this is ten times as fast as the table's own `to_pylist`."""
     history = examples["history"].combine_chunks()
     flat = history.flatten()
-    shown = [flat.field(name).to_pylist() for name in ("title", "review", "rating")]
-    entries = [{"title": title, "review": review, "rating": rating} for title, review, rating in zip(*shown, strict=True)]
+    more = [name for name in ("category", "attributes") if flat.field(name).null_count < len(flat)]
+    shown = ["title", "review", "rating", *more]
+    entries = [
+        dict(zip(shown, values, strict=True))
+        for values in zip(*(flat.field(name).to_pylist() for name in shown), strict=True)
+    ]
     lengths = pc.list_value_length(history).to_numpy()
     ends = np.cumsum(lengths)
     columns = [examples[name].to_pylist() for name in names]

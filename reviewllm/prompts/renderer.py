@@ -118,6 +118,9 @@ class PromptRenderer:
 
         Reads the task's columns, and history where the task shows it. A row that cannot be rendered gives its PromptError in
         its place.
+
+        Raises:
+            InputError: a dialogue is to show the attributes of past purchases, and the histories hold none.
         """
         entry_of = self._entries(examples)
         room = self.config.max_prompt_tokens - len(self._head) - len(self._tail)
@@ -188,7 +191,8 @@ class PromptRenderer:
         share = room // (self.config.min_history + 1)  # of each entry, so that so many fit beside a new item
         made = {}
         for (key, row), item in zip(rows.items(), items, strict=True):
-            before = (item.token_ids if isinstance(item, Target) else Ids()) + self._tail
+            assert isinstance(item, Target)  # what cannot be read of a purchase is left out
+            before = item.token_ids + self._tail
             after = [self.end, *self._following]
             review = encoded[row["review"], self._max_chars]
             longest = max(share - len(before) - len(after), share // 2, 1)

@@ -54,6 +54,18 @@ def test_build_examples_history_is_earlier_newest_last_and_capped(tmp_path: Path
     assert [row["reference"] for row in rows] == [f"r{number}" for number in range(6)]
 
 
+def test_build_examples_history_holds_attributes_where_they_are_asked_for(tmp_path: Path) -> None:
+    write_interactions(tmp_path, [purchase("u", number) for number in range(3)])
+    items = [
+        {"item_id": "i0", "title": "Hose", "brand": None, "category": None, "price": None, "attributes": '{"color": "red"}'}
+    ]
+    write_table(pa.Table.from_pylist(items, schema=ITEMS.schema), tmp_path / "items" / "part-00000.parquet", ITEMS)
+    for asked, expected in ((False, [(None, None)] * 2), (True, [("Garden", '{"color": "red"}'), ("Garden", None)])):
+        build(tmp_path, targets="all", first_target=3, history_attributes=asked)
+        (row,) = read_table(tmp_path / "examples" / "train", EXAMPLES).to_pylist()
+        assert [(past["category"], past["attributes"]) for past in row["history"]] == expected
+
+
 @pytest.mark.parametrize(
     ("same_time", "shown"),
     [("before", {"u-0": [], "u-1": ["r0"], "u-2": ["r0", "r1"]}), ("leave-out", {"u-0": [], "u-1": [], "u-2": []})],

@@ -192,6 +192,19 @@ def test_shard_of_a_rule_has_no_likelihood(random_base: Path, tmp_path: Path) ->
     assert row["reference_nll"] is row["reference_nll_per_byte"] is None
 
 
+def test_shard_of_dialogues_shows_the_attributes_of_the_history(random_base: Path, tmp_path: Path) -> None:
+    old = {**entry(1), "category": "Tools", "attributes": '{"handle": "oak"}'}
+    rows = [example(history=[old], attributes='{"color": "red"}'), example(example_id="new")]
+    prompt = PromptConfig(task="attributes", prompt_form="dialogue", max_prompt_tokens=700, max_attribute_tokens=100)
+    write_table(pa.Table.from_pylist(rows, schema=EXAMPLES.schema), tmp_path / "shard.parquet", EXAMPLES)
+    spec = spec_of(random_base, tmp_path, prompt)
+    (task,) = ShardRenderer(spec)(task_table([Task(WHOLE, 0, "shard.parquet")])).to_pylist()
+    made = PromptRenderer(load_tokenizer(str(random_base)), prompt).render(rows)
+    assert from_stream(task["prompts"])["prompt_ids"].to_pylist() == [
+        one.token_ids for one in made if isinstance(one, Prompt)
+    ]
+
+
 def asked_row(name: str, **asked: Any) -> dict[str, Any]:
     history = [entry(1, title="Steel rake"), entry(2, title="Garden gloves")]
     return example(example_id=name, history=history, attributes=json.dumps(asked))

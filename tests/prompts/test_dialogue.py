@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import itertools
+import json
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from conftest import entry, example
 from tokenizer_styles import STYLES, Style
 from transformers import AutoTokenizer
 
-from reviewllm.errors import ConfigError
+from reviewllm.errors import ConfigError, InputError
 from reviewllm.prompts.chat import dialogue_frame, end_token
 from reviewllm.prompts.config import PromptConfig
 from reviewllm.prompts.renderer import Prompt, PromptRenderer
@@ -108,7 +109,11 @@ def purchases(seed: int, size: int, *, words: int = 30) -> list[dict[str, Any]]:
         return " ".join(random.choice(["good", "bad", "so", "grip"], random.integers(1, most)))
 
     return [
-        entry(day, title=f"{text(9)} {day}", review=f"{day} {text(words)}", rating=float(random.integers(1, 6)))
+        {
+            **entry(day, title=f"{text(9)} {day}", review=f"{day} {text(words)}", rating=float(random.integers(1, 6))),
+            "category": "Garden",
+            "attributes": json.dumps({"color": text(3), "lid": text(9)}),
+        }
         for day in range(size)
     ]
 
@@ -116,9 +121,8 @@ def purchases(seed: int, size: int, *, words: int = 30) -> list[dict[str, Any]]:
 def as_new(bought: list[dict[str, Any]], place: int) -> dict[str, Any]:
     """The row of a purchase as it was when it was the new one."""
     one = bought[place]
-    return example(
-        example_id=f"e{place}", history=bought[:place], title=one["title"], rating=one["rating"], reference=one["review"]
-    )
+    known = {name: one[name] for name in ("title", "rating", "category", "attributes")}
+    return example(example_id=f"e{place}", history=bought[:place], reference=one["review"], **known)
 
 
 def test_render_shows_one_purchase_after_the_other(tokenizer: Any) -> None:
@@ -156,6 +160,24 @@ def test_render_purchase_without_a_rating_shows_none(tokenizer: Any, form: str, 
     assert "None" not in text
 
 
+def test_render_attributes_of_past_purchases_are_shown_as_those_of_the_new_one(tokenizer: Any) -> None:
+    renderer = PromptRenderer(tokenizer, config(task="attributes"))
+    old = {**entry(1, rating=4.0), "category": "Tools", "attributes": '{"handle": "oak"}'}
+    unreadable = {**entry(2, title="Lamp", review="Broken."), "category": "Lamps", "attributes": "{"}
+    row = example(history=[old, unreadable], attributes='{"color": "red"}')
+    text = tokenizer.decode(rendered(renderer, row).token_ids)
+    assert text.partition(ITEM)[2] == (
+        f'{{"title": "Rake", "category": "Tools", "handle": "oak"}}\n%Rating: 4.0.{RESPONSE} I love it.</s>{ITEM}'
+        f'{{"title": "Lamp", "category": "Lamps"}}\n%Rating: 5.0.{RESPONSE} Broken.</s>{ITEM}'
+        f'{{"title": "Garden hose", "category": "Garden", "color": "red"}}\n%Rating: 2.0.{RESPONSE}'
+    )
+    with pytest.raises(
+        InputError, match=r"the histories of the examples hold no attributes; prepare .* --history-attributes"
+    ):
+        renderer.render([example(history=[entry(1)])])
+    rendered(renderer, example())  # nothing is missing of a new user
+
+
 def test_render_reason_follows_the_reviews(tokenizer: Any) -> None:
     text = tokenizer.decode(rendered(PromptRenderer(tokenizer, config(task="reason")), ROW).token_ids)
     assert REASON_DIALOGUE in text
@@ -171,11 +193,13 @@ def test_render_tasks_without_reviews_have_one_form(tokenizer: Any) -> None:
         assert paper == dialogue
 
 
-@pytest.mark.parametrize("task", ["review", "attributes"])
-@pytest.mark.parametrize("max_prompt_tokens", [450, 1000, 4096])
+@pytest.mark.parametrize(
+    ("task", "max_prompt_tokens", "least"),
+    [("review", 1000, 14), ("review", 4096, 24), ("attributes", 2000, 10), ("attributes", 4096, 20)],
+)
 @pytest.mark.parametrize("seed", range(4))
 def test_render_prompt_is_an_earlier_one_and_what_came_since(
-    tokenizer: Any, seed: int, max_prompt_tokens: int, task: str
+    tokenizer: Any, seed: int, task: str, max_prompt_tokens: int, least: int
 ) -> None:
     renderer = PromptRenderer(tokenizer, config(max_prompt_tokens=max_prompt_tokens, task=task, max_attribute_tokens=64))
     bought = purchases(seed, 25)
@@ -186,11 +210,11 @@ def test_render_prompt_is_an_earlier_one_and_what_came_since(
     grown = 0
     for earlier, later, response in zip(prompts, prompts[1:], responses, strict=False):
         assert len(later.token_ids) <= max_prompt_tokens
-        if later.history_kept == earlier.history_kept + 1 and not later.reviews_shortened and task == "review":
+        if later.history_kept == earlier.history_kept + 1 and not later.reviews_shortened:
             so_far = earlier.token_ids + response
             assert later.token_ids[: len(so_far)] == so_far
             grown += 1
-    assert grown >= {450: 0, 1000: 14, 4096: 24}[max_prompt_tokens] * (task == "review")
+    assert grown >= least  # the others began a new block
 
 
 @pytest.mark.parametrize("title", ["Rake", "A hose, green", "Lamp " * 9])

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from reviewllm.attributes.salience import by_salience
 from reviewllm.attributes.serialise import serialise, value_text
 from reviewllm.attributes.values import Attributes, Value, read_attributes
-from reviewllm.errors import AttributesError, ProductError, PromptError
+from reviewllm.errors import AttributesError, InputError, ProductError, PromptError
 from reviewllm.prompts.tasks.task import Dialogue, Row, Target, Task, around_item, rating_field
 from reviewllm.prompts.tokenizer import CHARS_PER_TOKEN, Ids, TextEncoder
 
@@ -48,7 +48,7 @@ DIALOGUE = f"{DIALOGUE_WITHOUT_RATING} A low rating means that the user is not s
 _IDENTITY = ("title", "category")  # of the example; an attribute of such a name would only say them again
 _NAME_CHARS = 60
 
-_Key = tuple[str, str | None, str | None]  # what decides how an item is shown
+_Key = tuple[str, str, str | None]  # what decides how an item is shown
 
 
 class _Product(NamedTuple):
@@ -88,8 +88,27 @@ def _targets(examples: Sequence[Row], config: PromptConfig, encoder: TextEncoder
     return targets
 
 
+def _purchases(entries: Sequence[Row], config: PromptConfig, encoder: TextEncoder, room: int) -> list[Target | PromptError]:
+    """Purchases of a history as they were when they were the new item; attributes that nothing can read are left out.
+
+    Raises:
+        InputError: the entries hold no attributes at all.
+    """
+    if any(entry.get("category") is None for entry in entries):
+        raise InputError(
+            "--task attributes with --prompt-form dialogue: the histories of the examples hold no attributes; prepare the "
+            "examples with --history-attributes, or use --prompt-form paper"
+        )
+    shown = _targets(entries, config, encoder, room)
+    bad = [place for place, target in enumerate(shown) if isinstance(target, PromptError)]
+    plain = _targets([{**entries[place], "attributes": None} for place in bad], config, encoder, room)
+    for place, target in zip(bad, plain, strict=True):
+        shown[place] = target
+    return shown
+
+
 def _key(example: Row) -> _Key:
-    return example["title"], example.get("category"), example.get("attributes")
+    return example["title"], example["category"], example["attributes"]
 
 
 def _end(rating: float | None, config: PromptConfig) -> str:
@@ -176,5 +195,5 @@ ATTRIBUTES = Task(
     INSTRUCTION_WITHOUT_RATING,
     columns=("title", "category", "attributes", "rating"),
     targets=_targets,
-    dialogue=Dialogue(DIALOGUE, DIALOGUE_WITHOUT_RATING, purchases=_targets),
+    dialogue=Dialogue(DIALOGUE, DIALOGUE_WITHOUT_RATING, purchases=_purchases),
 )
