@@ -1,4 +1,4 @@
-"""How much of a history fits into a prompt: `fit_history` in the paper's form, `dialogue_start` in a dialogue."""
+"""How much of a history fits into a prompt: `fit_history` in the paper's form, `fit_dialogue` in a dialogue."""
 
 from __future__ import annotations
 
@@ -48,31 +48,62 @@ def fit_history(frames: Sequence[int], reviews: Sequence[int], *, budget: int, m
     return Fit(0, None)
 
 
-def dialogue_start(entries: Sequence[int], items: Sequence[int], *, room: int, min_entries: int) -> int:
-    """The first purchase of a history that a dialogue shows.
+class DialogueFit(NamedTuple):
+    """What a dialogue shows of a history: the purchases from `start` on.
 
-    Goes through the purchases as they came. Where one does not fit behind those before it, the oldest of these go until the
-    rest takes half of the room or is `min_entries`, and more where the new one needs it. So the prompts of a user grow behind
-    one beginning until the room is full, and what a purchase was shown behind as the new one does not depend on what came later.
+    Of those before `cut_before` each review is cut to at most `review_tokens` (None: uncut).
+    """
+
+    start: int
+    review_tokens: int | None
+    cut_before: int
+
+
+def fit_dialogue(
+    frames: Sequence[int], reviews: Sequence[int], items: Sequence[int], *, room: int, min_entries: int
+) -> DialogueFit:
+    """Choose what a dialogue shows of a history within `room` tokens.
+
+    Goes through the purchases as they came. Where one does not fit behind those before it, a new block begins: the oldest go
+    until the rest takes half of the room or is `min_entries`, whose longest reviews are shortened if they must be. So the prompts
+    of a user grow behind one beginning until the room is full, and what a purchase was shown behind as the new one does not
+    depend on what came later: a history that is trained on is the one that prompts show.
 
     Args:
-        entries: tokens of each purchase with its review, oldest first.
-        items: tokens of each purchase as the new one, without a review, and of the new item last.
+        frames: tokens of each purchase without its review, oldest first.
+        reviews: tokens of each purchase's review.
+        items: tokens of each purchase as the new one, and of the new item last.
         room: tokens that the history and the new item may take.
-        min_entries: newest purchases that stay if the new one leaves room for them.
+        min_entries: newest purchases that are kept, shortened, before one of them is dropped.
 
-    >>> [dialogue_start([30] * n, [10] * (n + 1), room=100, min_entries=1) for n in range(8)]   # 3 fit beside 10; then 1 stays
+    >>> [fit_dialogue([20] * n, [10] * n, [10] * (n + 1), room=100, min_entries=1).start for n in range(8)]   # 3 fit beside 10
     [0, 0, 0, 0, 3, 3, 3, 6]
     """
-    start = used = 0
+    fit, used = DialogueFit(0, None, 0), 0
     for place, item in enumerate(items):
         if used + item > room:
-            while start < place and (used + item > room or (2 * used > room and place - start > min_entries)):
-                used -= entries[start]
-                start += 1
-        if place < len(entries):
-            used += entries[place]
-    return start
+            fit, used = _new_block(frames[:place], reviews[:place], fit.start, room=room - item, min_entries=min_entries)
+        if place < len(frames):
+            used += frames[place] + reviews[place]
+    return fit
+
+
+def _new_block(
+    frames: Sequence[int], reviews: Sequence[int], start: int, *, room: int, min_entries: int
+) -> tuple[DialogueFit, int]:
+    """What of the purchases from `start` on begins a new block, and the tokens of that."""
+    end = len(frames)
+    used = sum(frames[start:]) + sum(reviews[start:])
+    while end - start > min_entries and 2 * used > room:
+        used -= frames[start] + reviews[start]
+        start += 1
+    if used <= room:
+        return DialogueFit(start, None, end), used
+    while start < end and room - sum(frames[start:]) < end - start:  # not one token for every review
+        start += 1
+    longest = _longest_that_fits(reviews[start:], room - sum(frames[start:])) if start < end else None
+    used = sum(frames[start:]) + sum(min(review, longest or 0) for review in reviews[start:])
+    return DialogueFit(start, longest, end), used
 
 
 def _longest_that_fits(lengths: Sequence[int], room: int) -> int:

@@ -33,7 +33,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from reviewllm.errors import PromptError
-from reviewllm.prompts.budget import dialogue_start, fit_history
+from reviewllm.prompts.budget import fit_dialogue, fit_history
 from reviewllm.prompts.chat import ChatFrame, prompt_frame
 from reviewllm.prompts.config import PromptConfig
 from reviewllm.prompts.tasks import TASKS
@@ -188,15 +188,14 @@ class PromptRenderer:
         items = dialogue.purchases(list(rows.values()), self.config, self._encoder, room)
         reviews = dict.fromkeys((row["review"], self._max_chars) for row in rows.values())
         encoded = self._encoder.texts(reviews, joined=self._responses_joined)
-        share = room // (self.config.min_history + 1)  # of each entry, so that so many fit beside a new item
         made = {}
         for (key, row), item in zip(rows.items(), items, strict=True):
             assert isinstance(item, Target)  # what cannot be read of a purchase is left out
-            before = item.token_ids + self._tail
-            after = [self.end, *self._following]
-            review = encoded[row["review"], self._max_chars]
-            longest = max(share - len(before) - len(after), share // 2, 1)
-            made[key] = _Entry(before, review[:longest], after, shortened=len(review) > longest)
+            made[key] = _Entry(
+                before=item.token_ids + self._tail,
+                review=encoded[row["review"], self._max_chars],
+                after=[self.end, *self._following],
+            )
         return made
 
     def _render_one(self, history: Sequence[Row], target: Target, entry_of: Callable[[Row], _Entry]) -> Prompt | PromptError:
@@ -208,9 +207,8 @@ class PromptRenderer:
             )
         entries = [entry_of(entry) for entry in history]
         if self._dialogue:
-            entries = self._shown(entries, target)
+            entries, shortened = self._shown(entries, target)
             shown = [token for entry in entries for token in entry.before + entry.review + entry.after]
-            shortened = any(entry.shortened for entry in entries)
         else:
             entries, shortened = self._fitted(entries, budget)
             shown = [
@@ -241,15 +239,17 @@ class PromptRenderer:
         kept = entries[len(entries) - fit.kept :]
         return [entry._replace(review=entry.review[: fit.review_tokens]) for entry in kept], fit.review_tokens is not None
 
-    def _shown(self, entries: Sequence[_Entry], target: Target) -> list[_Entry]:
-        """The purchases that a dialogue shows before the new item."""
-        start = dialogue_start(
-            [len(entry.before) + len(entry.review) + len(entry.after) for entry in entries],
+    def _shown(self, entries: Sequence[_Entry], target: Target) -> tuple[list[_Entry], bool]:
+        """The purchases that a dialogue shows before the new item, and whether some of their reviews are shorter."""
+        fit = fit_dialogue(
+            [len(entry.before) + len(entry.after) for entry in entries],
+            [len(entry.review) for entry in entries],
             [*(len(entry.before) for entry in entries), len(target.token_ids) + len(self._tail)],
             room=self.config.max_prompt_tokens - len(self._head),
             min_entries=self.config.min_history,
         )
-        return list(entries[start:])
+        cut = [entry._replace(review=entry.review[: fit.review_tokens]) for entry in entries[fit.start : fit.cut_before]]
+        return [*cut, *entries[max(fit.start, fit.cut_before) :]], fit.review_tokens is not None
 
 
 _Key = tuple[Any, ...]
@@ -266,4 +266,3 @@ class _Entry(NamedTuple):
     before: Ids
     review: Ids
     after: Ids
-    shortened: bool = False

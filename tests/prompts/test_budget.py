@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reviewllm.prompts.budget import Fit, fit_history
+from reviewllm.prompts.budget import DialogueFit, Fit, fit_dialogue, fit_history
 
 
 def test_fit_history_all_fits() -> None:
@@ -58,3 +58,46 @@ def test_fit_history_never_exceeds_the_budget(entries: list[tuple[int, int]], bu
     if fit.kept and fit.review_tokens is not None:  # one token more for the longest would not fit
         longer = sum(min(review, cap + 1) for review in reviews[first:])
         assert sum(frames[first:]) + longer > budget or max(reviews[first:]) <= cap
+
+
+def test_fit_dialogue_all_fits() -> None:
+    assert fit_dialogue([5, 5], [10, 20], [3, 3, 3], room=43, min_entries=1) == DialogueFit(0, None, 0)
+    assert fit_dialogue([], [], [9], room=9, min_entries=4) == DialogueFit(0, None, 0)
+
+
+def test_fit_dialogue_new_block_keeps_half_of_the_room() -> None:
+    # 4 of 15 and an item of 5 are 65 > 64, and (64 - 5) // 2 = 29 holds one of them
+    assert fit_dialogue([5] * 4, [10] * 4, [5] * 5, room=64, min_entries=1) == DialogueFit(3, None, 4)
+    assert fit_dialogue([5] * 4, [10] * 4, [5] * 5, room=64, min_entries=3) == DialogueFit(1, None, 4)
+
+
+def test_fit_dialogue_shortens_the_longest_reviews_of_the_newest() -> None:
+    # 100 - 8 of the item - 3 * 4 = 80 for reviews of 60, 10 and 50; 10 stays, (80 - 10) // 2 = 35
+    assert fit_dialogue([4] * 4, [9, 60, 10, 50], [4, 4, 4, 4, 8], room=100, min_entries=3) == DialogueFit(1, 35, 4)
+
+
+def test_fit_dialogue_frames_alone_too_long_drops_entries() -> None:
+    assert fit_dialogue([50, 50], [30, 30], [10, 10, 0], room=60, min_entries=2) == DialogueFit(1, 10, 2)
+    assert fit_dialogue([50, 50], [30, 30], [10, 10, 0], room=50, min_entries=2) == DialogueFit(2, None, 2)
+
+
+@given(
+    st.lists(st.tuples(st.integers(1, 20), st.integers(0, 200), st.integers(1, 15)), min_size=1, max_size=12),
+    st.integers(15, 300),
+    st.integers(1, 6),
+)
+def test_fit_dialogue_fits_and_begins_as_before(purchases: list[tuple[int, int, int]], room: int, min_entries: int) -> None:
+    frames, reviews, items = ([one[part] for one in purchases] for part in range(3))
+    before: tuple[int, list[int]] | None = None
+    for size in range(len(purchases)):
+        fit = fit_dialogue(frames[:size], reviews[:size], items[: size + 1], room=room, min_entries=min_entries)
+        shown = [
+            frames[place] + min(reviews[place], reviews[place] if fit.review_tokens is None else fit.review_tokens)
+            if place < fit.cut_before
+            else frames[place] + reviews[place]
+            for place in range(fit.start, size)
+        ]
+        assert sum(shown) + items[size] <= room
+        if before is not None and before[0] == fit.cut_before:  # the same block: what stood there, and one more
+            assert shown[:-1] == before[1]
+        before = fit.cut_before, shown

@@ -229,15 +229,14 @@ def test_render_prompts_of_later_nights_begin_as_those_of_earlier_ones(tokenizer
     assert min(map(len, shown[20:])) > 1400 // 3
 
 
-def test_render_long_review_is_cut_alike_whatever_stands_beside_it(tokenizer: Any) -> None:
+def test_render_long_review_is_cut_only_where_it_must_be(tokenizer: Any) -> None:
     renderer = PromptRenderer(tokenizer, config(max_prompt_tokens=1000))
-    long = entry(0, review="word " * 500)
-    few, more = (
-        rendered(renderer, example(history=[long, *(entry(day) for day in range(size))])).token_ids for size in (0, 2)
-    )
-    target = len(rendered(renderer, example()).token_ids) - len(renderer._head)
-    assert more[: len(few) - target] == few[:-target]
-    assert rendered(renderer, example(history=[long])).reviews_shortened
+    long, longer = (entry(0, review="word " * size) for size in (90, 500))
+    assert not rendered(renderer, example(history=[long])).reviews_shortened
+    prompt = rendered(renderer, example(history=[longer]))
+    assert prompt.reviews_shortened
+    assert len(prompt.token_ids) == 1000
+    assert prompt.token_ids.count(renderer.end) == 1  # the end of a turn, whatever is missing before it
 
 
 def test_render_newest_purchases_are_shortened_before_one_is_dropped(tokenizer: Any) -> None:
