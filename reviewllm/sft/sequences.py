@@ -26,6 +26,12 @@ if TYPE_CHECKING:
     Ints = NDArray[np.int64]
 
 
+# Behind the tokens of another sample a segment attends under a mask, of which PyTorch computes all pairs and not half of them: on
+# one core, forwards and backwards, 60 tokens before 300, 1,000 and 2,000 own ones make it 0.9, 1.2 and 2.4 times as long. Running
+# the 60 tokens again costs less from about 1,000 on.
+_WORTH_SHARING = 1 / 16
+
+
 class Sample(NamedTuple):
     """One training sample: prompt and response ids; the loss is on `token_ids[prompt_tokens:]` alone."""
 
@@ -69,10 +75,26 @@ EMPTY = PackedSequence(
 
 
 def added_tokens(samples: Sequence[Sample]) -> Ints:
-    """Tokens that each sample adds when all are packed in this order: its length less the prefix shared with the one before."""
-    lengths = [len(sample.token_ids) for sample in samples]
-    shared = [0, *(shared_prefix(one.token_ids, two.token_ids) for one, two in itertools.pairwise(samples))]
-    return np.array(lengths, dtype=np.int64) - np.array(shared[: len(lengths)], dtype=np.int64)
+    """Tokens that each sample adds when all are packed in this order: its length less the prefix taken from the one before."""
+    return np.array([len(sample.token_ids) for sample in samples], dtype=np.int64) - _taken(samples)
+
+
+def _taken(samples: Sequence[Sample]) -> Ints:
+    """Tokens that each sample takes from the one before: what they share at their start, where it is worth it.
+
+    It always is where a sample goes on from the whole one before, for then both are one segment.
+    """
+    lengths = np.array([len(sample.token_ids) for sample in samples], dtype=np.int64)
+    pairs = itertools.pairwise(samples)
+    shared = np.array([0, *(shared_prefix(one.token_ids, two.token_ids) for one, two in pairs)], dtype=np.int64)[
+        : len(lengths)
+    ]
+    goes_on = np.append(False, shared[1:] == lengths[:-1])
+    sizes = lengths.copy()  # of the segment that each sample begins or goes on with, to its end
+    for place in range(len(sizes) - 1, 0, -1):
+        if goes_on[place]:
+            sizes[place - 1] = sizes[place]
+    return np.where(goes_on[: len(lengths)] | (shared >= _WORTH_SHARING * sizes), shared, 0)
 
 
 def pack(samples: Sequence[Sample]) -> PackedSequence:
@@ -81,12 +103,11 @@ def pack(samples: Sequence[Sample]) -> PackedSequence:
     depths: list[Ints] = []
     predicts: list[Ints] = []
     segments: list[Segment] = []
-    until = np.empty(int(added_tokens(samples).sum()), dtype=np.int64)
+    taken = _taken(samples)
+    until = np.empty(sum(len(sample.token_ids) for sample in samples) - int(taken.sum()), dtype=np.int64)
     path = np.empty(0, dtype=np.int64)  # where the tokens of the last sample lie
-    last = np.empty(0, dtype=np.int32)
     length = 0
-    for sample in samples:
-        shared = shared_prefix(last, sample.token_ids)
+    for sample, shared in zip(samples, taken.tolist(), strict=True):
         until[path[shared:]] = length
         added = len(sample.token_ids) - shared
         if added and 0 < shared == len(path) and path[-1] == length - 1:
@@ -97,7 +118,6 @@ def pack(samples: Sequence[Sample]) -> PackedSequence:
         ids.append(sample.token_ids[shared:].astype(np.int64))
         depths.append(np.arange(shared, shared + added))
         predicts.append(path[sample.prompt_tokens - 1 : -1])
-        last = sample.token_ids
         length += added
     until[path] = length
     return PackedSequence(

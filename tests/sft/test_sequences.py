@@ -47,6 +47,18 @@ def test_pack_dialogues_of_several_users_are_a_segment_each() -> None:
     assert packed.until.tolist() == [9, 5, 5, 5, 5, 9, 9, 9, 9]
 
 
+def test_pack_short_prefix_of_a_long_sample_is_run_again() -> None:
+    long = [1, *range(20, 40)]
+    packed = pack([sample("a", [1, 2, 3], 2), sample("b", long, 15, user="v")])
+    assert packed.input_ids.tolist() == [1, 2, 3, *long]
+    assert [(start, end, before.tolist()) for start, end, before in packed.segments] == [(0, 3, []), (3, 24, [])]
+    assert packed.position_ids.tolist() == [0, 1, 2, *range(21)]
+    assert packed.until.tolist() == [3] * 3 + [24] * 21
+    grows = [sample("b", long[:8], 5, user="v"), sample("c", long, 15, user="v")]  # long in the end
+    assert pack([sample("a", [1, 2, 3], 2), *grows])._replace(example_ids=[]).segments[1].end == 24
+    assert pack([sample("a", [1, 2, 3], 2), *grows]).input_ids.tolist() == [1, 2, 3, *long]
+
+
 def test_pack_equal_samples_are_both_in_the_loss() -> None:
     packed = pack([USER[0], USER[0]])
     assert packed.input_ids.tolist() == [1, 2, 3, 9, 9]
