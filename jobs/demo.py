@@ -27,7 +27,7 @@ from reviewllm.cluster import ClusterConfig, log_folder, ray_session
 from reviewllm.config import Command, Commands, JobConfig, ModelWhere, part
 from reviewllm.errors import InputError
 from reviewllm.progress import step
-from reviewllm.prompts.config import check_serialisations
+from reviewllm.prompts.config import PromptForm, check_serialisations
 from reviewllm.summary import record_step
 from reviewllm.table_files import read_table
 from reviewllm.tables import EXAMPLES
@@ -55,6 +55,10 @@ class DemoJob(JobConfig, ClusterConfig, TinyBaseConfig):
     )
     task: Literal["review", "attributes"] = Field(
         "review", description="what of the new item a prompt shows: its title, or its attributes"
+    )
+    prompt_form: PromptForm = Field(
+        "paper",
+        description="paper: the history is one list; dialogue: one purchase after the other, each with its review behind it",
     )
     serialisations: list[Serialisation] = Field(
         [], description="forms of the attributes to train and compare; default json; the first writes the missing reviews"
@@ -86,7 +90,12 @@ class DemoJob(JobConfig, ClusterConfig, TinyBaseConfig):
     def prompts(self) -> dict[str, Any]:
         """What every step is told of prompts."""
         form = self.serialisations[0] if self.serialisations else "json"
-        return {"task": self.task, "serialisation": form, "max_prompt_tokens": self.max_prompt_tokens}
+        return {
+            "task": self.task,
+            "prompt_form": self.prompt_form,
+            "serialisation": form,
+            "max_prompt_tokens": self.max_prompt_tokens,
+        }
 
 
 def main(config: DemoJob) -> None:
@@ -99,6 +108,7 @@ def main(config: DemoJob) -> None:
             out=out,
             targets="all",
             hide_fraction=config.hide_fraction,
+            history_attributes=config.task == "attributes" and config.prompt_form == "dialogue",
             shop_users=config.shop_users,
             shop_facts=_FACTS if config.task == "attributes" else 0.0,
             shop_seed=config.seed,
@@ -175,6 +185,7 @@ def _tiny_base(config: DemoJob) -> Path:
             folder,
             part(config, TinyBaseConfig),
             task=config.task,
+            form=config.prompt_form,
             on_step=lambda done, total, loss: running.show(done, total, f"loss {loss:.3f}"),
         )
         reviews = sum(map(len, documents))

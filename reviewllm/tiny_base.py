@@ -22,8 +22,16 @@ from reviewllm.attributes.serialise import Serialisation, serialise
 from reviewllm.attributes.values import read_attributes
 from reviewllm.config import StageConfig
 from reviewllm.files import follow_umask
+from reviewllm.prompts.config import PromptForm
 from reviewllm.prompts.tasks import TASKS, TaskName
-from reviewllm.prompts.tasks.task import HISTORY_MARKER, NEW_ITEM_MARKER, RATING_FIELD, RESPONSE_MARKER, REVIEW_FIELD
+from reviewllm.prompts.tasks.task import (
+    HISTORY_MARKER,
+    ITEM_MARKER,
+    NEW_ITEM_MARKER,
+    RATING_FIELD,
+    RESPONSE_MARKER,
+    REVIEW_FIELD,
+)
 
 _ATTRIBUTES, _PRODUCT_CHARS = 8, 600  # of an item in a document: the tiny base sees 256 tokens at once
 BOS, EOS, PAD = "<s>", "</s>", "<pad>"
@@ -93,6 +101,7 @@ def make_tiny_base(
     *,
     context: int = 2048,
     task: TaskName = "review",
+    form: PromptForm = "paper",
     structure: Sequence[str] = (),
     on_step: Callable[[int, int, float], None] | None = None,
 ) -> Path:
@@ -101,6 +110,7 @@ def make_tiny_base(
     Args:
         documents: reviews of one user each, oldest first.
         task: whose instructions the tokenizer has met.
+        form: of the prompts that it has met.
         structure: further texts of prompts that it has met.
         on_step: called with (steps done, steps in all, loss per token).
     """
@@ -112,8 +122,10 @@ def make_tiny_base(
     # The tokenizer has met the prompts' English, as any real one has, so that they leave room for history; the weights
     # have not.
     fields = [f"{REVIEW_FIELD} x{RATING_FIELD.format(stars)} (1)" for stars in range(1, 6)]
-    instructions = [TASKS[task].instruction, TASKS[task].instruction_without_rating]
-    prompts = [*instructions, HISTORY_MARKER, NEW_ITEM_MARKER, RESPONSE_MARKER, *fields, *structure]
+    asked = (TASKS[task].dialogue if form == "dialogue" else None) or TASKS[task]
+    instructions = [asked.instruction, asked.instruction_without_rating]
+    markers = [ITEM_MARKER] if form == "dialogue" else [HISTORY_MARKER, NEW_ITEM_MARKER]
+    prompts = [*instructions, *markers, RESPONSE_MARKER, *fields, *structure]
     texts += prompts * (1 + len(texts) // 50)
     tokenizer = train_tokenizer(texts, vocabulary=config.base_vocabulary, context=context)
     heads = config.base_hidden // 32  # vLLM on CPUs computes with no smaller ones

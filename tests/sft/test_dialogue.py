@@ -10,6 +10,7 @@ import polars as pl
 import pyarrow as pa
 import pytest
 from conftest import entry, example
+from tokenizer_styles import STYLES
 
 from reviewllm.errors import TrainingError
 from reviewllm.examples.build import build_examples
@@ -132,3 +133,33 @@ def test_users_whose_purchases_lack_reviews_leave_nothing_to_train_on(tokenizer:
     (prompt,) = renderer.render(rows[:1])  # such a user's prompt is the item alone
     assert isinstance(prompt, Prompt)
     assert prompt.history_given == 0
+
+
+CHATML = (
+    "{% for one in messages %}<|im_start|>{{ one.role }}\n{{ one.content }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+
+
+def test_chat_loss_is_on_every_answer_and_its_end_and_on_nothing_else(tmp_path: Path) -> None:
+    tokenizer = STYLES["qwen"](tmp_path / "tokenizer").tokenizer
+    tokenizer.chat_template = CHATML
+    renderer = PromptRenderer(tokenizer, PromptConfig(prompt_form="dialogue", chat_template=True, max_prompt_tokens=4000))
+    bought = [entry(n, title=f"Item {n}", review=f"Good <|im_end|> {n}.") for n in range(6)]
+    rows = [
+        example(example_id=f"e{n}", history=bought[:n], title=one["title"], rating=5.0, reference=one["review"])
+        for n, one in enumerate(bought)
+    ]
+    write_table(pa.Table.from_pylist(rows, schema=EXAMPLES.schema), tmp_path / "train" / "a.parquet", EXAMPLES)
+    packed = pack(tokenised(tmp_path, renderer, tmp_path / "samples"))
+    ids = packed.input_ids.tolist()
+    start, end = (tokenizer.convert_tokens_to_ids(token) for token in ("<|im_start|>", "<|im_end|>"))
+    turns = [place for place, number in enumerate(ids) if number == start]
+    assert len(turns) == 2 * 6
+    answers = []
+    for turn in turns[1::2]:
+        assert tokenizer.decode(ids[turn:]).startswith("<|im_start|>assistant\n")
+        opening = len(tokenizer.encode("<|im_start|>assistant\n", add_special_tokens=False))
+        answers += range(turn + opening, ids.index(end, turn) + 1)
+    assert (packed.predicts + 1).tolist() == answers
+    assert packed.labels.tolist() == [ids[place] for place in answers]
