@@ -4,7 +4,8 @@ text.py       what users and items wrote -> text that can neither make a special
 tokenizer.py  text -> token ids
 budget.py     how much of a history fits
 tasks/        what is asked for, and what of the new item is shown
-chat.py       the base's own chat template, around a prompt
+history.py    how a history is shown: as the paper's list, or as a dialogue
+chat.py       the base's own chat template, around a prompt or its turns
 config.py     what decides a prompt
 renderer.py   example -> Prompt (token ids) and, for training, the response's ids
 """
