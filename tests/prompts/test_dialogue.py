@@ -150,8 +150,10 @@ def test_render_no_rating_leaves_every_rating_out(tokenizer: Any) -> None:
     assert rendered(renderer, changed) == prompt
 
 
-@pytest.mark.parametrize("form", ["paper", "dialogue"])
-@pytest.mark.parametrize("missing", [None, float("nan")])
+@pytest.mark.parametrize(
+    ("form", "missing"),
+    [("paper", None), ("paper", float("nan")), ("dialogue", None), ("dialogue", float("nan")), ("dialogue", 0.0)],
+)
 def test_render_purchase_without_a_rating_shows_none(tokenizer: Any, form: str, missing: float | None) -> None:
     old = {**entry(1), "rating": missing}
     text = tokenizer.decode(rendered(PromptRenderer(tokenizer, config(prompt_form=form)), example(history=[old])).token_ids)
