@@ -120,9 +120,8 @@ class PromptRenderer:
             InputError: a dialogue is to show the attributes of past purchases, and the histories hold none.
         """
         histories = [example["history"] if self._task.dialogue else [] for example in examples]
-        rows = {
-            entry_key(entry): entry for history in histories for entry in history
-        }  # of one user's rows most are the same
+        # The rows of one user share most of their entries, so each is made once.
+        rows = {entry_key(entry): entry for history in histories for entry in history}
         entries = dict(zip(rows, self._history.entries(list(rows.values())), strict=True))
         room = self.config.max_prompt_tokens - len(self._frame.head) - len(self._frame.tail)
         targets = self._task.targets(examples, self.config, self._encoder, room)
@@ -144,7 +143,7 @@ class PromptRenderer:
     def response_bytes(self, review: str, *, max_tokens: int) -> int:
         """UTF-8 bytes of the text that `render_responses` gives the ids of; those of the end token are none."""
         text = (review, CHARS_PER_TOKEN * max_tokens)
-        return self._encoder.utf8_bytes(text, tokens=max_tokens, joined=self._responses_joined)
+        return self._encoder.utf8_bytes(text, tokens=max_tokens, joined=self._frame.responses_joined)
 
     def render_choices(self, examples: Sequence[Row]) -> list[list[Ids]]:
         """Token ids of the beginnings of answers that each row offers, as training shows them; none where it offers none.

@@ -37,7 +37,9 @@ def make_loop(folder: Path, base: Path, *, training: dict[str, Any] | None = Non
     given.setdefault("max_sequence_tokens", 4096)
     return LoopConfig(
         sft=SFTConfig(base_model="x", gradient_accumulation_steps=1, lr_scheduler_type="linear", **given),
-        training=TrainingConfig(**{"num_workers": 1, "save_steps": 2, "save_total_limit": 9, **(training or {})}),
+        training=TrainingConfig(
+            **{"num_workers": 1, "save_steps": 2, "save_total_limit": 9, "dtype": "float32", **(training or {})}
+        ),
         base=str(base),
         run=str(folder),
         identity={"seed": "0"},
