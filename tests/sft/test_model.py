@@ -47,6 +47,7 @@ def test_check_target_modules_the_output_layer_is_none_of_them(random_base: Path
         check_target_modules(random_base, ["lm_head", "q_proj", "nonsense"])
 
 
+@pytest.mark.parametrize("name", ["llama", "gpt2", "gpt-neox", "gpt-oss"])
 def test_distribute_fsdp_every_worker_holds_half_of_base_and_lora(name: str, two_workers: None, tmp_path: Path) -> None:
     base = load_base(str(save_small_base(name, tmp_path)), dtype="bfloat16", device=CPU)
     model = add_lora(base, SFTConfig(base_model="x"))
