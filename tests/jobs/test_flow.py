@@ -99,10 +99,22 @@ def trained(prepared: Flow, ray_cluster: None) -> Flow:
 
 @pytest.fixture(scope="module")
 def evaluated(trained: Flow) -> Flow:
-    job = {"base_model": str(trained.base), "out": trained.out, "max_new_tokens": 24, "protocol": "review-llm", "repeats": 1}
-    evaluate.evaluate(evaluate.EvaluateJob(**job, **PROMPT))
+    evaluate.evaluate(evaluation_of(trained))
     report.main(report.ReportJob(out=trained.out))
     return trained
+
+
+def evaluation_of(flow: Flow) -> evaluate.EvaluateJob:
+    """Every model, on an engine that does not compile its base first: a minute, for a base as small as this."""
+    return evaluate.EvaluateJob(
+        base_model=str(flow.base),
+        out=flow.out,
+        max_new_tokens=24,
+        protocol="review-llm",
+        repeats=1,
+        engine_kwargs={"enforce_eager": True},
+        **PROMPT,
+    )
 
 
 def backfill_job(flow: Flow, **changed: Any) -> backfill.BackfillJob:
@@ -338,9 +350,7 @@ def test_evaluate_the_real_reviews_are_likelier_to_the_adapter_than_to_its_base(
 
 def test_evaluate_a_second_run_takes_up_what_was_written(evaluated: Flow, capsys: pytest.CaptureFixture[str]) -> None:
     """The texts of the first are put back as an interrupted run leaves them: no engine is started to write them again."""
-    config = evaluate.EvaluateJob(
-        base_model=str(evaluated.base), out=evaluated.out, max_new_tokens=24, protocol="review-llm", repeats=1, **PROMPT
-    )
+    config = evaluation_of(evaluated)
     before = (evaluated.out / "metrics" / "metrics.parquet").read_bytes()
     contenders = find_contenders(config.lineup())
     shards = [file for split in ("simple", "hard") for file in table_files(evaluated.out / "examples" / split, EXAMPLES)]
