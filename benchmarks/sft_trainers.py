@@ -8,7 +8,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -39,6 +39,7 @@ class Task(StageConfig):
     max_sequence_tokens: int
     threads: int
     gpu: bool
+    dtype: Literal["float32", "bfloat16"]
     seed: int
 
     @property
@@ -157,7 +158,7 @@ def train_ours(task: Task, clock: Clock) -> list[float]:
 
     sft, schedule = task.sft, task.schedule()
     device = torch.device("cuda" if task.gpu else "cpu")
-    base = load_base(str(task.base), dtype="bfloat16" if task.gpu else "float32", device=device)
+    base = load_base(str(task.base), dtype=task.dtype, device=device)
     model = drawn_lora(base, sft).to(device)
     optimizer, scheduler = make_optimizer(model, sft, steps=schedule.steps)
     clock.loaded(model)
@@ -174,6 +175,7 @@ def train_ours(task: Task, clock: Clock) -> list[float]:
 def train_peer(task: Task, clock: Clock) -> list[float]:
     """Train with transformers' Trainer or TRL's SFTTrainer, on our order of the samples; returns the loss of every step."""
     import torch
+    from peft.tuners.tuners_utils import BaseTunerLayer
     from transformers import AutoModelForCausalLM, TrainerCallback
 
     losses: list[float] = []
@@ -189,8 +191,11 @@ def train_peer(task: Task, clock: Clock) -> list[float]:
             if "loss" in logs:
                 losses.append(logs["loss"])
 
-    dtype = torch.bfloat16 if task.gpu else torch.float32
+    dtype = getattr(torch, task.dtype)
     model = drawn_lora(AutoModelForCausalLM.from_pretrained(task.base, dtype=dtype, attn_implementation="sdpa"), task.sft)
+    for layer in model.modules():
+        if isinstance(layer, BaseTunerLayer):
+            layer.cast_input_dtype_enabled = True  # PEFT's default, which ours turns off
     model.config.use_cache = False
     make = transformers_trainer if task.contender == HF else trl_trainer
     with tempfile.TemporaryDirectory() as out:
@@ -223,7 +228,7 @@ def peer_arguments(task: Task, out: str) -> dict[str, Any]:
         "max_grad_norm": sft.max_grad_norm,
         "train_sampling_strategy": "sequential",
         "gradient_checkpointing": False,
-        "bf16": task.gpu,
+        "bf16": task.dtype == "bfloat16",
         "use_cpu": not task.gpu,
         "dataloader_pin_memory": task.gpu,
         "logging_steps": 1,
