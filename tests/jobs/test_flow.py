@@ -226,7 +226,7 @@ def test_train_bad_input_stops_with_a_reason(prepared: Flow, ray_cluster: None, 
             train.TrainJob(**PROMPT, base_model=str(prepared.base), out=prepared.out, adapter=tmp_path / "a", num_workers=9)
         )
     with pytest.raises(
-        ConfigError, match=r"--target-modules nonsense: the base .* it has q_proj, k_proj, .*down_proj, and all-linear"
+        ConfigError, match=r"--target-modules nonsense: .* it has q_proj, k_proj, .*down_proj, and all-linear"
     ):
         train.main(
             train.TrainJob(

@@ -38,6 +38,12 @@ def random_samples(seed: int, *, longest: int = 60) -> list[Sample]:
             rest = random.integers(3, VOCABULARY, random.integers(4, 20)).tolist()
             samples.append(sample(f"u{user}-{number}", [1, *history, *rest, 2], len(history) + 3))
             history += random.integers(3, VOCABULARY, random.integers(1, 20)).tolist()
+    dialogue = [1]
+    for number in range(4):  # each sample is how the next one begins
+        dialogue += random.integers(3, VOCABULARY, random.integers(4, 20)).tolist()
+        prompt = len(dialogue)
+        dialogue += [*random.integers(3, VOCABULARY, random.integers(1, 12)).tolist(), 2]
+        samples.append(sample(f"d-{number}", list(dialogue), prompt))
     return samples
 
 
