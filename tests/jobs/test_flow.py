@@ -342,8 +342,9 @@ def test_evaluate_the_real_reviews_are_likelier_to_the_adapter_than_to_its_base(
     (pair,) = found.filter(
         (pl.col("split") == "simple")
         & (pl.col("metric") == "reference_nll")
-        & ~pl.col("other_with_rating")
+        & (pl.col("model") == "Review-LLM")
         & (pl.col("other") != "Review-LLM")
+        & ~pl.col("other_with_rating")
     ).to_dicts()
     assert pair["difference"] < 0
     assert (evaluated.out / "metrics" / "tables.txt").read_text().count("texts copied by rule come of no model") == 1
