@@ -16,6 +16,7 @@ from reviewllm.generation.config import GenerationConfig
 from reviewllm.generation.engine import Completion, Progress, RefusedError, Request, RowError, shared_beginning
 from reviewllm.generation.engine_log import EngineLog
 from reviewllm.generation.served_layers import EXTENSION
+from reviewllm.generation.vllm_source import computes_on_cpu
 from reviewllm.sft.canary import CANARY_TOKENS
 
 # llguidance: xgrammar 0.2.8 allows no quotation mark in a string of limited length. Without white space between members an
@@ -68,7 +69,10 @@ class VLLMEngine:
             "load_format": "safetensors",
         }
         if adapters:
-            arguments |= {"enable_lora": True, "max_loras": len(adapters), "max_lora_rank": _largest_rank(adapters)}
+            # On a CPU a row without an adapter that shares a batch with rows that have one gets the last place's (vLLM 0.32.0
+            # indexes the places with -1, `lora_ops.bgmv_shrink`): that place stays empty, and empty places add nothing.
+            places = len(adapters) + (1 if computes_on_cpu() else 0)
+            arguments |= {"enable_lora": True, "max_loras": places, "max_lora_rank": _largest_rank(adapters)}
             # Else vLLM makes room for adapters on the output layer too, computes it for every token, and dies of the logits of a
             # prompt beside another request, since it takes them for those of one token each (0.32.0, `add_lora_logits`).
             arguments["lora_target_modules"] = _adapted_modules(adapters)
