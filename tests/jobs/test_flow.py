@@ -347,7 +347,11 @@ def test_evaluate_the_real_reviews_are_likelier_to_the_adapter_than_to_its_base(
         & (pl.col("other") != "Review-LLM")
         & ~pl.col("other_with_rating")
     ).to_dicts()
-    assert pair["difference"] < 0
+    simple = told.filter(pl.col("split") == "simple")
+    mine = simple.filter(pl.col("adapter").is_not_null() & pl.col("with_rating"))["reference_nll"]
+    theirs = simple.filter(pl.col("adapter").is_null() & ~pl.col("with_rating"))["reference_nll"]
+    assert pair["n"] == len(mine) == len(theirs)
+    assert pair["difference"] == pytest.approx(sum(mine) / len(mine) - sum(theirs) / len(theirs), abs=1e-4)
     assert (evaluated.out / "metrics" / "tables.txt").read_text().count("texts copied by rule come of no model") == 1
     assert "The real review's likelihood" in (evaluated.out / "report" / "index.html").read_text()
 
