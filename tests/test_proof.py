@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -250,28 +248,3 @@ def test_main_refuses_what_would_end_it_later(
     monkeypatch.chdir(tmp_path)
     with pytest.raises((ConfigError, InputError), match=message):
         main(proof.model_copy(update=changed))
-
-
-@pytest.mark.slow
-@pytest.mark.ray
-def test_main_proves_and_does_nothing_twice(
-    tmp_path: Path, shared_data: Callable[[str], Path], capsys: pytest.CaptureFixture[str]
-) -> None:
-    config = ProofJob(
-        base_model=str(shared_data("models/tiny-reviews")),
-        data=shared_data("data"),
-        out=tmp_path / "proof",
-        dataset=["musical-2014"],
-        paper_dataset="none",  # two steps at its rate leave an adapter that writes as the base does, which an engine refuses
-        quick=True,
-    )
-    text = main(config)
-    assert "### Musical Instruments 2014" in text
-    assert "copied text" in text.lower()
-    assert (tmp_path / "proof" / "musical-2014" / "report" / "index.html").is_file()
-    assert json.loads((tmp_path / "proof" / "proof.json").read_text())["steps"].keys() == {
-        step.name for step in plan(config)
-    }
-    capsys.readouterr()
-    assert main(config) == text
-    assert capsys.readouterr().out.count(": is finished") == len(plan(config))
