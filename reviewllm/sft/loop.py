@@ -181,9 +181,8 @@ class _Run:
             load_checkpoint(self.storage, checkpoint_name(state.best_step or 0), self.model, self.optimizer)
         adapter = {name: whole(weight) for name, weight in trainable(self.model).items()}
         self.model.eval()
-        self.model.get_base_model().set_attn_implementation(
-            "eager"
-        )  # writes with a cache, and knows windows, caps and sinks
+        # It writes with a cache, and knows windows, caps and sinks.
+        self.model.get_base_model().set_attn_implementation("eager")
         prompts = [sample.token_ids[: sample.prompt_tokens].tolist() for sample in self.samples[:_CANARIES]]
         with computing(self.model, self.worker.device):
             canaries = record_canaries(self.model, prompts, end_token=self.loop.end_token)
