@@ -14,8 +14,8 @@ it) is noted when it begins; where that has changed, what it left is removed and
 
 The sizes fit two cores. Evaluated users have at least five reviews, not eleven: with the paper's bound, four hard rows would be
 left of Musical Instruments, too few to tell anything. One training target a category takes nothing from training, for
-`--targets all` trains on every review of all other users. Learning rate and number of steps are to be chosen with `--choose`, on users
-held out of the training examples, never on the evaluated ones (docs/measured.md says whether they were).
+`--targets all` trains on every review of all other users. Learning rate and number of steps are to be chosen with `--choose`, on
+users held out of the training examples, never on the evaluated ones (docs/measured.md says whether they were).
 """
 
 from __future__ import annotations
