@@ -11,9 +11,10 @@ optimizer step, so their losses must agree step by step.
 long-prompt   a Llama body of 4 layers (hidden 256, tied embeddings, float32, random weights) under a vocabulary of
               128,256; prompts of 1,500 random tokens, responses of 60; 2 samples a step; nothing to share.
 all-targets   every review of Amazon's Musical Instruments 2014 as a target, whole users, histories up to 8,192 tokens;
-              32 samples a step.
+              64 samples a step. The same reviews in the dialogue form too: by ours, and by TRL with assistant-only loss and
+              packing on the very dialogues that ours runs.
 smollm2       SmolLM2-135M's shape in bfloat16 (30 layers, hidden 576, random weights); prompts of 1,024 random tokens,
-              responses of 100; 4 samples a step, all of which our trainer runs in one pass.
+              responses of 100; 4 samples a step, all of which our trainer runs in one pass. Ours in float32 as well.
 
 What was chosen in favour of the others: no gradient checkpointing; `--peer-batch-size` 1 with gradient accumulation (no
 padding; larger batches, for which each step's samples are sorted by length, have not been compared yet); TRL scores only
@@ -42,7 +43,17 @@ if __package__ in (None, ""):  # run as a file
 
 from benchmarks.bases import LLAMA_3_8B, SMALL_BODY, SMOLLM2_135M, SMOLLM2_VOCABULARY, VOCABULARY, save_random_base
 from benchmarks.goals import Goal, print_goals
-from benchmarks.sft_trainers import CONTENDERS, OURS, TRL_AS_PUBLISHED, Task
+from benchmarks.sft_trainers import (
+    CONTENDERS,
+    DIALOGUE,
+    HF,
+    OURS,
+    OURS_FLOAT32,
+    TRL,
+    TRL_AS_PUBLISHED,
+    TRL_DIALOGUE,
+    Task,
+)
 from jobs.entry import run
 from reviewllm.config import JobConfig
 from reviewllm.errors import ConfigError
@@ -62,6 +73,8 @@ GOALS = (
     Goal("peak_memory_vs_hf_trainer", 0.5, at_least=False),
     Goal("tokens_per_s_vs_trl", 1.0, at_least=True),
     Goal("samples_per_s_all_targets_vs_best_peer", 5.0, at_least=True),
+    Goal("samples_per_s_dialogue_vs_trl_dialogue", 1.2, at_least=True),
+    Goal("dialogue_peak_memory_vs_hf_trainer", 0.5, at_least=False),
     Goal("max_loss_difference", 1e-4, at_least=False),
     Goal("smollm2_peak_memory_gib", 4.0, at_least=False),
     Goal("smollm2_tokens_per_s_vs_best_peer", 1.0, at_least=True),
@@ -113,27 +126,32 @@ def measure(scenario: str, config: BenchmarkJob, folder: Path) -> Figures:
     """Run every trainer `repetitions` times in turns; returns each one's runs and medians, and what was trained on."""
     folder = folder / scenario
     folder.mkdir()
-    task = SCENARIOS[scenario](config, folder)
+    tasks = SCENARIOS[scenario](config, folder)
+    once = [] if config.gpu else [tasks[0].model_copy(update={"contender": TRL_AS_PUBLISHED})]
     runs: dict[str, list[Figures]] = {}
     for repetition in range(1 if config.quick else config.repetitions):
-        once = () if repetition or config.gpu else (TRL_AS_PUBLISHED,)
-        for contender in (*CONTENDERS, *once):
-            found = in_own_process(task.model_copy(update={"contender": contender}), folder / "task.json", config.threads)
-            runs.setdefault(contender, []).append(found)
-            print(f"{scenario} {repetition + 1}: {contender} {found['tokens_per_s']:.0f} tokens/s", file=sys.stderr)
-    return {"data": describe(task), "runs": runs, "median": {name: medians(found) for name, found in runs.items()}}
+        for task in (*tasks, *(once if not repetition else ())):
+            found = in_own_process(task, folder / "task.json", config.threads)
+            runs.setdefault(task.contender, []).append(found)
+            print(
+                f"{scenario} {repetition + 1}: {task.contender} {found['tokens_per_s']:.0f} tokens/s, {found['samples_per_s']:.2f} "
+                f"samples/s, {found['peak_memory_mib']:.0f} MiB",
+                file=sys.stderr,
+            )
+    data = {task.contender: describe(task) for task in tasks if task.contender in (OURS, DIALOGUE)}
+    return {"data": data, "runs": runs, "median": {name: medians(found) for name, found in runs.items()}}
 
 
-def long_prompt(config: BenchmarkJob, folder: Path) -> Task:
+def long_prompt(config: BenchmarkJob, folder: Path) -> list[Task]:
     """Random weights and random tokens: no sample shares more than chance with another."""
     steps, per_step = config.steps or (1 if config.quick else 3), 2
     random_base(folder / "base", config)
     prompt, response = (150, 6) if config.quick else (1500, 60)
     write_random_samples(folder, config, (steps + 1) * per_step, prompt, response, vocabulary=VOCABULARY)
-    return make_task(LONG_PROMPT, config, folder, per_step=per_step, steps=steps)
+    return in_turns(make_task(LONG_PROMPT, config, folder, per_step=per_step, steps=steps), CONTENDERS)
 
 
-def smollm2(config: BenchmarkJob, folder: Path) -> Task:
+def smollm2(config: BenchmarkJob, folder: Path) -> list[Task]:
     """SmolLM2-135M's shape with random bfloat16 weights, and random tokens: four samples of 1,024 and 100 in a step."""
     steps, per_step = config.steps or 1, 4
     shape = {**SMOLLM2_135M, "num_hidden_layers": 2} if config.quick else SMOLLM2_135M
@@ -148,7 +166,9 @@ def smollm2(config: BenchmarkJob, folder: Path) -> Task:
     )
     prompt, response = (150, 6) if config.quick else (1024, 100)
     write_random_samples(folder, config, (steps + 1) * per_step, prompt, response, vocabulary=SMOLLM2_VOCABULARY)
-    return make_task(SMOLLM2, config, folder, per_step=per_step, steps=steps, dtype="bfloat16")
+    task = make_task(SMOLLM2, config, folder, per_step=per_step, steps=steps, dtype="bfloat16")
+    float32 = task.model_copy(update={"contender": OURS_FLOAT32, "dtype": "float32"})
+    return [*in_turns(task, CONTENDERS), *([] if config.gpu else [float32])]
 
 
 def write_random_samples(
@@ -163,7 +183,7 @@ def write_random_samples(
     write_sample_file(samples, folder / "samples.arrow")
 
 
-def all_targets(config: BenchmarkJob, folder: Path) -> Task:
+def all_targets(config: BenchmarkJob, folder: Path) -> list[Task]:
     """Whole users of the review file, drawn at random until there are enough samples for all steps."""
     from jobs.prepare import PrepareJob
     from jobs.prepare import main as prepare
@@ -171,20 +191,22 @@ def all_targets(config: BenchmarkJob, folder: Path) -> Task:
     from reviewllm.prompts.renderer import PromptRenderer
     from reviewllm.prompts.tokenizer import load_tokenizer
 
-    steps, per_step = config.steps or 1, 8 if config.quick else 32
+    steps, per_step = config.steps or 1, 8 if config.quick else 64
     max_prompt_tokens = 256 if config.quick else config.max_prompt_tokens
     if not config.reviews.exists():
         raise ConfigError(f"--reviews {config.reviews}: no such file; name Amazon's 2014 reviews of Musical Instruments")
     prepare(PrepareJob(reviews=[config.reviews], out=folder / "run", targets="all", seed=config.seed))
-    renderer = PromptRenderer(load_tokenizer(str(config.base)), PromptConfig(max_prompt_tokens=max_prompt_tokens))
-    write_sample_file(
-        whole_users(folder, renderer, count=(steps + 1) * per_step, seed=config.seed), folder / "samples.arrow"
-    )
+    tokenizer = load_tokenizer(str(config.base))
+    for form, file in (("paper", "samples.arrow"), ("dialogue", "dialogues.arrow")):
+        renderer = PromptRenderer(tokenizer, PromptConfig(prompt_form=form, max_prompt_tokens=max_prompt_tokens))
+        write_sample_file(whole_users(folder, renderer, count=(steps + 1) * per_step, seed=config.seed), folder / file)
     if config.gpu:
         random_base(folder / "base", config)
     else:
         save_longer_context(config.base, folder / "base", max_prompt_tokens + 512)
-    return make_task(ALL_TARGETS, config, folder, per_step=per_step, steps=steps)
+    task = make_task(ALL_TARGETS, config, folder, per_step=per_step, steps=steps)
+    dialogue = task.model_copy(update={"samples": folder / "dialogues.arrow"})
+    return [*in_turns(task, CONTENDERS), *in_turns(dialogue, (DIALOGUE, TRL_DIALOGUE))]
 
 
 SCENARIOS = {LONG_PROMPT: long_prompt, ALL_TARGETS: all_targets, SMOLLM2: smollm2}
@@ -208,6 +230,11 @@ def make_task(
         dtype="bfloat16" if config.gpu else dtype,
         seed=config.seed,
     )
+
+
+def in_turns(task: Task, contenders: Sequence[str]) -> list[Task]:
+    """The same task for each trainer."""
+    return [task.model_copy(update={"contender": contender}) for contender in contenders]
 
 
 def whole_users(folder: Path, renderer: PromptRenderer, *, count: int, seed: int) -> list[Sample]:
@@ -318,31 +345,43 @@ def summarise(scenarios: dict[str, Figures]) -> dict[str, float]:
         found["peak_memory_over_loaded_vs_hf_trainer"] = ours["peak_over_loaded_mib"] / hf["peak_over_loaded_mib"]
         found["tokens_per_s_vs_trl"] = ours["tokens_per_s"] / trl["tokens_per_s"]
     if ALL_TARGETS in scenarios:
-        ours, *peers = (scenarios[ALL_TARGETS]["median"][name] for name in CONTENDERS)
-        best = max(peer["samples_per_s"] for peer in peers)
-        found["samples_per_s_all_targets_vs_best_peer"] = ours["samples_per_s"] / best
+        median = scenarios[ALL_TARGETS]["median"]
+        best = max(median[name]["samples_per_s"] for name in (HF, TRL))
+        dialogue, theirs = median[DIALOGUE], median[TRL_DIALOGUE]
+        found["samples_per_s_all_targets_vs_best_peer"] = dialogue["samples_per_s"] / best
+        found["samples_per_s_all_targets_paper_vs_best_peer"] = median[OURS]["samples_per_s"] / best
+        found["samples_per_s_dialogue_vs_trl_dialogue"] = dialogue["samples_per_s"] / theirs["samples_per_s"]
+        found["dialogue_peak_memory_vs_hf_trainer"] = dialogue["peak_memory_mib"] / median[HF]["peak_memory_mib"]
+        found["dialogue_peak_memory_vs_trl_dialogue"] = dialogue["peak_memory_mib"] / theirs["peak_memory_mib"]
     if SMOLLM2 in scenarios:
-        ours, *peers = (scenarios[SMOLLM2]["median"][name] for name in CONTENDERS)
-        found["smollm2_tokens_per_s_vs_best_peer"] = ours["tokens_per_s"] / max(peer["tokens_per_s"] for peer in peers)
-        found["smollm2_peak_memory_gib"] = ours["peak_memory_mib"] / 2**10
+        median = scenarios[SMOLLM2]["median"]
+        best = max(median[name]["tokens_per_s"] for name in (HF, TRL))
+        found["smollm2_tokens_per_s_vs_best_peer"] = median[OURS]["tokens_per_s"] / best
+        found["smollm2_peak_memory_gib"] = median[OURS]["peak_memory_mib"] / 2**10
         found["smollm2_max_loss_difference"] = loss_difference(scenarios[SMOLLM2])
+        if OURS_FLOAT32 in median:
+            found["smollm2_bfloat16_vs_float32"] = median[OURS]["tokens_per_s"] / median[OURS_FLOAT32]["tokens_per_s"]
     exact = [loss_difference(figures) for name, figures in scenarios.items() if name != SMOLLM2]
     return {**found, "max_loss_difference": max(exact)} if exact else found
 
 
 def loss_difference(figures: Figures) -> float:
-    """The largest difference between any two runs' losses of the same step."""
-    losses = np.array([run["losses"] for runs in figures["runs"].values() for run in runs])
-    return float(np.ptp(losses, axis=0).max())
+    """The largest difference between two runs' losses of the same step; those on dialogues are compared with each other."""
+    forms: dict[bool, list[list[float]]] = {}
+    for name, runs in figures["runs"].items():
+        forms.setdefault(name in (DIALOGUE, TRL_DIALOGUE), []).extend(run["losses"] for run in runs)
+    return max(float(np.ptp(np.array(losses), axis=0).max()) for losses in forms.values())
 
 
 def print_scenario(name: str, figures: Figures) -> None:
     """Print a scenario's table; ratios are ours to theirs."""
-    data, median = figures["data"], figures["median"]
-    print(
-        f"\n{name}: {data['samples']} samples of {data['users']} users, {data['tokens']} tokens (mean {data['mean_tokens']:.0f}, "
-        f"longest {data['max_tokens']}), of which packing runs {data['tokens_run_when_shared']} in {data['forward_passes']} passes"
-    )
+    median = figures["median"]
+    for contender, data in figures["data"].items():
+        print(
+            f"\n{name}, {contender}: {data['samples']} samples of {data['users']} users, {data['tokens']} tokens (mean "
+            f"{data['mean_tokens']:.0f}, longest {data['max_tokens']}), of which packing runs {data['tokens_run_when_shared']} in "
+            f"{data['forward_passes']} passes"
+        )
     columns = ("tokens_per_s", "samples_per_s", "peak_memory_mib", "peak_over_loaded_mib")
     print(f"{'':18}{'tokens/s':>16}{'samples/s':>16}{'peak MiB':>16}{'over model MiB':>16}  final loss")
     for contender, found in median.items():

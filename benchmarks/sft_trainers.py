@@ -7,6 +7,7 @@ import json
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -23,7 +24,10 @@ from reviewllm.sft.samples import Sample, SampleFile
 from reviewllm.sft.schedule import Schedule
 
 OURS, HF, TRL, TRL_AS_PUBLISHED = "reviewllm", "transformers", "trl", "trl as published"
+OURS_FLOAT32 = "reviewllm, float32"
+DIALOGUE, TRL_DIALOGUE = "reviewllm, dialogue", "trl, dialogue"  # on the same reviews as the others, in the dialogue form
 CONTENDERS = (OURS, HF, TRL)
+_OURS = (OURS, OURS_FLOAT32, DIALOGUE)
 
 
 class Task(StageConfig):
@@ -66,7 +70,7 @@ def run_task(file: Path) -> None:
     task = Task.model_validate_json(file.read_text(encoding="utf-8"))
     torch.set_num_threads(task.threads)
     clock = Clock(task)
-    losses = (train_ours if task.contender == OURS else train_peer)(task, clock)
+    losses = (train_ours if task.contender in _OURS else train_peer)(task, clock)
     file.with_suffix(".figures").write_text(json.dumps(clock.figures(losses)), encoding="utf-8")
 
 
@@ -197,9 +201,9 @@ def train_peer(task: Task, clock: Clock) -> list[float]:
         if isinstance(layer, BaseTunerLayer):
             layer.cast_input_dtype_enabled = True  # PEFT's default, which ours turns off
     model.config.use_cache = False
-    make = transformers_trainer if task.contender == HF else trl_trainer
+    make = {HF: transformers_trainer, TRL_DIALOGUE: trl_dialogue_trainer}.get(task.contender, trl_trainer)
     with tempfile.TemporaryDirectory() as out:
-        trainer = make(task, model, peer_samples(task), peer_arguments(task, out))
+        trainer = make(task, model, peer_arguments(task, out))
         trainer.add_callback(Watch())
         trainer.train()
     return losses
@@ -240,7 +244,7 @@ def peer_arguments(task: Task, out: str) -> dict[str, Any]:
     }
 
 
-def transformers_trainer(task: Task, model: Any, samples: list[Sample], arguments: dict[str, Any]) -> Any:
+def transformers_trainer(task: Task, model: Any, arguments: dict[str, Any]) -> Any:
     """transformers' Trainer, with labels of -100 on prompt and padding."""
     import torch
     from torch.nn.utils.rnn import pad_sequence
@@ -256,11 +260,53 @@ def transformers_trainer(task: Task, model: Any, samples: list[Sample], argument
         }
 
     arguments |= {"remove_unused_columns": False}
-    return Trainer(model=model, args=TrainingArguments(**arguments), data_collator=collate, train_dataset=samples)
+    return Trainer(model=model, args=TrainingArguments(**arguments), data_collator=collate, train_dataset=peer_samples(task))
 
 
-def trl_trainer(task: Task, model: Any, samples: list[Sample], arguments: dict[str, Any]) -> Any:
+def trl_trainer(task: Task, model: Any, arguments: dict[str, Any]) -> Any:
     """TRL's SFTTrainer with completion-only loss, on tokenised samples."""
+    samples = peer_samples(task)
+    rows = [{"input_ids": one.token_ids.tolist(), "labels": response_labels(one).tolist()} for one in samples]
+    return _sft_trainer(task, model, rows, arguments)
+
+
+def trl_dialogue_trainer(task: Task, model: Any, arguments: dict[str, Any]) -> Any:
+    """TRL's SFTTrainer with assistant-only loss and packing, on the dialogues that our own steps run."""
+    from datasets import Dataset
+    from trl import pack_dataset
+
+    schedule = task.schedule()
+    rows: list[dict[str, Any]] = []
+    for step in range(schedule.steps):
+        columns = {"input_ids": [], "labels": []}
+        for ids, labels in dialogues(schedule.samples(step)):
+            columns["input_ids"].append(ids.tolist())
+            columns["labels"].append(labels.tolist())
+        packed = pack_dataset(Dataset.from_dict(columns), task.max_sequence_tokens, "bfd").to_list()
+        if len(packed) > 1:
+            raise ConfigError(f"a step's dialogues fill {len(packed)} rows; raise --max-sequence-tokens, as TRL counts rows")
+        rows += packed
+    arguments |= {"gradient_accumulation_steps": 1, "padding_free": True}
+    return _sft_trainer(task, model, rows, arguments)
+
+
+def dialogues(samples: list[Sample]) -> Iterator[tuple[Any, Any]]:
+    """Ids and labels of each dialogue, its own samples laid into one another: each goes on where the one before ended."""
+    ids = np.empty(0, np.int64)
+    labels = ids
+    for sample in samples:
+        known = len(ids)
+        if not known or not np.array_equal(sample.token_ids[:known], ids):
+            if known:
+                yield ids, labels
+            labels, known = labels[:0], 0
+        ids = sample.token_ids.astype(np.int64)
+        labels = np.concatenate([labels, response_labels(sample)[known:]])
+    yield ids, labels
+
+
+def _sft_trainer(task: Task, model: Any, rows: list[dict[str, Any]], arguments: dict[str, Any]) -> Any:
+    """TRL's SFTTrainer on rows of ids, labels and (packed ones) the lengths of what they hold."""
     import trl.trainer.utils  # installed for this benchmark alone
     from datasets import Dataset
     from tokenizers import Tokenizer, models
@@ -268,14 +314,10 @@ def trl_trainer(task: Task, model: Any, samples: list[Sample], arguments: dict[s
     from trl import SFTConfig as TRLConfig
     from trl import SFTTrainer
 
-    if task.contender == TRL and not task.gpu:
+    if task.contender != TRL_AS_PUBLISHED and not task.gpu:
         # What TRL calls "compact", scoring the positions with a label alone, hangs on this question alone; its kernels ask
         # the function of their own module, and stay PyTorch's.
         trl.trainer.utils._use_triton = lambda device: True
-    columns = {
-        "input_ids": [sample.token_ids.tolist() for sample in samples],
-        "labels": [response_labels(sample).tolist() for sample in samples],
-    }
     # SFTTrainer wants a tokenizer, and of this one only the padding id, for the samples are tokenised.
     tokenizer = PreTrainedTokenizerFast(
         tokenizer_object=Tokenizer(models.WordLevel({"<pad>": 0}, "<pad>")), pad_token="<pad>"
@@ -283,7 +325,7 @@ def trl_trainer(task: Task, model: Any, samples: list[Sample], arguments: dict[s
     return SFTTrainer(
         model=model,
         args=TRLConfig(**arguments, max_length=None, dataset_kwargs={"skip_prepare_dataset": True}),
-        train_dataset=Dataset.from_dict(columns),
+        train_dataset=Dataset.from_list(rows),
         processing_class=tokenizer,
     )
 
