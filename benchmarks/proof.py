@@ -5,8 +5,9 @@
     .venv/bin/python benchmarks/proof.py --quick --base-model <folder> --out out/quick          does it run?
 
 For each data set of `--data`: prepare, train with and without ratings, evaluate base, both adapters and every text copied by
-rule on the simple and the hard set, report; and on one of them (`--paper-dataset`, for the cost) an adapter at the paper's
-learning rate too. Writes `<out>/<data set>/` (a run folder of the jobs), `<out>/proof.md` and `<out>/proof.json`.
+rule on the simple and the hard set, report; beside these, on the same examples, an adapter for the dialogue form, and on one
+data set (`--paper-dataset`, for the cost) an adapter at the paper's learning rate. Writes `<out>/<data set>/` (a run folder of
+the jobs), `<out>/<data set>-<other way to train>/`, `<out>/proof.md` and `<out>/proof.json`.
 
 A step that is finished is not run again, and one that was ended goes on where its job's own recovery takes it up. What a step is
 made with (settings, data, base, the code under jobs/ and reviewllm/, versions of libraries, and all of that of the steps before
@@ -22,7 +23,6 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -32,7 +32,7 @@ if __package__ in (None, ""):  # run as a file
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.proof_steps import Step, run_steps
-from benchmarks.proof_table import Measured, Rates, measured, rates_table, read_rates, write_proof
+from benchmarks.proof_table import Measured, Rate, measured, rates_table, read_rates, write_proof
 from jobs import evaluate, prepare, report, train
 from jobs.entry import run
 from reviewllm.base_model import local_model_folder
@@ -40,6 +40,7 @@ from reviewllm.config import JobConfig, ModelWhere
 from reviewllm.errors import ConfigError, InputError
 from reviewllm.evaluation.staging import alone
 from reviewllm.files import write_text
+from reviewllm.prompts.config import PromptForm
 from reviewllm.prompts.tokenizer import load_tokenizer
 
 DatasetName = Literal["musical-2014", "amazon-2023"]
@@ -67,12 +68,24 @@ _DATASETS = {
     "musical-2014": Dataset("Musical Instruments 2014", "amazon_2014", False, simple=80, hard=200, held_out=0.01),
     "amazon-2023": Dataset("24 categories of Amazon 2023", "amazon_2023", True, simple=3, hard=200, held_out=0.04),
 }
+
+
+class Arm(NamedTuple):
+    """A way to train that is measured; its run folder is `<data set>-<name>`, that of the standard way `<data set>`."""
+
+    name: str
+    title: str
+    form: PromptForm
+    rate: float
+
+
 _OURS = ("base", "adapter")
 _METRICS = ("metrics", ".metrics-*.tmp")
 _QUICK = {
     "steps": 2,
     "choose_steps": 2,
     "samples_per_step": 4,
+    "dialogue_samples_per_step": 4,
     "max_prompt_tokens": 256,
     "max_new_tokens": 8,
     "max_response_tokens": 32,
@@ -92,6 +105,10 @@ class ProofJob(JobConfig):
     )
     steps: int = Field(48, ge=1, description="optimizer steps of an adapter")
     samples_per_step: int = Field(8, ge=_WORKERS, multiple_of=_WORKERS, description="samples of an optimizer step")
+    dialogue: bool = Field(True, description="train and measure the dialogue form too")
+    dialogue_samples_per_step: int = Field(
+        24, ge=_WORKERS, multiple_of=_WORKERS, description="the same in the dialogue form: as many as take as long"
+    )
     learning_rate: float = Field(
         5e-4, gt=0, description="the chosen one: warmed up over a tenth of the steps, then falling to 0"
     )
@@ -101,7 +118,9 @@ class ProofJob(JobConfig):
     most_rows: int | None = Field(None, ge=1, description="evaluated rows of a category and set at most; drawn by seed")
     seed: int = Field(0, ge=0, description="of every random choice")
     choose: bool = Field(False, description="only train short runs at --choose-rates, and print their validation losses")
-    choose_rates: list[float] = Field([5e-6, 1e-4, 2e-4, 5e-4, 1e-3], description="learning rates of --choose")
+    choose_rates: list[float] = Field(
+        [2e-4, 5e-4, 1e-3], description=f"learning rates of --choose, beside the paper's {PAPER_RATE:g} in the paper's form"
+    )
     choose_steps: int = Field(24, ge=1, description="optimizer steps of each of them")
     quick: bool = Field(False, description="the smallest sizes that run every step")
 
@@ -136,27 +155,50 @@ def _prove(config: ProofJob) -> str:
 
 
 def _choose(config: ProofJob) -> str:
-    run_steps(plan_choice(config), config.base_model, config.out / "steps")
-    found = {_DATASETS[name].title: _rates(config, name) for name in config.dataset}
+    taken = run_steps(plan_choice(config), config.base_model, config.out / "steps")
+    found = {
+        f"{_DATASETS[name].title}, {arm.form} form": {
+            rate: Rate(taken[_choice(name, arm, rate)].seconds or 0, read_rates(_rate_folder(config, name, arm, rate)))
+            for rate in _choose_rates(config, arm)
+        }
+        for name in config.dataset
+        for arm in _forms(config)
+    }
     text = rates_table(found)
     write_text(text, config.out / "choose.md")
     return text
+
+
+def _standard(config: ProofJob) -> Arm:
+    return Arm("", f"adapter at {config.learning_rate:g}", "paper", config.learning_rate)
+
+
+def _forms(config: ProofJob) -> list[Arm]:
+    """One arm for each form of the prompts."""
+    dialogue = Arm("dialogue", f"dialogue form, adapter at {config.learning_rate:g}", "dialogue", config.learning_rate)
+    return [_standard(config), *([dialogue] if config.dialogue else [])]
+
+
+def _arms(config: ProofJob, name: str) -> list[Arm]:
+    """What is measured on a data set beside the standard way."""
+    paper = Arm("paper", f"adapter at {PAPER_RATE:g}, the paper's", "paper", PAPER_RATE)
+    return [*_forms(config)[1:], *([paper] if name == config.paper_dataset else [])]
+
+
+def _folder(config: ProofJob, name: str, arm: Arm) -> Path:
+    return config.out / (f"{name}-{arm.name}" if arm.name else name)
 
 
 def plan(config: ProofJob) -> list[Step]:
     """Every step of the proof, in order."""
     steps: list[Step] = []
     for name in config.dataset:
-        folder = config.out / name
-        steps += [
-            prepare_step(config, name, folder),
-            *(train_step(config, name, folder, rating=one) for one in (True, False)),
-        ]
-        steps += [evaluate_step(config, name, folder), report_step(name, folder)]
-    if config.paper_dataset in config.dataset:
-        paper = _paper_folder(config)
-        steps += [prepare_step(config, paper.name, paper, dataset=config.paper_dataset)]
-        steps += [train_step(config, paper.name, paper, rate=PAPER_RATE), paper_step(config, paper)]
+        standard = _standard(config)
+        steps.append(prepare_step(config, name, standard))
+        steps += [train_step(config, name, standard, rating=rating) for rating in (True, False)]
+        steps += [evaluate_step(config, name), report_step(config, name)]
+        for arm in _arms(config, name):
+            steps += [prepare_step(config, name, arm), train_step(config, name, arm), arm_step(config, name, arm)]
     return steps
 
 
@@ -164,18 +206,32 @@ def plan_choice(config: ProofJob) -> list[Step]:
     """Short runs at every learning rate, on training users alone."""
     steps = []
     for name in config.dataset:
-        folder = config.out / name
-        steps.append(prepare_step(config, name, folder))
-        for rate in config.choose_rates:
-            held_out = {"validation_fraction": _DATASETS[name].held_out, "eval_steps": -(-config.choose_steps // 2)}
-            options = {**_sft(config, rate, config.choose_steps), **held_out, "adapter": _rate_folder(folder, rate)}
-            steps.append(_training(f"{name}/choose-{rate:g}", config, folder, options, after=[f"{name}/prepare"]))
+        for arm in _forms(config):
+            prepared = prepare_step(config, name, arm)
+            steps.append(prepared)
+            for rate in _choose_rates(config, arm):
+                held_out = {"validation_fraction": _DATASETS[name].held_out, "eval_steps": -(-config.choose_steps // 2)}
+                options = {**_sft(config, arm._replace(rate=rate), config.choose_steps), **held_out}
+                options["adapter"] = _rate_folder(config, name, arm, rate)
+                steps.append(_training(_choice(name, arm, rate), config, prepared, arm, options))
     return steps
 
 
-def prepare_step(config: ProofJob, name: str, folder: Path, dataset: str | None = None) -> Step:
-    """Examples of a data set (default: that of the step's own name)."""
-    drawn = _DATASETS[dataset or name]
+def _choose_rates(config: ProofJob, arm: Arm) -> list[float]:
+    return [*([PAPER_RATE] if arm.form == "paper" else []), *config.choose_rates]
+
+
+def _choice(name: str, arm: Arm, rate: float) -> str:
+    return f"{name}/choose-{arm.form}-{rate:g}"
+
+
+def _rate_folder(config: ProofJob, name: str, arm: Arm, rate: float) -> Path:
+    return _folder(config, name, arm) / "choose" / f"rate-{rate:g}"
+
+
+def prepare_step(config: ProofJob, name: str, arm: Arm) -> Step:
+    """Examples of a data set: the same for every arm."""
+    drawn, folder = _DATASETS[name], _folder(config, name, arm)
     most = config.most_rows or max(drawn.simple, drawn.hard)
     files = [str(config.data / drawn.folder)]
     job = prepare.PrepareJob(
@@ -189,73 +245,79 @@ def prepare_step(config: ProofJob, name: str, folder: Path, dataset: str | None 
         hard_per_category=min(drawn.hard, most),
         seed=config.seed,
     )
-    return Step(f"{name}/prepare", prepare.main, job, folder, makes=["examples"], reads=[Path(files[0])])
+    return Step(f"{folder.name}/prepare", prepare.main, job, folder, makes=["examples"], reads=[Path(files[0])])
 
 
-def train_step(config: ProofJob, name: str, folder: Path, *, rating: bool = True, rate: float | None = None) -> Step:
-    """An adapter, by default at the chosen rate."""
-    options = {**_sft(config, rate or config.learning_rate, config.steps), "rating": rating}
+def train_step(config: ProofJob, name: str, arm: Arm, *, rating: bool = True) -> Step:
+    """An adapter of an arm."""
+    options = {**_sft(config, arm, config.steps), "rating": rating}
     suffix = "" if rating else "-no-rating"
-    return _training(f"{name}/train{suffix}", config, folder, options, after=[f"{name}/prepare"])
+    prepared = prepare_step(config, name, arm)
+    return _training(f"{prepared.folder.name}/train{suffix}", config, prepared, arm, options)
 
 
-def _training(name: str, config: ProofJob, folder: Path, options: dict[str, Any], after: Sequence[str]) -> Step:
-    job = train.TrainJob(base_model=config.base_model, out=folder, track=False, **_prompt(config), **options)
+def _training(name: str, config: ProofJob, prepared: Step, arm: Arm, options: dict[str, Any]) -> Step:
+    folder = prepared.folder
+    job = train.TrainJob(base_model=config.base_model, out=folder, track=False, **_prompt(config, arm), **options)
     adapter = job.adapter_folder()
     made = [str(adapter.relative_to(folder)), f"checkpoints/{adapter.name}"]
-    return Step(name, train.main, job, folder, makes=made, after=after)
+    return Step(name, train.main, job, folder, makes=made, after=[prepared.name])
 
 
-def evaluate_step(config: ProofJob, name: str, folder: Path) -> Step:
+def evaluate_step(config: ProofJob, name: str) -> Step:
     """Base, both adapters and all texts copied by rule, on both sets."""
-    job = _evaluation(config, folder, [*_OURS, *evaluate.BASELINES], f"adapter at {config.learning_rate:g}", live=False)
+    arm = _standard(config)
+    job = _evaluation(config, name, arm, [*_OURS, *evaluate.BASELINES])
     after = [f"{name}/{one}" for one in ("prepare", "train", "train-no-rating")]
-    return Step(f"{name}/evaluate", evaluate.evaluate, job, folder, makes=_METRICS, after=after)
+    return Step(f"{name}/evaluate", evaluate.evaluate, job, _folder(config, name, arm), makes=_METRICS, after=after)
 
 
-def paper_step(config: ProofJob, folder: Path) -> Step:
-    """The adapter at the paper's rate alone, served live: so few steps change weights by less than bfloat16 tells apart."""
-    job = _evaluation(config, folder, ["adapter"], f"adapter at {PAPER_RATE:g}, the paper's", live=True)
+def arm_step(config: ProofJob, name: str, arm: Arm) -> Step:
+    """An arm's adapter alone."""
+    folder = _folder(config, name, arm)
     after = [f"{folder.name}/{one}" for one in ("prepare", "train")]
+    job = _evaluation(config, name, arm, ["adapter"])
     return Step(f"{folder.name}/evaluate", evaluate.evaluate, job, folder, makes=_METRICS, after=after)
 
 
-def report_step(name: str, folder: Path) -> Step:
+def report_step(config: ProofJob, name: str) -> Step:
     """The page of a data set's run."""
+    folder = _folder(config, name, _standard(config))
     job = report.ReportJob(out=folder)
     return Step(f"{name}/report", report.main, job, folder, makes=["report"], after=[f"{name}/evaluate"])
 
 
-def _evaluation(config: ProofJob, folder: Path, models: list[str], name: str, *, live: bool) -> evaluate.EvaluateJob:
+def _evaluation(config: ProofJob, name: str, arm: Arm, models: list[str]) -> evaluate.EvaluateJob:
     return evaluate.EvaluateJob(
         base_model=config.base_model,
-        out=folder,
+        out=_folder(config, name, arm),
         models=models,
-        adapter_name=name,
-        live_adapters=live,
+        adapter_name=arm.title,
+        live_adapters=arm.rate == PAPER_RATE,  # so few steps at it change weights by less than bfloat16 tells apart
         max_new_tokens=config.max_new_tokens,
         engine_kwargs={
             "enforce_eager": True
         },  # compiled, an engine takes a minute longer to start than it saves on so few rows
         track=False,
-        **_prompt(config),
+        **_prompt(config, arm),
     )
 
 
-def _prompt(config: ProofJob) -> dict[str, Any]:
+def _prompt(config: ProofJob, arm: Arm) -> dict[str, Any]:
     """Prompts in the base's own chat template where it has one: the base is to do its best too."""
     tokenizer = load_tokenizer(str(local_model_folder(config.base_model)))
     template = bool(getattr(tokenizer, "chat_template", None))
-    return {"max_prompt_tokens": config.max_prompt_tokens, "chat_template": template}
+    return {"max_prompt_tokens": config.max_prompt_tokens, "chat_template": template, "prompt_form": arm.form}
 
 
-def _sft(config: ProofJob, rate: float, steps: int) -> dict[str, Any]:
-    schedule = {} if rate == PAPER_RATE else {"lr_scheduler_type": "linear", "warmup_steps": steps // 10}
+def _sft(config: ProofJob, arm: Arm, steps: int) -> dict[str, Any]:
+    schedule = {} if arm.rate == PAPER_RATE else {"lr_scheduler_type": "linear", "warmup_steps": steps // 10}
+    samples = config.dialogue_samples_per_step if arm.form == "dialogue" else config.samples_per_step
     return {
-        "learning_rate": rate,
+        "learning_rate": arm.rate,
         "max_steps": steps,
         "num_train_epochs": 100,  # max_steps ends it
-        "per_device_train_batch_size": config.samples_per_step // _WORKERS,
+        "per_device_train_batch_size": samples // _WORKERS,
         "gradient_accumulation_steps": 1,
         "num_workers": _WORKERS,
         "max_response_tokens": config.max_response_tokens,
@@ -265,22 +327,9 @@ def _sft(config: ProofJob, rate: float, steps: int) -> dict[str, Any]:
     }
 
 
-def _rate_folder(folder: Path, rate: float) -> Path:
-    return folder / "choose" / f"rate-{rate:g}"
-
-
-def _rates(config: ProofJob, name: str) -> Rates:
-    return {rate: read_rates(_rate_folder(config.out / name, rate)) for rate in config.choose_rates}
-
-
 def _measured(config: ProofJob, name: str) -> Measured:
-    return measured(
-        _DATASETS[name].title, config.out / name, _paper_folder(config) if name == config.paper_dataset else None
-    )
-
-
-def _paper_folder(config: ProofJob) -> Path:
-    return config.out / f"{config.paper_dataset}-paper"
+    standard = _folder(config, name, _standard(config))
+    return measured(_DATASETS[name].title, standard, [_folder(config, name, arm) for arm in _arms(config, name)])
 
 
 if __name__ == "__main__":

@@ -18,13 +18,14 @@ from benchmarks.proof_steps import ROOT, Note
 from reviewllm.config import JobConfig
 from reviewllm.errors import SchemaError
 from reviewllm.evaluation.baselines import REAL
-from reviewllm.evaluation.comparisons import Side
+from reviewllm.evaluation.comparisons import Pair, Side, compare_pairs, mean_over_repeats
 from reviewllm.evaluation.contenders import Kind
 from reviewllm.evaluation.figures import FIGURES
 from reviewllm.evaluation.metrics import ALL
 from reviewllm.evaluation.results import read_evaluation
 from reviewllm.evaluation.rows import SPLITS
 from reviewllm.files import write_text
+from reviewllm.report.changes import evaluated_of
 from reviewllm.report.score_tables import NAMES, NO_VALUE, rating_label
 from reviewllm.sft.adapter import CURVE_FILE
 from reviewllm.table_files import read_table
@@ -32,7 +33,16 @@ from reviewllm.tables import COMPARISONS, METRICS
 
 # Shown where an evaluation has them. Of the last two a model's own texts play no part, and copied texts have none.
 SHOWN = ("rouge1", "rougeL", "sbert_cosine", "reference_nll", "reference_nll_per_byte")
-Rates = dict[float, dict[int, float]]  # learning rate to optimizer step to validation loss
+
+
+class Rate(NamedTuple):
+    """A training at one learning rate: its seconds, and its validation losses by optimizer step."""
+
+    seconds: float
+    losses: dict[int, float]
+
+
+Rates = Mapping[float, Rate]  # by learning rate
 
 
 class Measured(NamedTuple):
@@ -49,22 +59,44 @@ class Measured(NamedTuple):
     comparisons: pl.DataFrame
 
 
-def measured(title: str, out: Path, paper: Path | None = None) -> Measured:
-    """Read `<out>/metrics`; with `paper` also the adapter of that run, which was evaluated by itself on the same examples.
+def measured(title: str, out: Path, arms: Sequence[Path] = ()) -> Measured:
+    """Read `<out>/metrics`, and those of other runs, in which one adapter each was evaluated on the same examples.
 
     Raises:
-        SchemaError: the two runs have other examples.
+        SchemaError: a run has other examples.
     """
     head = read_evaluation(out / "metrics")
-    metrics, kinds = _metrics(out), {model.name: model.kind for model in head.models}
-    if paper is not None:
-        other = read_evaluation(paper / "metrics")
+    candidate = Side(head.candidate, head.candidate_with_rating)
+    metrics, kinds = [_metrics(out)], {model.name: model.kind for model in head.models}
+    rows = {out: mean_over_repeats(evaluated_of(out))} if arms else {}
+    others: dict[Path, Side] = {}
+    for arm in arms:
+        other = read_evaluation(arm / "metrics")
         if other.examples_digest != head.examples_digest:
-            raise SchemaError(f"{paper} was evaluated on other examples than {out}; remove both, and run the proof again")
-        metrics = pl.concat([metrics, _metrics(paper)])
+            raise SchemaError(f"{arm} was evaluated on other examples than {out}; remove both, and run the proof again")
+        metrics.append(_metrics(arm))
         kinds |= {model.name: model.kind for model in other.models}
+        others[arm], rows[arm] = (
+            Side(other.candidate, other.candidate_with_rating),
+            mean_over_repeats(evaluated_of(arm)),
+        )
     comparisons = pl.DataFrame(read_table(out / "metrics" / "comparisons.parquet", COMPARISONS))
-    return Measured(title, Side(head.candidate, head.candidate_with_rating), kinds, metrics, comparisons)
+    pairs = [
+        Pair(
+            {"run": head.run, "split": split, **candidate._asdict()}
+            | {"other": other.model, "other_with_rating": other.with_rating},
+            _answers(rows[out], split, candidate),
+            _answers(rows[arm], split, other),
+        )
+        for split in SPLITS
+        for arm, other in others.items()
+    ]
+    tested = pl.DataFrame(compare_pairs(pairs), schema=comparisons.schema, orient="row")
+    return Measured(title, candidate, kinds, pl.concat(metrics), pl.concat([comparisons, tested]))
+
+
+def _answers(rows: pl.DataFrame, split: str, side: Side) -> pl.DataFrame:
+    return rows.filter(split=split, **side._asdict()).drop("split", "model", "with_rating")
 
 
 def _metrics(out: Path) -> pl.DataFrame:
@@ -251,12 +283,15 @@ def rates_table(found: Mapping[str, Rates]) -> str:
     """Validation losses (nats a token of users held out of the training examples) by learning rate, and the best rate."""
     parts = []
     for title, rates in found.items():
-        steps = sorted({step for losses in rates.values() for step in losses})
+        steps = sorted({step for rate in rates.values() for step in rate.losses})
         rows = [
-            [f"{rate:g}", *(f"{losses[step]:.4f}" if step in losses else NO_VALUE for step in steps)]
-            for rate, losses in rates.items()
+            [f"{name:g}", *(_loss(rate, step) for step in steps), f"{rate.seconds:,.0f}"] for name, rate in rates.items()
         ]
-        best = min(rates, key=lambda rate: min(rates[rate].values()))
-        parts += [f"### {title}", _table(["learning rate", *(f"step {step}" for step in steps)], rows)]
-        parts += [f"Lowest validation loss: {min(rates[best].values()):.4f} nats a token, at {best:g}."]
+        best = min(rates, key=lambda name: min(rates[name].losses.values()))
+        parts += [f"### {title}", _table(["learning rate", *(f"step {step}" for step in steps), "seconds"], rows)]
+        parts += [f"Lowest validation loss: {min(rates[best].losses.values()):.4f} nats a token, at {best:g}."]
     return "\n\n".join(parts) + "\n"
+
+
+def _loss(rate: Rate, step: int) -> str:
+    return f"{rate.losses[step]:.4f}" if step in rate.losses else NO_VALUE

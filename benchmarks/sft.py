@@ -11,7 +11,7 @@ optimizer step, so their losses must agree step by step.
 long-prompt   a Llama body of 4 layers (hidden 256, tied embeddings, float32, random weights) under a vocabulary of
               128,256; prompts of 1,500 random tokens, responses of 60; 2 samples a step; nothing to share.
 all-targets   every review of Amazon's Musical Instruments 2014 as a target, whole users, histories up to 8,192 tokens;
-              64 samples a step. The same reviews in the dialogue form too: by ours, and by TRL with assistant-only loss and
+              32 samples a step. The same reviews in the dialogue form too: by ours, and by TRL with assistant-only loss and
               packing on the very dialogues that ours runs.
 smollm2       SmolLM2-135M's shape in bfloat16 (30 layers, hidden 576, random weights); prompts of 1,024 random tokens,
               responses of 100; 4 samples a step, all of which our trainer runs in one pass. Ours in float32 as well.
@@ -67,6 +67,7 @@ Figures = dict[str, Any]
 
 LONG_PROMPT, ALL_TARGETS, SMOLLM2 = "long-prompt", "all-targets", "smollm2"
 ROOT = Path(__file__).resolve().parents[1]
+_MAX_RESPONSE_TOKENS = 512
 
 GOALS = (
     Goal("tokens_per_s_vs_hf_trainer", 1.5, at_least=True),
@@ -191,7 +192,7 @@ def all_targets(config: BenchmarkJob, folder: Path) -> list[Task]:
     from reviewllm.prompts.renderer import PromptRenderer
     from reviewllm.prompts.tokenizer import load_tokenizer
 
-    steps, per_step = config.steps or 1, 8 if config.quick else 64
+    steps, per_step = config.steps or 1, 8 if config.quick else 32
     max_prompt_tokens = 256 if config.quick else config.max_prompt_tokens
     if not config.reviews.exists():
         raise ConfigError(f"--reviews {config.reviews}: no such file; name Amazon's 2014 reviews of Musical Instruments")
@@ -203,9 +204,11 @@ def all_targets(config: BenchmarkJob, folder: Path) -> list[Task]:
     if config.gpu:
         random_base(folder / "base", config)
     else:
-        save_longer_context(config.base, folder / "base", max_prompt_tokens + 512)
+        save_longer_context(config.base, folder / "base", max_prompt_tokens + _MAX_RESPONSE_TOKENS)
     task = make_task(ALL_TARGETS, config, folder, per_step=per_step, steps=steps)
-    dialogue = task.model_copy(update={"samples": folder / "dialogues.arrow"})
+    longest = max_prompt_tokens + _MAX_RESPONSE_TOKENS  # our default pass in dialogues
+    changed = {"samples": folder / "dialogues.arrow", "max_sequence_tokens": min(config.max_sequence_tokens, longest)}
+    dialogue = task.model_copy(update=changed)
     return [*in_turns(task, CONTENDERS), *in_turns(dialogue, (DIALOGUE, TRL_DIALOGUE))]
 
 
@@ -242,7 +245,11 @@ def whole_users(folder: Path, renderer: PromptRenderer, *, count: int, seed: int
     from reviewllm.sft.samples import write_samples
 
     write_samples(
-        folder / "run" / "examples" / "train", folder / "all.arrow", renderer, max_response_tokens=512, validation_fraction=0
+        folder / "run" / "examples" / "train",
+        folder / "all.arrow",
+        renderer,
+        max_response_tokens=_MAX_RESPONSE_TOKENS,
+        validation_fraction=0,
     )
     samples = SampleFile(folder / "all.arrow")
     users = samples.users()

@@ -271,23 +271,26 @@ def trl_trainer(task: Task, model: Any, arguments: dict[str, Any]) -> Any:
 
 
 def trl_dialogue_trainer(task: Task, model: Any, arguments: dict[str, Any]) -> Any:
-    """TRL's SFTTrainer with assistant-only loss and packing, on the dialogues that our own steps run."""
+    """TRL's SFTTrainer with assistant-only loss and packing, on the dialogues that our own steps run.
+
+    Its optimizer steps have a fixed number of packed rows: rows are as long as the longest dialogue, or longer until all steps
+    have equally many of them.
+    """
     from datasets import Dataset
     from trl import pack_dataset
 
     schedule = task.schedule()
-    rows: list[dict[str, Any]] = []
-    for step in range(schedule.steps):
-        columns = {"input_ids": [], "labels": []}
-        for ids, labels in dialogues(schedule.samples(step)):
-            columns["input_ids"].append(ids.tolist())
-            columns["labels"].append(labels.tolist())
-        packed = pack_dataset(Dataset.from_dict(columns), task.max_sequence_tokens, "bfd").to_list()
-        if len(packed) > 1:
-            raise ConfigError(f"a step's dialogues fill {len(packed)} rows; raise --max-sequence-tokens, as TRL counts rows")
-        rows += packed
-    arguments |= {"gradient_accumulation_steps": 1, "padding_free": True}
-    return _sft_trainer(task, model, rows, arguments)
+    steps = [list(dialogues(schedule.samples(step))) for step in range(schedule.steps)]
+    longest = max(len(ids) for step in steps for ids, _ in step)
+    columns = [
+        {"input_ids": [ids.tolist() for ids, _ in step], "labels": [labels.tolist() for _, labels in step]} for step in steps
+    ]
+    for length in itertools.count(longest, 256):
+        packed = [pack_dataset(Dataset.from_dict(step), length, "bfd").to_list() for step in columns]
+        if len({len(rows) for rows in packed}) == 1:
+            break
+    arguments |= {"gradient_accumulation_steps": len(packed[0]), "padding_free": True}
+    return _sft_trainer(task, model, [row for rows in packed for row in rows], arguments)
 
 
 def dialogues(samples: list[Sample]) -> Iterator[tuple[Any, Any]]:

@@ -12,7 +12,7 @@ import pytest
 
 from benchmarks.proof import PAPER_RATE, ProofJob, main, plan, plan_choice
 from benchmarks.proof_steps import Step, identities_of, run_steps
-from benchmarks.proof_table import Measured, measured, rates_table, section, sentences
+from benchmarks.proof_table import Measured, Rate, measured, rates_table, section, sentences
 from jobs import train
 from reviewllm.config import JobConfig
 from reviewllm.errors import ConfigError, InputError, SchemaError
@@ -49,9 +49,15 @@ def test_plan_trains_and_measures_every_data_set(proof: ProofJob) -> None:
     steps = {step.name: step for step in plan(proof)}
     assert list(steps) == [
         *(f"musical-2014/{step}" for step in ("prepare", "train", "train-no-rating", "evaluate", "report")),
+        *(f"musical-2014-dialogue/{step}" for step in ("prepare", "train", "evaluate")),
         *(f"amazon-2023/{step}" for step in ("prepare", "train", "train-no-rating", "evaluate", "report")),
+        *(f"amazon-2023-dialogue/{step}" for step in ("prepare", "train", "evaluate")),
         *(f"amazon-2023-paper/{step}" for step in ("prepare", "train", "evaluate")),
     ]
+    dialogue = steps["musical-2014-dialogue/train"].config
+    assert (dialogue.prompt_form, steps["musical-2014/train"].config.prompt_form) == ("dialogue", "paper")
+    assert dialogue.per_device_train_batch_size * dialogue.num_workers == proof.dialogue_samples_per_step
+    assert steps["musical-2014-dialogue/evaluate"].config.models == ["adapter"]
     assert steps["musical-2014/evaluate"].config.models == [
         "base", "adapter", "own-similar", "own-latest", "nearest-user", "majority",
     ]  # fmt: skip
@@ -67,9 +73,10 @@ def test_plan_trains_and_measures_every_data_set(proof: ProofJob) -> None:
 
 def test_plan_chooses_by_users_held_out_of_training(proof: ProofJob) -> None:
     trained = [step.config for step in plan_choice(proof) if isinstance(step.config, train.TrainJob)]
-    assert [config.learning_rate for config in trained] == 2 * proof.choose_rates
+    rates = {form: [one.learning_rate for one in trained if one.prompt_form == form] for form in ("paper", "dialogue")}
+    assert rates == {"paper": 2 * [PAPER_RATE, *proof.choose_rates], "dialogue": 2 * proof.choose_rates}
     assert all(config.validation_fraction and config.examples is None for config in trained)
-    assert len({step.name for step in plan_choice(proof)}) == 2 * (1 + len(proof.choose_rates))
+    assert len({config.adapter_folder() for config in trained}) == len(trained)
 
 
 def test_identities_follow_settings_data_and_what_came_before(proof: ProofJob, data: Path) -> None:
@@ -83,6 +90,7 @@ def test_identities_follow_settings_data_and_what_came_before(proof: ProofJob, d
     assert changed(identities_of(plan(proof), {"code": "2"})) == set(before)
     steps = proof.model_copy(update={"learning_rate": 1e-3})
     ours = {f"{name}/{step}" for name in proof.dataset for step in ("train", "train-no-rating", "evaluate", "report")}
+    ours |= {f"{name}-dialogue/{step}" for name in proof.dataset for step in ("train", "evaluate")}
     assert changed(identities_of(plan(steps), world)) == ours
     (data / "amazon_2023" / "reviews.jsonl").write_text('{"rating": 1}\n')
     assert changed(identities_of(plan(proof), world)) == {name for name in before if name.startswith("amazon-2023")}
@@ -230,8 +238,8 @@ def test_measured_puts_the_papers_rate_beside_the_others(toys: Measured, tmp_pat
 
 
 def test_rates_table_names_the_lowest_validation_loss() -> None:
-    text = rates_table({"Toys": {5e-6: {2: 3.5, 4: 3.4}, 5e-4: {2: 3.2, 4: 3.25}}})
-    assert "| 5e-06 | 3.5000 | 3.4000 |" in text
+    text = rates_table({"Toys": {5e-6: Rate(300, {2: 3.5, 4: 3.4}), 5e-4: Rate(310, {2: 3.2, 4: 3.25})}})
+    assert "| 5e-06 | 3.5000 | 3.4000 | 300 |" in text
     assert "Lowest validation loss: 3.2000 nats a token, at 0.0005." in text
 
 

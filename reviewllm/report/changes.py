@@ -83,7 +83,7 @@ def compare_runs(before: Path, after: Path) -> Changes:
         SchemaError: an evaluation is damaged or of another schema version.
     """
     heads = [read_evaluation(out / "metrics") for out in (before, after)]
-    old, new = (mean_over_repeats(_rows(out)) for out in (before, after))
+    old, new = (mean_over_repeats(evaluated_of(out)) for out in (before, after))
     common = {split: _common(old, new, split) for split in SPLITS}
     if not any(common.values()):
         raise InputError(
@@ -182,7 +182,12 @@ def _unread(pairs: Sequence[Pair], figures: Sequence[str]) -> list[str]:
     return list(dict.fromkeys(found))
 
 
-def _rows(out: Path) -> list[pl.DataFrame]:
+def evaluated_of(out: Path) -> list[pl.DataFrame]:
+    """`evaluated_rows` of each repetition of an output folder's evaluation.
+
+    Raises:
+        SchemaError: an evaluation is damaged or of another schema version.
+    """
     metrics = out / "metrics"
     names = read_names(metrics / "models.json")
     shards = [
