@@ -65,7 +65,7 @@ class Dataset(NamedTuple):
 
 # In the 24 small categories of 2023 a handful of targets each leaves enough users to train on.
 _DATASETS = {
-    "musical-2014": Dataset("Musical Instruments 2014", "amazon_2014", False, simple=80, hard=200, held_out=0.01),
+    "musical-2014": Dataset("Musical Instruments 2014", "amazon_2014", False, simple=80, hard=200, held_out=0.005),
     "amazon-2023": Dataset("24 categories of Amazon 2023", "amazon_2023", True, simple=3, hard=200, held_out=0.04),
 }
 
@@ -103,7 +103,7 @@ class ProofJob(JobConfig):
     paper_dataset: DatasetName | Literal["none"] = Field(
         "amazon-2023", description="the one on which an adapter at the paper's rate is trained too, or none"
     )
-    steps: int = Field(48, ge=1, description="optimizer steps of an adapter")
+    steps: int = Field(24, ge=1, description="optimizer steps of an adapter")
     samples_per_step: int = Field(8, ge=_WORKERS, multiple_of=_WORKERS, description="samples of an optimizer step")
     dialogue: bool = Field(True, description="train and measure the dialogue form too")
     dialogue_samples_per_step: int = Field(
@@ -112,7 +112,7 @@ class ProofJob(JobConfig):
     learning_rate: float = Field(
         5e-4, gt=0, description="the chosen one: warmed up over a tenth of the steps, then falling to 0"
     )
-    max_prompt_tokens: int = Field(1024, ge=64, description="token budget of a prompt")
+    max_prompt_tokens: int = Field(768, ge=64, description="token budget of a prompt")
     max_new_tokens: int = Field(128, ge=1, description="tokens of a generated review at most")
     max_response_tokens: int = Field(256, ge=2, description="longer reviews are cut for training, without an end token")
     most_rows: int | None = Field(None, ge=1, description="evaluated rows of a category and set at most; drawn by seed")
@@ -121,7 +121,7 @@ class ProofJob(JobConfig):
     choose_rates: list[float] = Field(
         [2e-4, 5e-4, 1e-3], description=f"learning rates of --choose, beside the paper's {PAPER_RATE:g} in the paper's form"
     )
-    choose_steps: int = Field(24, ge=1, description="optimizer steps of each of them")
+    choose_steps: int = Field(10, ge=1, description="optimizer steps of each of them")
     quick: bool = Field(False, description="the smallest sizes that run every step")
 
 

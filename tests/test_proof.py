@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import polars as pl
-import pyarrow as pa
 import pytest
+from finished_run import leave_finished_run
 
 from benchmarks.proof import PAPER_RATE, ProofJob, main, plan, plan_choice
 from benchmarks.proof_steps import Step, identities_of, run_steps
@@ -17,9 +16,9 @@ from jobs import train
 from reviewllm.config import JobConfig
 from reviewllm.errors import ConfigError, InputError, SchemaError
 from reviewllm.evaluation.comparisons import Side
-from reviewllm.evaluation.results import Evaluated, Evaluation, write_evaluation
-from reviewllm.table_files import write_table
-from reviewllm.tables import COMPARISONS, METRICS
+from reviewllm.evaluation.results import read_evaluation, write_evaluation
+from reviewllm.table_files import read_table, write_table
+from reviewllm.tables import COMPARISONS, GENERATIONS, METRICS
 
 OURS = Side("adapter at 0.0005", True)
 KINDS = {"tiny": "base", OURS.model: "adapter", "own latest review": "baseline", "majority review": "baseline"}
@@ -199,42 +198,37 @@ def test_section_shows_every_figure_and_the_best_in_bold(toys: Measured) -> None
     )
 
 
-def leave_evaluation(out: Path, one: Measured, digest: str) -> None:
-    """What `measured` reads of an evaluation's folder."""
-    models = [
-        Evaluated(name=name, kind=kind, model=name, adapter=None, with_rating=True, fingerprints=["f"])
-        for name, kind in one.kinds.items()
-    ]
-    head = Evaluation(
-        run="r",
-        created_at=datetime(2026, 1, 2, tzinfo=UTC),
-        protocol=None,
-        examples_digest=digest,
-        rows={"simple": 30},
-        repeats=1,
-        candidate=OURS.model,
-        candidate_with_rating=True,
-        models=models,
-        scorers={},
-        costs={},
-    )
-    write_evaluation(head, out / "metrics")
-    for table, frame in ((METRICS, one.metrics), (COMPARISONS, one.comparisons)):
-        rows = pa.Table.from_pylist(frame.to_dicts(), schema=table.schema)
-        write_table(rows, out / "metrics" / f"{table.name}.parquet", table)
+def test_measured_tests_each_arm_in_pairs_beside_the_candidate(tmp_path: Path) -> None:
+    out, arm = tmp_path / "run", tmp_path / "run-dialogue"
+    for folder in (out, arm):
+        leave_finished_run(folder)
+    head = read_evaluation(arm / "metrics")
+    candidate, asked = Side(head.candidate, head.candidate_with_rating), "in dialogues"
+    for table, changed in ((METRICS, "metrics"), (COMPARISONS, "comparisons")):
+        file = arm / "metrics" / f"{changed}.parquet"
+        renamed = pl.DataFrame(read_table(file, table)).with_columns(pl.col("model").replace(candidate.model, asked))
+        write_table(renamed.to_arrow(), file, table)
+    file = arm / "metrics" / "generations" / "0" / "part-0.parquet"
+    likelier = pl.DataFrame(read_table([file], GENERATIONS)).with_columns(pl.col("reference_nll") - 0.25)
+    write_table(likelier.to_arrow(), file, GENERATIONS)
+    names = arm / "metrics" / "models.json"
+    names.write_text(names.read_text().replace(candidate.model, asked))
+    models = [model.model_copy(update={"name": model.name.replace(candidate.model, asked)}) for model in head.models]
+    changed_head = head.model_copy(update={"candidate": asked, "models": models})
+    write_evaluation(changed_head, arm / "metrics")
 
-
-def test_measured_puts_the_papers_rate_beside_the_others(toys: Measured, tmp_path: Path) -> None:
-    leave_evaluation(tmp_path / "run", toys, "d")
-    paper = made_up({("paper", True): {"rouge1": 9.0}}, {})._replace(kinds={"paper": "adapter"})
-    leave_evaluation(tmp_path / "paper", paper, "d")
-    found = measured("Toys", tmp_path / "run", tmp_path / "paper")
-    assert found.kinds == {**KINDS, "paper": "adapter"}
-    assert any(line.startswith("| paper (w/ rating) | 9.00") for line in section(found).splitlines())
-    assert measured("Toys", tmp_path / "run").kinds == KINDS
-    leave_evaluation(tmp_path / "paper", paper, "of other examples")
+    found = measured("Toys", out, [arm])
+    assert found.kinds[asked] == "adapter"
+    (pair,) = found.comparisons.filter(
+        split="simple", other=asked, other_with_rating=True, metric="reference_nll"
+    ).to_dicts()
+    assert (pair["model"], pair["verdict"], pair["users"]) == (candidate.model, "higher", 30)
+    assert pair["difference"] == pytest.approx(0.25)
+    assert f"| {asked} (w/ rating) | +0.00 [+0.00, +0.00] no difference |" in section(found)
+    assert len(measured("Toys", out).comparisons) < len(found.comparisons)
+    write_evaluation(changed_head.model_copy(update={"examples_digest": "of others"}), arm / "metrics")
     with pytest.raises(SchemaError, match="was evaluated on other examples"):
-        measured("Toys", tmp_path / "run", tmp_path / "paper")
+        measured("Toys", out, [arm])
 
 
 def test_rates_table_names_the_lowest_validation_loss() -> None:
