@@ -57,6 +57,7 @@ from benchmarks.sft_trainers import (
 from jobs.entry import run
 from reviewllm.config import JobConfig
 from reviewllm.errors import ConfigError
+from reviewllm.sft.config import SFTConfig, with_defaults
 from reviewllm.sft.samples import SAMPLES, Sample, SampleFile
 from reviewllm.sft.sequences import added_tokens
 
@@ -206,9 +207,9 @@ def all_targets(config: BenchmarkJob, folder: Path) -> list[Task]:
     else:
         save_longer_context(config.base, folder / "base", max_prompt_tokens + _MAX_RESPONSE_TOKENS)
     task = make_task(ALL_TARGETS, config, folder, per_step=per_step, steps=steps)
-    longest = max_prompt_tokens + _MAX_RESPONSE_TOKENS  # our default pass in dialogues
-    changed = {"samples": folder / "dialogues.arrow", "max_sequence_tokens": min(config.max_sequence_tokens, longest)}
-    dialogue = task.model_copy(update=changed)
+    sft = SFTConfig(base_model="", max_response_tokens=_MAX_RESPONSE_TOKENS)
+    dialogue_pass = with_defaults(sft, max_prompt_tokens=max_prompt_tokens, dialogue=True).max_sequence_tokens
+    dialogue = task.model_copy(update={"samples": folder / "dialogues.arrow", "max_sequence_tokens": dialogue_pass})
     return [*in_turns(task, CONTENDERS), *in_turns(dialogue, (DIALOGUE, TRL_DIALOGUE))]
 
 

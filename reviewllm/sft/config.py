@@ -9,6 +9,8 @@ from pydantic import Field, model_validator
 from reviewllm.config import ModelWhere, StageConfig, Where
 from reviewllm.sft.layers import ALL_LINEAR
 
+_DIALOGUE_TOKENS = 4096
+
 
 class SFTConfig(StageConfig):
     """LoRA, batches, optimizer and schedule: all that decides the adapter; the names are those of PEFT and transformers."""
@@ -42,7 +44,7 @@ class SFTConfig(StageConfig):
         None,
         ge=64,
         description="tokens of a packed forward pass: bounds a worker's memory, and what a pass can share; a longer sample has a "
-        "pass of its own; default: twice the longest possible sample, in dialogues once",
+        "pass of its own; default: twice the longest possible sample, in dialogues once and at most 4,096",
     )
     num_train_epochs: int = Field(1, ge=1, description="passes over the training examples")
     max_steps: int | None = Field(None, ge=1, description="stop after this many optimizer steps")
@@ -118,10 +120,12 @@ def with_defaults(sft: SFTConfig, *, max_prompt_tokens: int, dialogue: bool) -> 
     """Fill in what prompts decide.
 
     Less than two long samples in a pass would share little. In a dialogue a user's next sample goes on where the one before
-    ended: apart each would cost the whole history, and together they are as long as the last one.
+    ended: apart each would cost the whole history, and together they are as long as the last one. A longer pass shares nothing
+    more there, and on a CPU is slower.
     """
     longest = max_prompt_tokens + sft.max_response_tokens
-    filled = {"max_sequence_tokens": longest if dialogue else 2 * longest, "one_pass_per_user": dialogue}
+    tokens = min(longest, _DIALOGUE_TOKENS) if dialogue else 2 * longest
+    filled = {"max_sequence_tokens": tokens, "one_pass_per_user": dialogue}
     return sft.model_copy(update={name: value for name, value in filled.items() if getattr(sft, name) is None})
 
 

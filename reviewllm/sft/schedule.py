@@ -116,13 +116,16 @@ def epoch_order(users: Ints, *, seed: int, epoch: int) -> Ints:
 def share(samples: Sequence[Sample], *, rank: int, world_size: int, sft: SFTConfig) -> WorkerShare:
     """Cut samples into one consecutive part for each worker, of about equal numbers of tokens, and pack this worker's."""
     assert sft.max_sequence_tokens is not None  # `with_defaults` has filled it in
-    max_tokens = sft.max_sequence_tokens if sft.packing else 0
+    max_tokens = sft.max_sequence_tokens
     added = added_tokens(samples)
     cuts = _even_cuts(added, world_size)
     passes = []
     for start, end in itertools.pairwise(cuts):
         lengths = np.array([len(sample.token_ids) for sample in samples[start:end]], dtype=np.int64)
-        passes.append([(start + one, start + two) for one, two in _bounds(added[start:end], lengths, max_tokens)])
+        bounds = (
+            _bounds(added[start:end], lengths, max_tokens) if sft.packing else itertools.pairwise(range(len(lengths) + 1))
+        )
+        passes.append([(start + one, start + two) for one, two in bounds])
     mine = [pack(samples[start:end]) for start, end in passes[rank]]
     mine += [EMPTY] * (max(map(len, passes)) - len(mine))
     in_loss = sum(len(sample.token_ids) - sample.prompt_tokens for sample in samples)
@@ -143,19 +146,21 @@ def _bounds(added: Ints, lengths: Ints, max_tokens: int) -> list[tuple[int, int]
     """Cut samples into sequences of at most `max_tokens`, so that all together run the fewest tokens, in the fewest sequences.
 
     The first sample of a sequence has no prefix to share, so a cut is cheap between two users and dear within one. A sample
-    longer than `max_tokens` has a sequence of its own.
+    longer than `max_tokens` has a sequence of its own, with those that it goes on from: they add nothing to it.
 
     >>> _bounds(np.array([6, 2, 2, 3]), np.array([6, 7, 8, 9]), 10)
+    [(0, 3), (3, 4)]
+    >>> _bounds(np.array([6, 2, 4, 3]), np.array([6, 8, 12, 3]), 10)   # of a dialogue, and another user
     [(0, 3), (3, 4)]
     >>> _bounds(np.array([6, 2, 6, 3]), np.array([6, 8, 7, 10]), 14)   # (0, 3) and (3, 4) would run 24 tokens
     [(0, 2), (2, 4)]
     """
     best = [(0, 0, 0)]  # for the samples before each place: tokens, sequences, and where the last sequence begins
     for end in range(1, len(lengths) + 1):
-        choices, inside = [], 0
+        choices, inside, longest = [], 0, 0
         for start in range(end - 1, -1, -1):
-            tokens = int(lengths[start]) + inside
-            if start < end - 1 and tokens > max_tokens:
+            tokens, longest = int(lengths[start]) + inside, max(longest, int(lengths[start]))
+            if tokens > max(max_tokens, longest):
                 break
             inside += int(added[start])
             choices.append((best[start][0] + tokens, best[start][1] + 1, start))
