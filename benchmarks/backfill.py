@@ -14,6 +14,14 @@ ray.data.llm            a processor with default settings over the shuffled rows
 transformers            `generate` in batches of 8 over shuffled rows (fewer of them)
 
 Start of engines is left out everywhere and given apart. While one contender works, the others are not there or stopped.
+
+How many prompt tokens the cache serves in each form of the prompts, of users whose histories are the same in their missing
+reviews or grow from one to the next, and fit a prompt or not (an engine starts anew every night, so that nothing is kept from
+the last one):
+
+    for form in paper dialogue; do for growing in --no-growing --growing; do for tokens in 1400 700; do
+      .venv/bin/python benchmarks/backfill.py --contenders ours --rounds 1 --prompt-form $form $growing --max-prompt-tokens $tokens
+    done; done; done
 """
 
 from __future__ import annotations
@@ -27,10 +35,11 @@ import statistics
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 import psutil
+import pyarrow as pa
 from pydantic import Field
 
 if __package__ in (None, ""):  # run as a file
@@ -40,7 +49,7 @@ from benchmarks.bases import LLAMA_3_8B
 from benchmarks.scale import make_examples, make_reviews
 from jobs.entry import run
 from reviewllm.config import JobConfig
-from reviewllm.prompts.config import PromptConfig
+from reviewllm.prompts.config import PromptConfig, PromptForm
 from reviewllm.prompts.renderer import Prompt, PromptRenderer
 from reviewllm.table_files import write_table
 from reviewllm.tables import EXAMPLES
@@ -55,6 +64,9 @@ Figures = dict[str, Any]
 SMALL = {"hidden_size": 384, "intermediate_size": 1024, "num_hidden_layers": 6, "num_attention_heads": 6}
 
 
+Turn = Literal["ours", "raw, same order", "raw, arrival order", "ray.data.llm", "transformers"]
+
+
 class BackfillBenchmark(JobConfig):
     """Rows per second of the backfill, as ratios."""
 
@@ -62,7 +74,13 @@ class BackfillBenchmark(JobConfig):
     users: int = Field(180, ge=1, description="users of the data set; the cache holds a twentieth of their histories")
     rows: int = Field(120, ge=3, description="rows that a contender writes in a round")
     transformers_rows: int = Field(24, ge=8, description="rows that transformers writes in a round")
-    history_tokens: int = Field(1000, ge=100, description="tokens of a history")
+    history_tokens: int = Field(1000, ge=100, description="tokens of a history, in the paper's form")
+    prompt_form: PromptForm = Field("paper", description="form of the prompts")
+    growing: bool = Field(False, description="a user's second and third rows have one purchase more in their histories each")
+    max_prompt_tokens: int | None = Field(
+        None, ge=64, description="token budget of a prompt; default 400 above the history's"
+    )
+    contenders: list[Turn] = Field(list(get_args(Turn)), min_length=1, description="what is measured")
     shard_rows: int = Field(30, ge=1, description="rows of a shard")
     max_new_tokens: int = Field(60, ge=1, description="tokens of a review")
     gpu: bool = Field(False, description="the shape of Llama-3-8B, for a machine with a GPU")
@@ -79,13 +97,14 @@ def main(config: BackfillBenchmark) -> Figures:
     shutil.rmtree(folder, ignore_errors=True)
     by_user, possible = _make_data(config, folder)
     shuffled = np.random.default_rng(1).permutation(by_user).tolist()
-    turns = {
+    turns: dict[Turn, tuple[str, list[int]]] = {
         "ours": ("ours", by_user[: config.rows]),
         "raw, same order": ("raw", by_user[: config.rows]),
         "raw, arrival order": ("raw", shuffled[: config.rows]),
         "ray.data.llm": ("ray_data_llm", shuffled[: config.rows]),
         "transformers": ("transformers_generate", shuffled[: config.transformers_rows]),
     }
+    turns = {name: turn for name, turn in turns.items() if name in config.contenders}
     measured: dict[str, list[Figures]] = {name: [] for name in turns}
     lasting: dict[str, _Contender] = {}
     try:
@@ -114,12 +133,16 @@ def _ratios(measured: dict[str, list[Figures]], possible: float) -> Figures:
         rates = zip(measured["ours"], measured[other], strict=True)
         return statistics.median(our["rows_per_s"] / their["rows_per_s"] for our, their in rates)
 
+    compared = {
+        "vs_raw_same_order": "raw, same order",
+        "vs_raw_arrival_order": "raw, arrival order",
+        "vs_ray_data_llm": "ray.data.llm",
+        "vs_transformers_generate": "transformers",
+    }
+    ours = "ours" in measured
     return {
-        "vs_raw_same_order": ratio("raw, same order"),
-        "vs_raw_arrival_order": ratio("raw, arrival order"),
-        "vs_ray_data_llm": ratio("ray.data.llm"),
-        "vs_transformers_generate": ratio("transformers"),
-        "prefix_hit_rate": median("ours", "prefix_hit_rate"),
+        **{name: ratio(other) for name, other in compared.items() if ours and other in measured},
+        **({"prefix_hit_rate": median("ours", "prefix_hit_rate")} if ours else {}),
         "prefix_hit_rate_possible": possible,
         "rows_per_s": {name: median(name, "rows_per_s") for name in measured},
         "start_seconds": {name: median(name, "start_seconds") for name in measured},
@@ -181,7 +204,10 @@ def _make_data(config: BackfillBenchmark, folder: Path) -> tuple[list[int], floa
     """Base, examples, prompts and settings; returns all rows by user, and the share of tokens that a cache could serve."""
     draw = np.random.default_rng(0)
     pool = make_reviews(draw)
-    prompt = {"max_prompt_tokens": config.history_tokens + 400}
+    prompt = {
+        "max_prompt_tokens": config.max_prompt_tokens or config.history_tokens + 400,
+        "prompt_form": config.prompt_form,
+    }
     tokenizer = train_tokenizer(pool[:2000], vocabulary=8000, context=4096)
     _make_base(folder / "base", LLAMA_3_8B if config.gpu else SMALL, len(tokenizer))
     tokenizer.save_pretrained(folder / "base")
@@ -190,6 +216,8 @@ def _make_data(config: BackfillBenchmark, folder: Path) -> tuple[list[int], floa
     entries = max(1, round(config.history_tokens / entry_tokens))
     rows = config.users * _ROWS_OF_A_USER
     examples = make_examples(0, rows, pool, draw, rows_of_a_user=_ROWS_OF_A_USER, entries=entries)
+    if config.growing:
+        examples = _with_growing_histories(examples)
     write_table(examples, folder / "examples" / "shard.parquet", EXAMPLES)
     prompts = [one.token_ids for one in renderer.render(examples.to_pylist()) if isinstance(one, Prompt)]
     (folder / "prompts.json").write_text(json.dumps(prompts))
@@ -198,7 +226,7 @@ def _make_data(config: BackfillBenchmark, folder: Path) -> tuple[list[int], floa
     settings = {
         "prompt": prompt,
         "max_new_tokens": config.max_new_tokens,
-        "max_model_len": prompt["max_prompt_tokens"] + config.max_new_tokens,
+        "max_model_len": renderer.config.max_prompt_tokens + config.max_new_tokens,
         "shard_rows": config.shard_rows,
         "engine_kwargs": {"num_gpu_blocks_override": blocks, "block_size": _BLOCK, "dtype": "bfloat16"},
     }
@@ -207,6 +235,14 @@ def _make_data(config: BackfillBenchmark, folder: Path) -> tuple[list[int], floa
         f"{rows} rows of {config.users} users, {np.mean([*map(len, prompts)]):.0f} prompt tokens, cache of {blocks * _BLOCK} tokens"
     )
     return list(range(rows)), _possible_hits(prompts[: config.rows])
+
+
+def _with_growing_histories(examples: pa.Table) -> pa.Table:
+    """The last row of each user keeps its whole history, the rows before it one purchase less each."""
+    rows = examples.to_pylist()
+    for number, row in enumerate(rows):
+        row["history"] = row["history"][: len(row["history"]) - (_ROWS_OF_A_USER - 1 - number % _ROWS_OF_A_USER)]
+    return pa.Table.from_pylist(rows, schema=examples.schema)
 
 
 def _possible_hits(prompts: list[list[int]]) -> float:

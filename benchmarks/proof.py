@@ -105,6 +105,7 @@ class ProofJob(JobConfig):
     )
     steps: int = Field(24, ge=1, description="optimizer steps of an adapter")
     samples_per_step: int = Field(8, ge=_WORKERS, multiple_of=_WORKERS, description="samples of an optimizer step")
+    ablation: bool = Field(True, description="train and measure an adapter without ratings too")
     dialogue: bool = Field(True, description="train and measure the dialogue form too")
     dialogue_samples_per_step: int = Field(
         24, ge=_WORKERS, multiple_of=_WORKERS, description="the same in the dialogue form: as many as take as long"
@@ -195,11 +196,16 @@ def plan(config: ProofJob) -> list[Step]:
     for name in config.dataset:
         standard = _standard(config)
         steps.append(prepare_step(config, name, standard))
-        steps += [train_step(config, name, standard, rating=rating) for rating in (True, False)]
+        steps += [train_step(config, name, standard, rating=rating) for rating in _ratings(config)]
         steps += [evaluate_step(config, name), report_step(config, name)]
         for arm in _arms(config, name):
             steps += [prepare_step(config, name, arm), train_step(config, name, arm), arm_step(config, name, arm)]
     return steps
+
+
+def _ratings(config: ProofJob) -> tuple[bool, ...]:
+    """Whether prompts show ratings, for each adapter of the standard way."""
+    return (True, False) if config.ablation else (True,)
 
 
 def plan_choice(config: ProofJob) -> list[Step]:
@@ -268,8 +274,9 @@ def evaluate_step(config: ProofJob, name: str) -> Step:
     """Base, both adapters and all texts copied by rule, on both sets."""
     arm = _standard(config)
     job = _evaluation(config, name, arm, [*_OURS, *evaluate.BASELINES])
-    after = [f"{name}/{one}" for one in ("prepare", "train", "train-no-rating")]
-    return Step(f"{name}/evaluate", evaluate.evaluate, job, _folder(config, name, arm), makes=_METRICS, after=after)
+    folder = _folder(config, name, arm)
+    after = [f"{name}/prepare", *(train_step(config, name, arm, rating=rating).name for rating in _ratings(config))]
+    return Step(f"{name}/evaluate", evaluate.evaluate, job, folder, makes=_METRICS, after=after)
 
 
 def arm_step(config: ProofJob, name: str, arm: Arm) -> Step:

@@ -70,6 +70,14 @@ def test_plan_trains_and_measures_every_data_set(proof: ProofJob) -> None:
     assert prepared[0] == prepared[1]
 
 
+def test_plan_without_ablation_and_dialogue_is_one_adapter_for_each_data_set(proof: ProofJob) -> None:
+    steps = plan(proof.model_copy(update={"ablation": False, "dialogue": False, "paper_dataset": "none"}))
+    assert [step.name for step in steps] == [
+        f"{name}/{step}" for name in proof.dataset for step in ("prepare", "train", "evaluate", "report")
+    ]
+    assert steps[2].after == ["musical-2014/prepare", "musical-2014/train"]
+
+
 def test_plan_chooses_by_users_held_out_of_training(proof: ProofJob) -> None:
     trained = [step.config for step in plan_choice(proof) if isinstance(step.config, train.TrainJob)]
     rates = {form: [one.learning_rate for one in trained if one.prompt_form == form] for form in ("paper", "dialogue")}
