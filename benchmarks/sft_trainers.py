@@ -210,12 +210,21 @@ def train_peer(task: Task, clock: Clock) -> list[float]:
 
 
 def peer_samples(task: Task) -> list[Sample]:
-    """The samples of all steps in order; forward passes of several get samples of about the same length."""
-    schedule = task.schedule()
-    steps = [schedule.samples(step) for step in range(schedule.steps)]
+    """The samples of all steps in order; forward passes of several get samples of about the same length.
+
+    The others' steps have a fixed number of samples: short ones are filled up with single tokens that no loss is on.
+    """
+    steps = _steps(task)
     if task.peer_batch_size > 1:
         steps = [sorted(samples, key=lambda sample: len(sample.token_ids)) for samples in steps]
-    return [sample for samples in steps for sample in samples]
+    most = max(map(len, steps))
+    nothing = Sample("", "", np.ones(1, dtype=np.int32), 1)
+    return [sample for samples in steps for sample in [*samples, *(most - len(samples)) * [nothing]]]
+
+
+def _steps(task: Task) -> list[list[Sample]]:
+    schedule = task.schedule()
+    return [schedule.samples(step) for step in range(schedule.steps)]
 
 
 def peer_arguments(task: Task, out: str) -> dict[str, Any]:
@@ -224,7 +233,7 @@ def peer_arguments(task: Task, out: str) -> dict[str, Any]:
     return {
         "output_dir": out,
         "per_device_train_batch_size": task.peer_batch_size,
-        "gradient_accumulation_steps": -(-task.samples_per_step // task.peer_batch_size),
+        "gradient_accumulation_steps": -(-max(map(len, _steps(task))) // task.peer_batch_size),
         "max_steps": task.steps + 1,
         "learning_rate": sft.learning_rate,
         "lr_scheduler_type": "constant",
@@ -279,8 +288,7 @@ def trl_dialogue_trainer(task: Task, model: Any, arguments: dict[str, Any]) -> A
     from datasets import Dataset
     from trl import pack_dataset
 
-    schedule = task.schedule()
-    steps = [list(dialogues(schedule.samples(step))) for step in range(schedule.steps)]
+    steps = [list(dialogues(samples)) for samples in _steps(task)]
     longest = max(len(ids) for step in steps for ids, _ in step)
     columns = [
         {"input_ids": [ids.tolist() for ids, _ in step], "labels": [labels.tolist() for _, labels in step]} for step in steps
