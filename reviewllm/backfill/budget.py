@@ -26,8 +26,16 @@ def over_budget(failed: int, done: int, rows: int, budget: float) -> bool:
 
 
 def budget_message(failed: int, rows: int, classes: Counter[str], max_failed_fraction: float) -> str:
-    """What is said of a night in which too many rows failed."""
-    named = ", ".join(f"{count} {name}" for name, count in classes.most_common())
+    """What is said of a night in which too many rows failed; the classes are those of finished shards.
+
+    >>> budget_message(3, 9, Counter(Cut=1), 0.1).partition(". ")[0]
+    '3 of 9 rows failed, more than --max-failed-fraction 0.1: 1 Cut, 2 of shards that were not finished'
+    """
+    others = failed - classes.total()
+    named = ", ".join(
+        [f"{count} {name}" for name, count in classes.most_common()]
+        + ([f"{others} of shards that were not finished"] if others else [])
+    )
     return (
         f"{failed} of {rows} rows failed, more than --max-failed-fraction {max_failed_fraction:g}: {named}. Nothing was "
         "published; mend the cause and run again, or allow more"
