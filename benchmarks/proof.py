@@ -84,6 +84,7 @@ _METRICS = ("metrics", ".metrics-*.tmp")
 _QUICK = {
     "steps": 2,
     "choose_steps": 2,
+    "dialogue_steps": 2,
     "samples_per_step": 4,
     "dialogue_samples_per_step": 4,
     "max_prompt_tokens": 256,
@@ -107,8 +108,9 @@ class ProofJob(JobConfig):
     samples_per_step: int = Field(8, ge=_WORKERS, multiple_of=_WORKERS, description="samples of an optimizer step")
     ablation: bool = Field(True, description="train and measure an adapter without ratings too")
     dialogue: bool = Field(True, description="train and measure the dialogue form too")
+    dialogue_steps: int = Field(13, ge=1, description="optimizer steps in the dialogue form: as many as take as long")
     dialogue_samples_per_step: int = Field(
-        24, ge=_WORKERS, multiple_of=_WORKERS, description="the same in the dialogue form: as many as take as long"
+        24, ge=_WORKERS, multiple_of=_WORKERS, description="samples of one: with more, more of a user's share a pass"
     )
     learning_rate: float = Field(
         5e-4, gt=0, description="the chosen one: warmed up over a tenth of the steps, then falling to 0"
@@ -256,7 +258,8 @@ def prepare_step(config: ProofJob, name: str, arm: Arm) -> Step:
 
 def train_step(config: ProofJob, name: str, arm: Arm, *, rating: bool = True) -> Step:
     """An adapter of an arm."""
-    options = {**_sft(config, arm, config.steps), "rating": rating}
+    steps = config.dialogue_steps if arm.form == "dialogue" else config.steps
+    options = {**_sft(config, arm, steps), "rating": rating}
     suffix = "" if rating else "-no-rating"
     prepared = prepare_step(config, name, arm)
     return _training(f"{prepared.folder.name}/train{suffix}", config, prepared, arm, options)
