@@ -113,7 +113,7 @@ class ProofJob(JobConfig):
         24, ge=_WORKERS, multiple_of=_WORKERS, description="samples of one: with more, more of a user's share a pass"
     )
     learning_rate: float = Field(
-        5e-4, gt=0, description="the chosen one: warmed up over a tenth of the steps, then falling to 0"
+        2e-3, gt=0, description="the chosen one: warmed up over a tenth of the steps, then falling to 0"
     )
     max_prompt_tokens: int = Field(768, ge=64, description="token budget of a prompt")
     max_new_tokens: int = Field(128, ge=1, description="tokens of a generated review at most")
