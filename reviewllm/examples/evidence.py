@@ -15,6 +15,7 @@ from typing import NamedTuple
 import numpy as np
 import polars as pl
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from reviewllm.tables import EVIDENCE_ENTRY
@@ -223,39 +224,38 @@ class Evidence:
 
     def items_of(self, chosen: pl.Series) -> pl.DataFrame:
         """item_id and category of what was chosen, each item once."""
-        return self._read(chosen.explode().drop_nulls().unique().to_numpy()).select("item_id", "category").unique("item_id")
+        places = chosen.explode().drop_nulls().unique().to_numpy()
+        return pl.DataFrame(self._read(places).select(["item_id", "category"])).unique("item_id")
 
-    def gather(self, chosen: pl.Series, titles: pl.DataFrame) -> pa.ListArray:
+    def gather(self, chosen: pl.Series, titles: Callable[[Ints, pa.ChunkedArray], pa.ChunkedArray]) -> pa.ListArray:
         """What was chosen, as a column of the examples.
 
         Args:
             chosen: lists of places.
-            titles: item_id and title of their items.
+            titles: gives the title of each review, from the row that it was chosen for and its item_id.
         """
-        lengths = chosen.list.len().to_numpy()
-        flat = chosen.explode().drop_nulls().to_numpy()
-        entries = self._read(flat).join(titles, on="item_id", how="left", maintain_order="left")
-        table = entries.select(field.name for field in EVIDENCE_ENTRY).to_arrow().cast(pa.schema(EVIDENCE_ENTRY.fields))
-        (struct,) = table.combine_chunks().to_struct_array().chunks or [pa.array([], EVIDENCE_ENTRY)]
-        return pa.ListArray.from_arrays(pa.array(np.concatenate([[0], np.cumsum(lengths)]), pa.int32()), struct)
+        lists = chosen.rechunk().to_arrow()
+        lengths = pc.list_value_length(lists).to_numpy(zero_copy_only=False)
+        entries = self._read(lists.flatten().to_numpy())
+        named = titles(np.repeat(np.arange(len(lengths)), lengths), entries["item_id"])
+        columns = entries.append_column("title", named)
+        fields = [columns[field.name].combine_chunks().cast(field.type) for field in EVIDENCE_ENTRY]
+        ends = np.concatenate([[0], np.cumsum(lengths)])
+        struct = pa.StructArray.from_arrays(fields, fields=list(EVIDENCE_ENTRY))
+        return pa.ListArray.from_arrays(pa.array(ends, pa.int32()), struct)
 
-    def _read(self, places: Ints) -> pl.DataFrame:
+    def _read(self, places: Ints) -> pa.Table:
         """The reviews at some places, in their order."""
         part = np.searchsorted(self._part_starts, places, side="right") - 1
-        order = np.argsort(part, kind="stable")
-        sizes = np.bincount(part, minlength=len(self._texts))
-        ends = np.cumsum(sizes)
+        numbers = np.unique(part) if len(part) else np.zeros(1, dtype=np.int64)
+        if len(numbers) == 1:
+            return self._texts[numbers[0]].take(pa.array(places - self._part_starts[numbers[0]]))
+        of_each = [np.flatnonzero(part == number) for number in numbers]
         read = [
-            self._texts[number].take(
-                pa.array(places[order[ends[number] - sizes[number] : ends[number]]] - self._part_starts[number])
-            )
-            for number in np.flatnonzero(sizes)
+            self._texts[number].take(pa.array(places[rows] - self._part_starts[number]))
+            for number, rows in zip(numbers, of_each, strict=True)
         ]
-        if not read:
-            return pl.DataFrame(self._texts[0].schema.empty_table())
-        back = np.empty_like(order)
-        back[order] = np.arange(len(order))
-        return pl.DataFrame(pa.concat_tables(read))[back]
+        return pa.concat_tables(read).combine_chunks().take(pa.array(np.argsort(np.concatenate(of_each))))
 
 
 def _numbered(hashes: pl.Series) -> tuple[NDArray[np.uint64], Ints]:

@@ -8,6 +8,7 @@ from types import TracebackType
 
 import polars as pl
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from reviewllm.examples.evidence import Evidence
 from reviewllm.examples.protocol import ExamplesConfig
@@ -67,12 +68,19 @@ class EvidenceColumns:
             chosen[NEIGHBOUR] = self._evidence.of_neighbours(targets, part, most=self._most)
             # Titles of all items at once: each look reads the items table.
             found = self._evidence.items_of(chosen[NEIGHBOUR])
-            self._titles = label_items(found, self._items, file_categories=self._file_categories).select("item_id", "title")
+            labels = label_items(found, self._items, file_categories=self._file_categories)
+            self._titles = labels.select("item_id", "title").to_arrow(compat_level=pl.CompatLevel.oldest()).combine_chunks()
         return targets.with_columns(values.alias(name) for name, values in chosen.items())
 
     def column(self, name: str, targets: pl.DataFrame) -> pa.Array:
         """One of the columns for some of these targets, as the examples have it."""
         if self._evidence is None or name not in self._asked:
             return pa.nulls(len(targets), pa.list_(EVIDENCE_ENTRY))
-        titles = targets.select("item_id", "title").unique("item_id") if name == ITEM else self._titles
-        return self._evidence.gather(targets[name], titles)
+        if name == ITEM:
+            own = targets["title"].to_arrow(compat_level=pl.CompatLevel.oldest())
+            return self._evidence.gather(targets[name], lambda rows, _: pa.chunked_array([own.take(pa.array(rows))]))
+        return self._evidence.gather(targets[name], lambda _, items: self._titles_of(items))
+
+    def _titles_of(self, items: pa.ChunkedArray) -> pa.ChunkedArray:
+        places = pc.index_in(items, value_set=self._titles["item_id"].combine_chunks())
+        return self._titles["title"].take(places)

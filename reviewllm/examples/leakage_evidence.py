@@ -30,20 +30,26 @@ class EvidenceCheck:
 
     def add(self, examples: pl.DataFrame) -> Iterator[Broken]:
         """Look at one shard; gives each rule with the entries that break it by themselves."""
-        self._add_references(examples)
+        split = examples["split"][0]
+        if split != "train":
+            words = examples["reference"].drop_nulls().str.slice(0, MAX_EVIDENCE_CHARS).hash()
+            self._secret["a hidden review" if split == "backfill" else "an evaluated reference"].append(words)
         for name in EVIDENCE_COLUMNS["both"]:
             if examples[name].null_count() == len(examples):
                 continue
             entries = _entries(examples, name)
-            yield entries.filter(pl.col("user_id") == pl.col("own_user")), "see a review of the user's own as another's"
-            late = pl.col("purchased_at") >= pl.col("own_time")
-            yield entries.filter(late), "see another's review that is not earlier than the purchase"
-            same = pl.col("item_id") == pl.col("own_item")
-            strange = entries.filter(~same if name == "item_evidence" else same)
-            yield strange, f"see a review of another item than {name} says"
-            texts = entries.select("example_id", text=pl.col("review").hash())
-            self._seen.append(texts.unique("text", keep="first", maintain_order=True))
-        self._compact_seen()
+            rules = {
+                "own": "see a review of the user's own as another's",
+                "late": "see another's review that is not earlier than the purchase",
+                "strange": f"see a review of another item than {name} says",
+            }
+            for flag, rule in rules.items():
+                if entries[flag].any():
+                    yield entries.filter(flag), rule
+            self._seen.append(entries[["example_id", "text"]])
+        if sum(map(len, self._seen)) > 2 * self._compact + _COMPACT_ROWS:  # popular reviews are shown in many shards
+            self._seen = [pl.concat(self._seen).unique("text", keep="first", maintain_order=True)]
+            self._compact = len(self._seen[0])
 
     def close(self) -> Iterator[Broken]:
         """Gives each rule with the examples that show what no example may."""
@@ -52,21 +58,22 @@ class EvidenceCheck:
             broken = seen.filter(pl.col("text").is_in(pl.concat([pl.Series(dtype=pl.UInt64), *texts]).implode()))
             yield broken, f"see the words of {whose} as another's review"
 
-    def _add_references(self, examples: pl.DataFrame) -> None:
-        cut = pl.col("reference").str.slice(0, MAX_EVIDENCE_CHARS)
-        known = examples.filter(pl.col("reference").is_not_null()).select("split", text=cut.hash())
-        self._secret["a hidden review"].append(known.filter(pl.col("split") == "backfill")["text"])
-        self._secret["an evaluated reference"].append(known.filter(pl.col("split").is_in(["simple", "hard"]))["text"])
-
-    def _compact_seen(self) -> None:
-        """Popular reviews are shown in many shards."""
-        if sum(map(len, self._seen)) > 2 * self._compact + _COMPACT_ROWS:
-            self._seen = [pl.concat(self._seen).unique("text", keep="first", maintain_order=True)]
-            self._compact = len(self._seen[0])
-
 
 def _entries(examples: pl.DataFrame, name: str) -> pl.DataFrame:
-    """Every review that a column shows, with the example's id, user, item and time."""
-    own = {"own_user": "user_id", "own_item": "item_id", "own_time": "purchased_at"}
-    shown = examples.select("example_id", *(pl.col(theirs).alias(mine) for mine, theirs in own.items()), entry=pl.col(name))
-    return shown.explode("entry").drop_nulls("entry").unnest("entry")
+    """Of every review that a column shows: example_id, whether it breaks a rule (own, late, strange), and the hash of its text."""
+    entry = pl.col("entry").struct
+    is_same = entry.field("item_id") == pl.col("item_id")
+    return (
+        examples.lazy()
+        .select("example_id", "user_id", "item_id", "purchased_at", entry=pl.col(name))
+        .explode("entry")
+        .filter(pl.col("entry").is_not_null())
+        .select(
+            "example_id",
+            own=entry.field("user_id") == pl.col("user_id"),
+            late=entry.field("purchased_at") >= pl.col("purchased_at"),
+            strange=~is_same if name == "item_evidence" else is_same,
+            text=entry.field("review").hash(),
+        )
+        .collect()
+    )
