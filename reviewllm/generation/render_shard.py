@@ -28,10 +28,10 @@ class ShardRenderer:
     """Ray Data actor: reads a shard's examples and makes their prompts, on other CPUs than the engine's.
 
     A batch is one task; what it gives is the task with `prompts`: an Arrow stream of the examples with the titles alone of
-    their histories and the texts alone of reviews by others, with prompt_ids (null where no prompt can be made), choice_ids (null
-    unless likelihoods are asked for), reference_ids and reference_bytes (the real review as a response, and the UTF-8 bytes of its text; null unless its
-    likelihood is asked for, and without a prompt or a review), history_kept, attributes_kept,
-    attributes_given, and prompt_error with its prompt_error_class.
+    their histories and the texts alone of reviews by others, with prompt_ids (null where no prompt can be made), choice_ids
+    (null unless likelihoods are asked for), reference_ids and reference_bytes (the real review as a response, and the UTF-8
+    bytes of its text; null unless its likelihood is asked for, and without a prompt or a review), history_kept,
+    attributes_kept, attributes_given, and prompt_error with its prompt_error_class.
     """
 
     def __init__(self, spec: GenerationSpec) -> None:

@@ -1,10 +1,9 @@
-"""How much fits: of a history `fit_history` in the paper's form, `fit_dialogue` in a dialogue; of reviews by others `fit_evidence`."""
+"""How much fits: of a history by `fit_history`, or `fit_dialogue` in a dialogue; of reviews by others by `fit_evidence`."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import NamedTuple
-
 
 _TELLING_TOKENS = 48  # about two sentences: with less a review by another says little of the item
 
