@@ -23,10 +23,10 @@ from reviewllm.tables import EVIDENCE_ENTRY
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 
-MAX_EVIDENCE_CHARS = 1000  # what is kept of a review: more than a prompt has room for beside others
+MAX_EVIDENCE_CHARS = 600  # what is kept of a review: about as much as a prompt has room for beside others
 
 _STARS = 5
-_PER_STARS = 8  # newest reviews before the purchase that are looked at, of an item and each number of stars
+_PER_STARS = 4  # newest reviews before the purchase that are looked at, of an item and each number of stars
 _PAST = 8  # newest purchases of the user by which neighbours are found
 _AROUND = 4  # reviewers of such an item that are taken, before the user in time and after; so popular items cost no more
 _NEIGHBOURS = 8  # of them, those with most purchases in common
@@ -140,7 +140,7 @@ class Evidence:
     def of_items(self, targets: pl.DataFrame, *, most: int) -> pl.Series:
         """For each target (user_id, item_id, purchased_at) the places of reviews of its item, the most telling first.
 
-        Of each number of stars the newest 8 are looked at, those that are neither a word or two nor an essay first and then the
+        Of each number of stars the newest 4 are looked at, those that are neither a word or two nor an essay first and then the
         newest; taken is one of each number of stars, then a second of each, and so on.
         """
         return self._in_slices(targets, lambda some: self._of_items(some, most))

@@ -46,7 +46,7 @@ class ExamplesConfig(StageConfig):
         description="earlier reviews by others that examples carry: of the item, of its category by users who reviewed what this "
         "user had reviewed, or both",
     )
-    max_evidence: int = Field(5, ge=1, le=32, description="reviews by others that an example carries, of each kind")
+    max_evidence: int = Field(5, ge=1, le=20, description="reviews by others that an example carries, of each kind")
     hide_fraction: float = Field(0.0, ge=0, lt=1, description="share of reviews whose text is hidden, to be backfilled")
     shard_rows: int = Field(1000, ge=1, description="rows of a shard, about: a user is never split")
     seed: int = Field(0, ge=0, description="of every random choice")

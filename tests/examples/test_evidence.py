@@ -111,7 +111,7 @@ def test_evaluated_and_hidden_reviews_are_nobodys_evidence(tmp_path: Path) -> No
     ]
     rows += [bought(f"copy{user}", "i0", 300 + user, review=f"{TELLING} {user} 14") for user in range(60)]
     rows += [bought(f"late{number}", f"i{number}", 999) for number in range(8)]
-    build(tmp_path, rows[:300], rows[300:], evidence="both", hide_fraction=0.2, max_evidence=32)
+    build(tmp_path, rows[:300], rows[300:], evidence="both", hide_fraction=0.2, max_evidence=20)
     examples = {
         split: read_table(tmp_path / "examples" / split, EXAMPLES).to_pylist()
         for split in ("train", "simple", "hard", "backfill")
