@@ -142,6 +142,15 @@ def test_neighbour_evidence_is_of_the_category_by_those_who_bought_alike(tmp_pat
     assert set(shown(tmp_path).values()) == {None}
 
 
+def test_neighbours_are_found_before_the_purchase_where_histories_are_whole(tmp_path: Path) -> None:
+    rows = [bought("x", "rake", 5), bought("x", "hose", 20, review=None)]
+    rows += [bought("x", f"later{number}", 30 + number) for number in range(9)]
+    rows += [bought("alike", "rake", 4), bought("alike", "lamp", 6)]
+    build(tmp_path, rows, evidence="neighbours", history="all")
+    found = shown(tmp_path, "backfill", column="neighbour_evidence")
+    assert found == {"x-hose-20": [("alike", "lamp"), ("alike", "rake")]}
+
+
 def test_evidence_is_equal_whatever_the_parts_and_slices(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     draw = np.random.default_rng(1)
     rows = [
