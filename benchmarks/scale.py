@@ -40,7 +40,7 @@ from reviewllm.config import JobConfig
 from reviewllm.place import Place
 from reviewllm.sources.identity import ID_RULE
 from reviewllm.table_files import write_table
-from reviewllm.tables import EXAMPLES, GENERATIONS, HISTORY_ENTRY, TIMESTAMP
+from reviewllm.tables import EVIDENCE_COLUMNS, EVIDENCE_ENTRY, EXAMPLES, GENERATIONS, HISTORY_ENTRY, TIMESTAMP
 from reviewllm.tiny_base import TinyBaseConfig, make_tiny_base
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -154,6 +154,7 @@ def make_examples(
             "attributes": pa.nulls(count, pa.string()),
             "purchased_at": pa.array([_EPOCH + datetime.timedelta(days=100)] * count, TIMESTAMP),
             "history": pa.ListArray.from_arrays(pa.array(np.arange(count + 1) * entries, pa.int32()), history),
+            **{name: pa.nulls(count, pa.list_(EVIDENCE_ENTRY)) for name in EVIDENCE_COLUMNS["both"]},
             "reference": pa.nulls(count, pa.string()),
             "split": ["backfill"] * count,
         }

@@ -132,6 +132,7 @@ def main(config: BackfillJob, *, replay: bool = False) -> Manifest | None:
         live_adapter=config.live_adapter,
         scoring=part(config, ScoringConfig),
         max_hallucination=config.max_hallucination,
+        max_copied_words=config.max_copied_words,
     )
     if variant.adapter and not variant.canaries:
         print(

@@ -150,7 +150,12 @@ def _record_examples(config: PrepareJob, built: ExamplesCounts, running: Step) -
         rows_in=built.purchases,
         rows_out=sum(built.examples.values()),
         seconds=running.seconds,
-        counts={**built.examples, "hidden": built.hidden, "repeated wording": built.repeated_wording},
+        counts={
+            **built.examples,
+            "hidden": built.hidden,
+            "repeated wording": built.repeated_wording,
+            **built.without_evidence,
+        },
         quotas=[quota._asdict() for quota in built.quotas],
         lacks=built.lacks,
     )

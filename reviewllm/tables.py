@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import pyarrow as pa
 
@@ -88,6 +89,25 @@ HISTORY_ENTRY = pa.struct(
     ]
 )
 
+EVIDENCE_ENTRY = pa.struct(
+    [
+        pa.field("user_id", pa.string(), nullable=False),  # who wrote it: never the example's own user
+        pa.field("item_id", pa.string(), nullable=False),
+        pa.field("title", pa.string(), nullable=False),
+        pa.field("rating", pa.float64(), nullable=False),
+        pa.field("review", pa.string(), nullable=False),
+        pa.field("purchased_at", TIMESTAMP, nullable=False),  # earlier than the example's own
+    ]
+)
+
+EvidenceKind = Literal["none", "item", "neighbours", "both"]
+EVIDENCE_COLUMNS: dict[EvidenceKind, tuple[str, ...]] = {  # of the examples
+    "none": (),
+    "item": ("item_evidence",),
+    "neighbours": ("neighbour_evidence",),
+    "both": ("item_evidence", "neighbour_evidence"),
+}
+
 ITEMS = Table(
     "items",
     (
@@ -134,6 +154,19 @@ EXAMPLES = Table(
         Column("attributes", pa.string(), "of the new item, as in the items", nullable=True),
         Column("purchased_at", TIMESTAMP, "when the new item was bought, UTC"),
         Column("history", pa.list_(HISTORY_ENTRY), "the user's own reviews, oldest first; empty for a new user"),
+        Column(
+            "item_evidence",
+            pa.list_(EVIDENCE_ENTRY),
+            "earlier reviews of the new item by other users, the most telling first; null where they were not asked for "
+            "(`--evidence`), empty where there is none",
+            nullable=True,
+        ),
+        Column(
+            "neighbour_evidence",
+            pa.list_(EVIDENCE_ENTRY),
+            "earlier reviews of other items of its category by users who reviewed what this user had reviewed; likewise",
+            nullable=True,
+        ),
         Column("reference", pa.string(), "the real review; null in a backfill", nullable=True),
         Column("split", pa.string(), "train, simple, hard or backfill; test or fill where attributes are extracted"),
     ),
@@ -159,6 +192,12 @@ SCORES = (
     ),
     Column(
         "copied_words", pa.int32(), f"longest run of words shared with a review of the history; {_EVALUATED}", nullable=True
+    ),
+    Column(
+        "copied_from_others",
+        pa.int32(),
+        "longest run of words shared with another user's review that the example carries as evidence; null without a text or any",
+        nullable=True,
     ),
     Column(
         "memorised_words",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import itertools
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,15 +20,16 @@ from reviewllm.backfill.publish import Publication, publish
 from reviewllm.backfill.staging import drop_failed, staged_shards
 from reviewllm.backfill.work import Shard, Work, WorkConfig, find_work
 from reviewllm.config import StageConfig
-from reviewllm.errors import BudgetError, ConfigError, PublishError
+from reviewllm.errors import BudgetError, ConfigError, InputError, PublishError
 from reviewllm.generation.config import GenerationConfig
 from reviewllm.generation.model import Variant
 from reviewllm.generation.pipeline import RunCounts, run_tasks
-from reviewllm.generation.tasks import GenerationSpec, Piece, Task, new_run
+from reviewllm.generation.tasks import GenerationSpec, Piece, Task, new_run, read_examples
 from reviewllm.place import Place
 from reviewllm.progress import Step
 from reviewllm.prompts.renderer import PromptRenderer
 from reviewllm.prompts.tokenizer import load_tokenizer
+from reviewllm.tables import EVIDENCE_COLUMNS
 
 _PROBED_SHARDS = 8
 
@@ -43,6 +45,12 @@ class NightConfig(StageConfig):
         description="percent: a text of whose claims about the product a larger share has no support in the product's data is a "
         "dead letter, and so is one that is not English, whose claims cannot be read; default: whatever it claims, it is "
         "published",
+    )
+    max_copied_words: int | None = Field(
+        None,
+        ge=0,
+        description="a text that repeats more words in a row of one review by another, which its example carries (prepare "
+        "--evidence), is a dead letter; default: whatever it copies, it is published",
     )
     on_existing: Literal["fail", "resume", "replace"] = Field(
         "resume",
@@ -94,7 +102,7 @@ def find_night(
         ConfigError: a replay is to replace the night.
         PublishError: the night is there or begun, and `config` does not let this run add to it; or it is not there to replay; or
             a narrowed run would replace it by less.
-        InputError: there are no examples, or some stand there twice.
+        InputError: there are no examples, some stand there twice, or they carry no reviews by others, whose words are bounded.
     """
     nights = published_nights(night.data)
     standing = nights.get(night.day)
@@ -132,8 +140,21 @@ def find_night(
             f"{place}: has {before} purchases, and --since, --category and --limit leave {work.counts.pending} to replace them "
             "with; leave those out, or move the night away"
         )
+    if config.max_copied_words is not None:
+        _check_evidence(examples, work)
     others = {day: manifest for day, manifest in nights.items() if day != night.day}
     return NightRun(night, examples, variant, config, generation, price, others, standing, work)
+
+
+def _check_evidence(examples: Place, work: Work) -> None:
+    """Without reviews by others nothing can be held against the bound; an export has them in all of its examples or in none."""
+    for piece in itertools.islice(work.pieces, 1):
+        rows = read_examples(examples, [piece.file], [list(piece.rows or [0])[:1]])
+        if all(rows[name].null_count for name in EVIDENCE_COLUMNS["both"]):
+            raise InputError(
+                f"--max-copied-words: the examples in {examples.where} carry no reviews by others to hold a text against; "
+                "prepare them with --evidence item (or both), or leave the option out"
+            )
 
 
 def predict_night(run: NightRun, missing: list[Shard], speed: Speed) -> Prediction:
@@ -268,6 +289,7 @@ def _spec(run: NightRun, model: Path, live_adapter: bool) -> GenerationSpec:
         source=run.examples.uri,
         target=run.night.data.uri,
         max_hallucination=run.config.max_hallucination,
+        max_copied_words=run.config.max_copied_words,
         run=new_run(),
     )
 

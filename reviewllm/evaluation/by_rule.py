@@ -15,7 +15,7 @@ from reviewllm.evaluation.contenders import Contender
 from reviewllm.examples.splits import example_files
 from reviewllm.generation.engine import Completion
 from reviewllm.generation.failures import NO_SOURCE, Failure
-from reviewllm.generation.render_shard import history_titles
+from reviewllm.generation.render_shard import evidence_reviews, history_titles
 from reviewllm.generation.rows import generation_rows, score_rows
 from reviewllm.generation.tasks import Task
 from reviewllm.table_files import read_table, table_files, write_table
@@ -97,6 +97,7 @@ def _result(text: str | None, baseline: Baseline) -> Completion | Failure:
 def without_prompts(shard: pa.Table) -> pa.Table:
     """Examples as `ShardRenderer` gives them, of a model that is shown no prompt."""
     shard = shard.append_column("history_titles", history_titles(shard))
+    shard = shard.append_column("evidence_reviews", evidence_reviews(shard))
     shard = shard.append_column("prompt_ids", pa.nulls(shard.num_rows, pa.list_(pa.int32())))
     shard = shard.append_column("reference_ids", pa.nulls(shard.num_rows, pa.list_(pa.int32())))
     for name in ("reference_bytes", "history_kept", "attributes_kept", "attributes_given"):

@@ -123,6 +123,14 @@ REFERENCE_FREE = (
         pl.col("copied_words").cast(pl.Float64),
     ),
     Figure(
+        "copied_from_others",
+        "copied from others",
+        "lower",
+        "longest run of words taken from one review by another, of those that the example carries; compare it with "
+        "the real reviews' own",
+        pl.col("copied_from_others").cast(pl.Float64),
+    ),
+    Figure(
         "memorised_words",
         "memorised",
         "lower",

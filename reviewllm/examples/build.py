@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from reviewllm.errors import InputError
 from reviewllm.examples import purchases
+from reviewllm.examples.evidence_columns import ITEM, NEIGHBOUR, EvidenceColumns
 from reviewllm.examples.lacks import Lacks
 from reviewllm.examples.leakage import MAX_HISTORY_CHARS, LeakageCheck
 from reviewllm.examples.protocol import ExamplesConfig, Quota, assign_splits, last_reviews, select_targets
@@ -30,7 +31,8 @@ SPLITS = ("train", "simple", "hard", "backfill")
 class ExamplesCounts(NamedTuple):
     """What was built: purchases read, examples of each split, what each category gave, what the leakage check saw.
 
-    `lacks` says, a line each, what the prompts of many of them lack.
+    `lacks` says, a line each, what the prompts of many of them lack; `without_evidence` of how many none is there, by split and
+    kind, where it was asked for.
     """
 
     purchases: int
@@ -39,6 +41,7 @@ class ExamplesCounts(NamedTuple):
     quotas: list[Quota]
     repeated_wording: int
     lacks: list[str]
+    without_evidence: dict[str, int]
 
 
 def build_examples(
@@ -53,8 +56,9 @@ def build_examples(
     """Write `out/<split>/shard-<number>-<content hash>.parquet` from the interactions and items tables.
 
     Goes through the interactions twice, one file at a time: first to draw the splits, then to write the examples.
-    Memory is bounded by the largest file and by one row for each user within the protocol's bounds. The whole folder
-    is built aside and swapped in, so a failing run leaves the earlier one; the same input gives the same bytes.
+    Memory is bounded by the largest file and by one row for each user within the protocol's bounds, with evidence by some numbers
+    for each review too. The whole folder is built aside and swapped in, so a failing run leaves the earlier one; the same input
+    gives the same bytes.
 
     Args:
         file_categories: categories that are the name of a file, and so stand in for no title.
@@ -68,47 +72,61 @@ def build_examples(
     files = table_files(interactions, INTERACTIONS)
     tell = on_part or (lambda done, total: None)
     labels = pl.scan_parquet(table_files(items, ITEMS), glob=False)
-    candidates = []
-    for number, file in enumerate(files):
-        candidates.append(last_reviews(_placed(file, number, config), config))
-        tell(number + 1, 2 * len(files))
-    splits, quotas = assign_splits(pl.concat(candidates), config)
-
-    aside = out.with_name(f".{out.name}.{uuid.uuid4().hex[:8]}.tmp")
-    check = LeakageCheck(
-        evaluated=splits.filter(pl.col("split") != "train")["user_id"],
-        backfill_history=config.history,
-        same_time=config.same_time,
-    )
-    lacks = Lacks()
-    try:
-        counts = dict.fromkeys(SPLITS, 0)
-        totals = {"purchases": 0, "hidden": 0}
-        shards = dict.fromkeys(SPLITS, 0)
+    with EvidenceColumns(config, labels, file_categories, beside=out) as evidence:
+        candidates = []
         for number, file in enumerate(files):
-            part = purchases.label_items(_placed(file, number, config), labels, file_categories=file_categories)
-            totals["purchases"] += len(part)
-            totals["hidden"] += int(part["hidden"].sum())
-            check.start_part(part)
-            targets = _with_whole_histories(select_targets(part, splits, config), config)
-            lacks.add_part(part)
-            lacks.add_targets(targets)
-            for split, table in _examples(part, targets, config):
-                check.add(table)
-                _write_shard(table, aside / split, shards[split])
-                shards[split] += 1
-                counts[split] += table.num_rows
-            tell(len(files) + number + 1, 2 * len(files))
-        if not sum(counts.values()):
-            raise InputError(
-                f"{interactions}: none of {totals['purchases']} purchases can become an example: no user has more than "
-                f"{config.more_than_reviews} and fewer than {config.fewer_than_reviews} reviews and no purchase lacks one; "
-                "try --targets all, other bounds, or --hide-fraction 0.1"
-            )
-        replace_folder(aside, out)
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
-    return ExamplesCounts(totals["purchases"], totals["hidden"], counts, quotas, check.repeated_wording, lacks.lines())
+            part = _placed(file, number, config)
+            candidates.append(last_reviews(part, config))
+            evidence.add_part(part)
+            tell(number + 1, 2 * len(files))
+        splits, quotas = assign_splits(pl.concat(candidates), config)
+        evidence.close(splits)
+        check = LeakageCheck(
+            evaluated=splits.filter(pl.col("split") != "train")["user_id"],
+            backfill_history=config.history,
+            same_time=config.same_time,
+        )
+        lacks = Lacks()
+        aside = out.with_name(f".{out.name}.{uuid.uuid4().hex[:8]}.tmp")
+        try:
+            counts = dict.fromkeys(SPLITS, 0)
+            totals = {"purchases": 0, "hidden": 0}
+            shards = dict.fromkeys(SPLITS, 0)
+            for number, file in enumerate(files):
+                part = purchases.label_items(_placed(file, number, config), labels, file_categories=file_categories)
+                totals["purchases"] += len(part)
+                totals["hidden"] += int(part["hidden"].sum())
+                check.start_part(part)
+                targets = evidence.choose(select_targets(part, splits, config), number)
+                targets = _with_whole_histories(targets, config)
+                lacks.add_part(part)
+                lacks.add_targets(targets)
+                lacks.add_evidence(targets)
+                for split, table in _examples(part, targets, evidence, config):
+                    check.add(table)
+                    _write_shard(table, aside / split, shards[split])
+                    shards[split] += 1
+                    counts[split] += table.num_rows
+                tell(len(files) + number + 1, 2 * len(files))
+            if not sum(counts.values()):
+                raise InputError(
+                    f"{interactions}: none of {totals['purchases']} purchases can become an example: no user has more than "
+                    f"{config.more_than_reviews} and fewer than {config.fewer_than_reviews} reviews and no purchase lacks one; "
+                    "try --targets all, other bounds, or --hide-fraction 0.1"
+                )
+            check.close()
+            replace_folder(aside, out)
+        finally:
+            shutil.rmtree(aside, ignore_errors=True)
+    return ExamplesCounts(
+        totals["purchases"],
+        totals["hidden"],
+        counts,
+        quotas,
+        check.repeated_wording,
+        lacks.lines(),
+        lacks.without_evidence(),
+    )
 
 
 def _placed(file: Path, number: int, config: ExamplesConfig) -> pl.DataFrame:
@@ -123,7 +141,9 @@ def _with_whole_histories(targets: pl.DataFrame, config: ExamplesConfig) -> pl.D
     return targets.with_columns(history_end=pl.when(is_whole).then("user_end").otherwise("history_end"))
 
 
-def _examples(part: pl.DataFrame, targets: pl.DataFrame, config: ExamplesConfig) -> Iterator[tuple[str, pa.Table]]:
+def _examples(
+    part: pl.DataFrame, targets: pl.DataFrame, evidence: EvidenceColumns, config: ExamplesConfig
+) -> Iterator[tuple[str, pa.Table]]:
     """Yield (split, examples) shard by shard; the targets of one user stay in one shard of each split."""
     review = pl.col("review").str.slice(0, MAX_HISTORY_CHARS)
     about = ("category", "attributes")
@@ -133,7 +153,7 @@ def _examples(part: pl.DataFrame, targets: pl.DataFrame, config: ExamplesConfig)
     for split in SPLITS:
         chosen = targets.filter(pl.col("split") == split)
         for shard in _whole_users(chosen, config.shard_rows):
-            yield split, _with_history(shard, reviews, config)
+            yield split, _example_rows(shard, reviews, evidence, config)
 
 
 def _whole_users(targets: pl.DataFrame, shard_rows: int) -> Iterator[pl.DataFrame]:
@@ -147,7 +167,7 @@ def _whole_users(targets: pl.DataFrame, shard_rows: int) -> Iterator[pl.DataFram
         yield from shard.iter_slices(2 * shard_rows)
 
 
-def _with_history(targets: pl.DataFrame, reviews: pa.Table, config: ExamplesConfig) -> pa.Table:
+def _example_rows(targets: pl.DataFrame, reviews: pa.Table, evidence: EvidenceColumns, config: ExamplesConfig) -> pa.Table:
     ends, first = targets["history_end"].to_numpy(), targets["history_start"].to_numpy()
     over = np.maximum(0, ends - first - config.max_history)
     block = max(1, min(_HISTORY_BLOCK, config.max_history // 6))
@@ -158,9 +178,10 @@ def _with_history(targets: pl.DataFrame, reviews: pa.Table, config: ExamplesConf
         pl.col("review").alias("reference"),
         "split",
     ).to_arrow()
-    return EXAMPLES.check(
-        columns.append_column("history", purchases.gather_histories(reviews, starts, ends)), where="examples"
-    )
+    columns = columns.append_column("history", purchases.gather_histories(reviews, starts, ends))
+    for name in (ITEM, NEIGHBOUR):
+        columns = columns.append_column(name, evidence.column(name, targets))
+    return EXAMPLES.check(columns, where="examples")
 
 
 def _write_shard(table: pa.Table, folder: Path, number: int) -> None:

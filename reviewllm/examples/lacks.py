@@ -1,8 +1,10 @@
-"""What the prompts will lack, counted part by part: titles of items, and histories of targets."""
+"""What the prompts will lack, counted part by part: titles of items, histories of targets, and what others wrote."""
 
 from __future__ import annotations
 
 import polars as pl
+
+from reviewllm.examples.evidence_columns import ITEM, NEIGHBOUR
 
 # One in twenty is worth a line; below that prompts are as they should be, with exceptions.
 _WORTH_SAYING = 0.05
@@ -12,11 +14,16 @@ _TITLES = pl.Schema(
     {"category": pl.String, "stands_in": pl.String, "purchases": pl.Int64, "unknown": pl.Int64, "item_id": pl.String}
 )
 _NAMES = pl.Schema({"category": pl.String, "title": pl.String, "targets": pl.Int64})
+_EVIDENCE = pl.Schema({"split": pl.String, "kind": pl.String, "targets": pl.Int64, "without": pl.Int64})
+_NOBODY = {  # why there is none of a kind
+    ITEM: "reviews of the item by others: nobody else had reviewed it before",
+    NEIGHBOUR: "reviews of the category by neighbours: no user who reviewed the same had written one before",
+}
 _HISTORIES = pl.Schema({"split": pl.String, "why": pl.String, "targets": pl.Int64})
 
 
 class Lacks:
-    """Counts purchases of items without a title and targets without a history; `lines` says what is worth a line.
+    """Counts purchases of items without a title and targets without a history or evidence; `lines` says what is worth a line.
 
     What is held is a row for each category and each name that stands in for a title in a target.
     """
@@ -26,6 +33,7 @@ class Lacks:
         self._titles = pl.DataFrame(schema=_TITLES)
         self._names = pl.DataFrame(schema=_NAMES)
         self._histories = pl.DataFrame(schema=_HISTORIES)
+        self._evidence = pl.DataFrame(schema=_EVIDENCE)
 
     def add_part(self, part: pl.DataFrame) -> None:
         """Count a part's purchases: category, item_id, and `stands_in` and `is_known` of `purchases.label_items`."""
@@ -58,9 +66,34 @@ class Lacks:
         counts = targets.group_by("split", why.alias("why")).agg(targets=pl.len().cast(pl.Int64))
         self._histories = pl.concat([self._histories, counts]).group_by("split", "why").agg(pl.col("targets").sum())
 
+    def add_evidence(self, targets: pl.DataFrame) -> None:
+        """Count a part's targets: split, and the places of `EvidenceColumns.choose`."""
+        for kind in (ITEM, NEIGHBOUR):
+            asked = targets.filter(pl.col(kind).is_not_null())
+            counts = asked.group_by("split").agg(
+                kind=pl.lit(kind),
+                targets=pl.len().cast(pl.Int64),
+                without=(pl.col(kind).list.len() == 0).sum().cast(pl.Int64),
+            )
+            self._evidence = (
+                pl.concat([self._evidence, counts]).group_by("split", "kind").agg(pl.col("targets", "without").sum())
+            )
+
+    def without_evidence(self) -> dict[str, int]:
+        """How many targets have no evidence, by split and kind, where it was asked for."""
+        rows = self._evidence.sort("split", "kind")
+        return {f"{split} without {kind}": without for split, kind, _, without in rows.rows()}
+
     def lines(self) -> list[str]:
         """One line for each lack above a share."""
-        return [*self._title_lines(), *self._history_lines()]
+        return [*self._title_lines(), *self._history_lines(), *self._evidence_lines()]
+
+    def _evidence_lines(self) -> list[str]:
+        return [
+            f"{split}: {without} of {total} targets ({without / total:.0%}) have no {_NOBODY[kind]}"
+            for split, kind, total, without in self._evidence.sort("split", "kind").rows()
+            if without > _WORTH_SAYING * total
+        ]
 
     def _title_lines(self) -> list[str]:
         is_missing = pl.col("stands_in").is_not_null()

@@ -8,6 +8,7 @@ import polars as pl
 import pyarrow as pa
 
 from reviewllm.errors import LeakageError
+from reviewllm.examples.leakage_evidence import EvidenceCheck
 from reviewllm.examples.purchases import SameTime
 
 # What a history keeps of one review: more than any prompt shows of it, and little enough that a shard of a thousand
@@ -27,6 +28,9 @@ class LeakageCheck:
     trained on, and where a purchase is in two examples. It counts, and does not refuse, examples whose reference the user had
     written before in the same words about another purchase: that text is rightly in the history.
 
+    Of what others wrote it raises where it is the user's own, of the target's time or later, about another item than its column
+    says, or in the words of a hidden review or an evaluated reference, in whatever example (`close`).
+
     It does not prevent leakage across users in time: another user's later review may be trained on.
     """
 
@@ -38,6 +42,7 @@ class LeakageCheck:
         self._without_review = pl.DataFrame()
         self._tied = pl.DataFrame()
         self._ids: set[str] = set()  # of the part
+        self._evidence = EvidenceCheck()
         self.repeated_wording = 0
 
     def start_part(self, part: pl.DataFrame) -> None:
@@ -80,6 +85,17 @@ class LeakageCheck:
         shown = entries.join(self._without_review, left_on=_ENTRY, right_on=[*_PURCHASE, "review"], how="semi")
         self._refuse(shown, "see a hidden review")
         self.repeated_wording += entries.filter(pl.col("entry_review") == pl.col("reference"))["example_id"].n_unique()
+        for broken, rule in self._evidence.add(examples):
+            self._refuse(broken, rule)
+
+    def close(self) -> None:
+        """Check what only all shards together tell.
+
+        Raises:
+            LeakageError: as `add`.
+        """
+        for broken, rule in self._evidence.close():
+            self._refuse(broken, rule)
 
     def _check_same_time(self, entries: pl.DataFrame) -> None:
         """Refuse entries that are not before their target in the table; the n-th of equal ones is the n-th there."""

@@ -14,6 +14,7 @@ from pydantic import Field, model_validator
 
 from reviewllm.config import StageConfig
 from reviewllm.examples.purchases import SameTime
+from reviewllm.tables import EvidenceKind
 
 NEGATIVE_RATING = 2.0  # "negative": at most two stars
 
@@ -40,6 +41,12 @@ class ExamplesConfig(StageConfig):
     history_attributes: bool = Field(
         False, description="entries of histories hold the items' attributes too, which dialogues of --task attributes show"
     )
+    evidence: EvidenceKind = Field(
+        "none",
+        description="earlier reviews by others that examples carry: of the item, of its category by users who reviewed what this "
+        "user had reviewed, or both",
+    )
+    max_evidence: int = Field(5, ge=1, le=20, description="reviews by others that an example carries, of each kind")
     hide_fraction: float = Field(0.0, ge=0, lt=1, description="share of reviews whose text is hidden, to be backfilled")
     shard_rows: int = Field(1000, ge=1, description="rows of a shard, about: a user is never split")
     seed: int = Field(0, ge=0, description="of every random choice")

@@ -55,6 +55,7 @@ def make_variant(
     repeat: int = 0,
     scoring: ScoringConfig = AS_THE_PAPER,
     max_hallucination: float | None = None,
+    max_copied_words: int | None = None,
 ) -> Variant:
     """Check that base, adapter and prompt belong together, and compute their fingerprint.
 
@@ -63,6 +64,7 @@ def make_variant(
         repeat: number of the repetition, from 0.
         scoring: how the texts are compared with references.
         max_hallucination: bound above which a row fails, in %; None for none.
+        max_copied_words: likewise, of words copied from a review by another.
 
     Raises:
         ConfigError: the base cannot be read, its context or vocabulary does not fit, or the engine cannot write with it,
@@ -80,7 +82,13 @@ def make_variant(
         prompt=prompt,
         canaries=description.canaries if description else [],
         fingerprint=fingerprint(
-            base, adapter, prompt, _repeated(generation, repeat), scoring=scoring, max_hallucination=max_hallucination
+            base,
+            adapter,
+            prompt,
+            _repeated(generation, repeat),
+            scoring=scoring,
+            max_hallucination=max_hallucination,
+            max_copied_words=max_copied_words,
         ),
         scoring=scoring.from_root(),
         repeat=repeat,
@@ -145,8 +153,13 @@ def fingerprint(
     *,
     scoring: ScoringConfig = AS_THE_PAPER,
     max_hallucination: float | None = None,
+    max_copied_words: int | None = None,
 ) -> str:
-    """sha256 over all that decides a row's text, scores and failure: equal fingerprints may share rows, others never."""
+    """sha256 over all that decides a row's text, scores and failure: equal fingerprints may share rows, others never.
+
+    The bound on copied words is in it only where there is one.
+    """
+    copied = {} if max_copied_words is None else {"max_copied_words": max_copied_words}
     return _sha256(
         {
             "base": model_digest(base),
@@ -154,6 +167,7 @@ def fingerprint(
             "sampling": generation.sampling(),
             "engine": engine_version(generation),
             "max_hallucination": max_hallucination,
+            **copied,
             **_rest(prompt, scoring),
         }
     )

@@ -1,4 +1,4 @@
-"""Rows whose text claims too much about its product become failed rows: a night's bound on what it publishes."""
+"""Rows whose text claims or copies too much become failed rows: a night's bounds on what it publishes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import polars as pl
 import pyarrow as pa
 
-from reviewllm.generation.failures import UNSUPPORTED_CLAIMS
+from reviewllm.generation.failures import COPIED, UNSUPPORTED_CLAIMS
 from reviewllm.scoring.hallucination import doubtful, doubtful_text
 from reviewllm.scoring.scorer import Product, claims_of
 from reviewllm.tables import GENERATIONS, SCORES
@@ -18,9 +18,6 @@ def refuse_unsupported(scored: pa.Table, products: Sequence[Product], max_halluc
 
     A text whose claims cannot be read, as it is not English, is within none: nothing tells that it is.
 
-    A failed row has no text and no scores; its error names the claims. As the text follows from the prompt and the row's own
-    seed, another run of the same configuration fails alike.
-
     Args:
         scored: GENERATIONS with scores.
         products: aligned with the rows.
@@ -28,21 +25,45 @@ def refuse_unsupported(scored: pa.Table, products: Sequence[Product], max_halluc
     """
     frame = pl.DataFrame(scored)
     unread = frame["review"].is_not_null() & frame["claims"].is_null()
-    above = ((frame["hallucination"] > max_hallucination).fill_null(False) | unread).to_list()
-    if not any(above):
-        return scored
-    texts = frame["review"].to_list()
+    above = (frame["hallucination"] > max_hallucination).fill_null(False) | unread
     errors = [
         _message(text, product, max_hallucination) if refused else None
-        for text, product, refused in zip(texts, products, above, strict=True)
+        for text, product, refused in zip(frame["review"].to_list(), products, above.to_list(), strict=True)
     ]
-    refused = pl.Series(above)
+    return _failed(scored, errors, UNSUPPORTED_CLAIMS)
+
+
+def refuse_copied(scored: pa.Table, max_copied_words: int) -> pa.Table:
+    """Make failed rows of those whose `copied_from_others` is above the bound; a row without reviews by others is within it.
+
+    Args:
+        scored: GENERATIONS with scores.
+        max_copied_words: words that a text may repeat of one review by another.
+    """
+    errors = [
+        f"the text repeats {words} words of another customer's review, more than --max-copied-words {max_copied_words}"
+        if words is not None and words > max_copied_words
+        else None
+        for words in scored["copied_from_others"].to_pylist()
+    ]
+    return _failed(scored, errors, COPIED)
+
+
+def _failed(scored: pa.Table, errors: Sequence[str | None], error_class: str) -> pa.Table:
+    """Rows with an error as failed rows: without text and scores, their error says why.
+
+    As the text follows from the prompt and the row's own seed, another run of the same configuration fails alike.
+    """
+    if not any(errors):
+        return scored
+    reasons = pl.Series(errors, dtype=pl.String)
+    refused = reasons.is_not_null()
     emptied = ("review", "completion_tokens", "finish_reason", *(column.name for column in SCORES))
-    failed = frame.with_columns(
+    failed = pl.DataFrame(scored).with_columns(
         *(pl.when(~refused).then(pl.col(name)).alias(name) for name in emptied),
-        error=pl.when(refused).then(pl.Series(errors, dtype=pl.String)).otherwise("error"),
+        error=pl.when(refused).then(reasons).otherwise("error"),
         error_stage=pl.when(refused).then(pl.lit("score")).otherwise("error_stage"),
-        error_class=pl.when(refused).then(pl.lit(UNSUPPORTED_CLAIMS)).otherwise("error_class"),
+        error_class=pl.when(refused).then(pl.lit(error_class)).otherwise("error_class"),
     )
     return GENERATIONS.check(failed.to_arrow(), where="generations within the bound")
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -16,6 +17,7 @@ from reviewllm.place import Place
 from reviewllm.prompts.renderer import Prompt, PromptRenderer
 from reviewllm.prompts.tasks import TASKS
 from reviewllm.prompts.tokenizer import Ids, load_tokenizer
+from reviewllm.tables import EVIDENCE_COLUMNS
 from reviewllm.texts import is_blank
 
 _RESPONSES = ("reference_ids", "reference_bytes")
@@ -26,10 +28,10 @@ class ShardRenderer:
     """Ray Data actor: reads a shard's examples and makes their prompts, on other CPUs than the engine's.
 
     A batch is one task; what it gives is the task with `prompts`: an Arrow stream of the examples with the titles alone of
-    their histories, with prompt_ids (null where no prompt can be made), choice_ids (null unless likelihoods are asked for),
-    reference_ids and reference_bytes (the real review as a response, and the UTF-8 bytes of its text; null unless its
-    likelihood is asked for, and without a prompt or a review), history_kept, attributes_kept,
-    attributes_given, and prompt_error with its prompt_error_class.
+    their histories and the texts alone of reviews by others, with prompt_ids (null where no prompt can be made), choice_ids
+    (null unless likelihoods are asked for), reference_ids and reference_bytes (the real review as a response, and the UTF-8
+    bytes of its text; null unless its likelihood is asked for, and without a prompt or a review), history_kept,
+    attributes_kept, attributes_given, and prompt_error with its prompt_error_class.
     """
 
     def __init__(self, spec: GenerationSpec) -> None:
@@ -46,13 +48,14 @@ class ShardRenderer:
         """
         (task,) = batch.to_pylist()
         examples = read_examples(self._source, task["files"], task["rows"])
-        columns = TASKS[self._spec.variants[task["variant"]].prompt.task].columns
-        rows = _rows(examples, columns)
+        prompt = self._spec.variants[task["variant"]].prompt
+        rows = _rows(examples, (*TASKS[prompt.task].columns, *EVIDENCE_COLUMNS[prompt.evidence]))
         prompts = self._renderers[task["variant"]].render(rows)
         made = [prompt if isinstance(prompt, Prompt) else None for prompt in prompts]
         errors = [prompt if isinstance(prompt, PromptError) else None for prompt in prompts]
         ids = pa.array([prompt.token_ids if prompt else None for prompt in made], pa.list_(pa.int32()))
         rendered = examples.select(_CARRIED).append_column("history_titles", history_titles(examples))
+        rendered = rendered.append_column("evidence_reviews", evidence_reviews(examples))
         rendered = rendered.append_column("prompt_ids", ids)
         rendered = rendered.append_column("choice_ids", self._choices(self._renderers[task["variant"]], rows, made))
         responses = self._responses(self._renderers[task["variant"]], examples["reference"].to_pylist(), made)
@@ -102,6 +105,15 @@ def history_titles(examples: pa.Table) -> pa.Array:
     lengths = pc.list_value_length(history).to_numpy()
     ends = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
     return pa.ListArray.from_arrays(pa.array(ends), history.flatten().field("title"))
+
+
+def evidence_reviews(examples: pa.Table) -> pa.Array:
+    """The reviews by others that each example carries, as a list of strings, which scores need; null where it carries none."""
+    frame = pl.DataFrame(examples.select(EVIDENCE_COLUMNS["both"]))
+    texts = [pl.col(name).list.eval(pl.element().struct.field("review")).fill_null([]) for name in frame.columns]
+    both = frame.select(both=pl.concat_list(texts))["both"]
+    lists = pl.select(pl.when(both.list.len() > 0).then(both)).to_series()
+    return lists.to_arrow(compat_level=pl.CompatLevel.oldest()).cast(pa.list_(pa.string()))
 
 
 def _error_class(error: PromptError) -> str:

@@ -14,13 +14,13 @@ from reviewllm.generation.engine import Completion
 from reviewllm.generation.failures import Failure
 from reviewllm.generation.journal import Result
 from reviewllm.generation.model import Variant
-from reviewllm.generation.refuse import refuse_unsupported
+from reviewllm.generation.refuse import refuse_copied, refuse_unsupported
 from reviewllm.generation.tasks import UNSCORED
 from reviewllm.scoring.config import AS_THE_PAPER, ScoringConfig
 from reviewllm.scoring.scorer import Product, add_scores
 
-TO_SCORE = ("reference", "title", "attributes", "history_titles")
-"""Columns of an example that its scores need: the real review, and what is known of the product."""
+TO_SCORE = ("reference", "title", "attributes", "history_titles", "evidence_reviews")
+"""Columns of an example that its scores need: the real review, what is known of the product, and what others wrote."""
 
 
 def generation_rows(prompts: pa.Table, seeds: Sequence[int], results: Sequence[Result], variant: Variant) -> pa.Table:
@@ -74,19 +74,31 @@ def unrendered(prompts: pa.Table, row: int) -> Failure:
     return Failure("render", prompts["prompt_error_class"][row].as_py(), prompts["prompt_error"][row].as_py(), 0)
 
 
-def score_rows(rows: pa.Table, scoring: ScoringConfig = AS_THE_PAPER, *, max_hallucination: float | None = None) -> pa.Table:
+def score_rows(
+    rows: pa.Table,
+    scoring: ScoringConfig = AS_THE_PAPER,
+    *,
+    max_hallucination: float | None = None,
+    max_copied_words: int | None = None,
+) -> pa.Table:
     """Score what `generation_rows` gave.
 
     Args:
         scoring: how texts are compared with references.
         max_hallucination: rows above it fail, see `refuse_unsupported`; None: whatever a text claims.
+        max_copied_words: rows above it fail, see `refuse_copied`; None: whatever a text copies.
 
     Raises:
         SchemaError: a column is missing.
     """
     columns = (rows[name].to_pylist() for name in ("title", "attributes", "history_titles"))
     products = [Product(*row) for row in zip(*columns, strict=True)]
-    scored = add_scores(rows.drop_columns(list(TO_SCORE)), rows["reference"].combine_chunks(), products, scoring)
+    others = rows["evidence_reviews"].to_pylist()
+    scored = add_scores(
+        rows.drop_columns(list(TO_SCORE)), rows["reference"].combine_chunks(), products, scoring, others=others
+    )
+    if max_copied_words is not None:
+        scored = refuse_copied(scored, max_copied_words)
     return scored if max_hallucination is None else refuse_unsupported(scored, products, max_hallucination)
 
 

@@ -37,7 +37,12 @@ class ShardScorer:
         reached("score")
         spec = self._spec
         scored = (
-            score_rows(generations, spec.variants[0].scoring, max_hallucination=spec.max_hallucination)
+            score_rows(
+                generations,
+                spec.variants[0].scoring,
+                max_hallucination=spec.max_hallucination,
+                max_copied_words=spec.max_copied_words,
+            )
             if spec.scored
             else without_scores(generations)
         )

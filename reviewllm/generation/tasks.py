@@ -58,6 +58,7 @@ class GenerationSpec(StageConfig):
     scored: bool = True  # whether the texts are reviews, and get a review's scores
     reference_tokens: int = 0  # of the real review at most, whose likelihood is asked for beside the text; 0: it is not
     max_hallucination: float | None = None  # in %; a row above it fails; None: none does
+    max_copied_words: int | None = None  # from one review by another; a row above it fails; None: none does
     run: str = ""  # differs from run to run, also from that of a re-run
 
     def answer_schema(self, category: str) -> str | None:

@@ -5,6 +5,7 @@ tokenizer.py  text -> token ids
 budget.py     how much of a history fits
 tasks/        what is asked for, and what of the new item is shown
 history.py    how a history is shown: as the paper's list, or as a dialogue
+evidence.py   how reviews by others are shown
 chat.py       the base's own chat template, around a prompt or its turns
 config.py     what decides a prompt
 renderer.py   example -> Prompt (token ids) and, for training, the response's ids

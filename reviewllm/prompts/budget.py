@@ -1,9 +1,11 @@
-"""How much of a history fits into a prompt: `fit_history` in the paper's form, `fit_dialogue` in a dialogue."""
+"""How much fits: of a history by `fit_history`, or `fit_dialogue` in a dialogue; of reviews by others by `fit_evidence`."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import NamedTuple
+
+_TELLING_TOKENS = 48  # about two sentences: with less a review by another says little of the item
 
 
 class Fit(NamedTuple):
@@ -104,6 +106,22 @@ def _new_block(
     longest = _longest_that_fits(reviews[start:], room - sum(frames[start:])) if start < end else None
     used = sum(frames[start:]) + sum(min(review, longest or 0) for review in reviews[start:])
     return DialogueFit(start, longest, end), used
+
+
+def fit_evidence(frames: Sequence[int], reviews: Sequence[int], *, budget: int) -> Fit:
+    """Choose how many of the first reviews to show within `budget` tokens.
+
+    As many as have room for 48 tokens of each review, or all of a shorter one; then the longest are shortened until all fit.
+
+    >>> fit_evidence([5, 5, 5], [100, 20, 60], budget=111)   # 111 - 15 = 38 + 20 + 38: too short; 111 - 10 = 81 + 20
+    Fit(kept=2, review_tokens=81)
+    """
+    for kept in range(len(frames), 0, -1):
+        room = budget - sum(frames[:kept])
+        longest = _longest_that_fits(reviews[:kept], room)
+        if room > 0 and longest >= min(_TELLING_TOKENS, max(reviews[:kept])):
+            return Fit(kept, longest)
+    return Fit(0, None)
 
 
 def _longest_that_fits(lengths: Sequence[int], room: int) -> int:

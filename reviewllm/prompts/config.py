@@ -6,18 +6,26 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from reviewllm.attributes.serialise import Serialisation
 from reviewllm.config import StageConfig
 from reviewllm.errors import ConfigError
 from reviewllm.prompts.tasks import TASKS, TaskName
+from reviewllm.tables import EvidenceKind
 from reviewllm.texts import is_blank
 
 PROMPT_VERSION = "4"  # part of every run's fingerprint: raise it with any change of what is rendered
 
 PromptForm = Literal["paper", "dialogue"]
 
+EvidencePlace = Literal["after-history", "first"]
+
+_OTHERS = (
+    " Where other customers' reviews are listed, they tell what items are like; the review is in the user's own words, not in "
+    "theirs."
+)
+_OF_EVIDENCE = ("evidence", "max_evidence_tokens", "evidence_place")
 _OF_ATTRIBUTES = ("serialisation", "max_attribute_tokens", "max_value_chars")
 
 
@@ -49,12 +57,49 @@ class PromptConfig(StageConfig):
         ge=1,
         description="oldest history entries that are dropped together, but for dialogues: prompts of one user then begin alike",
     )
+    evidence: EvidenceKind = Field(
+        "none",
+        description="show earlier reviews by others, which the examples carry (prepare --evidence): of the item, of its category "
+        "by users who bought alike, or both; for --task review and attributes",
+    )
+    max_evidence_tokens: int = Field(
+        384,
+        ge=32,
+        description="with --evidence: tokens of a prompt that are kept for reviews by others; history and item have the rest",
+    )
+    evidence_place: EvidencePlace = Field(
+        "after-history",
+        description="reviews by others behind the history, where a user's prompts begin alike, or first, where those of an item do",
+    )
     max_title_chars: int = Field(300, ge=20, description="longer titles are cut here, in history and target alike")
     serialisation: Serialisation = Field("json", description="form in which --task attributes shows the item")
     max_attribute_tokens: int = Field(
         512, ge=16, description="tokens of the shown item; attributes beyond it are left out, the least telling first"
     )
     max_value_chars: int = Field(400, ge=20, description="longer values of an attribute are cut here")
+
+    @model_validator(mode="after")
+    def _check_evidence(self) -> PromptConfig:
+        if self.evidence == "none":
+            return self
+        if self.task not in ("review", "attributes"):
+            raise ValueError(
+                f"--evidence {self.evidence}: --task {self.task} shows no reviews by others; leave the option out"
+            )
+        if self.tokens_beside_evidence < 64:
+            raise ValueError(
+                f"--max-evidence-tokens {self.max_evidence_tokens}: leaves {self.tokens_beside_evidence} of --max-prompt-tokens "
+                f"{self.max_prompt_tokens} to history and item; expected at least 64"
+            )
+        return self
+
+    @property
+    def tokens_beside_evidence(self) -> int:
+        """Token budget of all of a prompt but the reviews by others.
+
+        The same whether an example has such reviews or not, so that what is shown of a history does not depend on them.
+        """
+        return self.max_prompt_tokens - (0 if self.evidence == "none" else self.max_evidence_tokens)
 
     @property
     def is_dialogue(self) -> bool:
@@ -75,7 +120,8 @@ class PromptConfig(StageConfig):
         if self.instruction_file is None:
             task = TASKS[self.task]
             asked = (task.dialogue if self.is_dialogue else None) or task
-            return asked.instruction if self.rating else asked.instruction_without_rating
+            text = asked.instruction if self.rating else asked.instruction_without_rating
+            return text if self.evidence == "none" else text + _OTHERS
         try:
             text = self.instruction_file.read_text(encoding="utf-8").strip()
         except (OSError, UnicodeDecodeError) as error:
@@ -87,14 +133,16 @@ class PromptConfig(StageConfig):
     def deciding(self) -> dict[str, Any]:
         """The options that decide the prompts of the task, by name, for fingerprints; the instruction's text is apart.
 
-        The task and what belongs to it are in it only where it is another than `review`, and the template and the form only
-        where they are on: what was generated and trained before there were others keeps its fingerprint.
+        The task and what belongs to it are in it only where it is another than `review`, and the template, the form and reviews by
+        others only where they are on: what was generated and trained before there were others keeps its fingerprint.
         """
         left_out = {"instruction_file"}
         if self.task == "review":
             left_out |= {"task"}
         if self.task != "attributes":
             left_out |= {*_OF_ATTRIBUTES}
+        if self.evidence == "none":
+            left_out |= {*_OF_EVIDENCE}
         if not self.chat_template:
             left_out |= {"chat_template"}
         left_out |= {"history_block"} if self.is_dialogue else {"prompt_form"}

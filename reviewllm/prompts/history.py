@@ -17,7 +17,8 @@ class Frame(NamedTuple):
     """What is ours of a prompt, as ids.
 
     head: before the first item. tail: between an item and its response. following: in a dialogue, between a response with its
-    end and the next item. responses_joined: whether a response begins like a word in mid-sentence.
+    end and the next item. responses_joined: whether a response begins like a word in mid-sentence. instruction_tokens: of the
+    head, what stands before reviews by others where these come first.
     """
 
     head: Ids
@@ -25,6 +26,7 @@ class Frame(NamedTuple):
     following: Ids
     end: int
     responses_joined: bool
+    instruction_tokens: int
 
 
 class Entry(NamedTuple):
@@ -106,7 +108,7 @@ class DialogueHistory:
             InputError: as the task's `Dialogue.purchases`.
         """
         frame, budget = self._frame, self._config.max_prompt_tokens
-        room = budget - len(frame.head) - len(frame.tail)
+        room = self._config.tokens_beside_evidence - len(frame.head) - len(frame.tail)
         items = self._dialogue.purchases(rows, self._config, self._encoder, room)
         texts = [(row["review"], CHARS_PER_TOKEN * budget) for row in rows]
         encoded = self._encoder.texts(dict.fromkeys(texts), joined=frame.responses_joined)

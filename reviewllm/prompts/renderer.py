@@ -22,6 +22,10 @@ A dialogue shows every purchase as the new one is shown, its review behind it as
     ### Response:
     <review><end of text>
 
+Reviews by others (`--evidence`) stand between the history and the new item, in either form:
+
+    ### The new item in other customers' reviews: (1) %Review: <review> %Rating: 4.0. (2) ...
+
 Structure and user text are tokenised apart and joined as ids, so that user text can never merge into a marker or become
 a special token, and so that the history of a user's earlier purchase is, id for id, a prefix of that of a later one. What
 stands there of the new item, and the instruction, are the task's (`reviewllm.prompts.tasks`).
@@ -29,12 +33,14 @@ stands there of the new item, and the instruction, are the task's (`reviewllm.pr
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from reviewllm.errors import PromptError
 from reviewllm.prompts.chat import ChatFrame, prompt_frame
 from reviewllm.prompts.config import PromptConfig
+from reviewllm.prompts.evidence import EvidenceSections
 from reviewllm.prompts.history import DialogueHistory, Entry, Frame, ListedHistory, entry_key
 from reviewllm.prompts.tasks import TASKS
 from reviewllm.prompts.tasks.task import HISTORY_MARKER, INSTRUCTION_MARKER, ITEM_MARKER, RESPONSE_MARKER, Row, Target
@@ -44,7 +50,7 @@ from reviewllm.prompts.tokenizer import CHARS_PER_TOKEN, Ids, TextEncoder
 class Prompt(NamedTuple):
     """A rendered prompt: its token ids, and how many entries and attributes of how many it shows.
 
-    The attributes are None for a task that shows none.
+    The attributes are None for a task that shows none. `evidence_tokens` are those of reviews by others.
     """
 
     token_ids: Ids
@@ -53,6 +59,7 @@ class Prompt(NamedTuple):
     reviews_shortened: bool
     attributes_kept: int | None = None
     attributes_given: int | None = None
+    evidence_tokens: int = 0
 
 
 class PromptRenderer:
@@ -72,6 +79,7 @@ class PromptRenderer:
         self._encoder = TextEncoder(tokenizer)
         self._task = TASKS[config.task]
         self._dialogue = self._task.dialogue if config.is_dialogue else None
+        self._is_first = config.evidence != "none" and config.evidence_place == "first"
         template = prompt_frame(tokenizer, config)
         self._frame = self._of_template(template) if template else self._of_markers()
         self._history = (
@@ -79,55 +87,73 @@ class PromptRenderer:
             if self._dialogue
             else ListedHistory(config, self._encoder)
         )
-        self._head, self.end = self._frame.head, self._frame.end
+        item_marked = self._frame.instruction_tokens < len(self._frame.head)
+        self._evidence = EvidenceSections(config, self._encoder, item_marked=item_marked)
+        self.end = self._frame.end
 
     def _of_markers(self) -> Frame:
         structure, marker = self._encoder.structure, ITEM_MARKER if self._dialogue else ""
+        head, instruction_tokens = self._head(self._encoder.bos, "", marker)
         return Frame(
-            head=self._encoder.bos + structure(self._opening() + marker),
+            head=head,
             tail=structure(RESPONSE_MARKER if self._dialogue else ""),
             following=structure(marker),
             end=self._encoder.eos,
             responses_joined=self._task.response_joined,
+            instruction_tokens=instruction_tokens,
         )
 
     def _of_template(self, template: ChatFrame) -> Frame:
         """The template around the prompt; it brings its own BOS, where the base wants one there."""
         opening = template.before.rstrip(" ")  # a space there belongs to the word that follows, for tokenizers
-        first = f"{self.config.instruction()}\n\n" if self._dialogue else self._opening()
         parts = [template.after, (template.following or "").rstrip(" ")]
         tail, following = self._encoder.as_they_stand(parts, special=True)
+        head, instruction_tokens = self._head(self._encoder.opening(opening), template.before[len(opening) :], "")
         return Frame(
-            head=self._encoder.opening(opening) + self._encoder.structure(template.before[len(opening) :] + first),
+            head=head,
             tail=tail,
             following=following,
             end=template.end,
             responses_joined=self._task.response_joined and not template.after[-1:].isspace(),
+            instruction_tokens=instruction_tokens,
         )
 
-    def _opening(self) -> str:
-        """The instruction, and in the paper's form the marker of the history where the task shows one."""
-        has_list = self._task.dialogue is not None and self._dialogue is None
-        return INSTRUCTION_MARKER + self.config.instruction() + (HISTORY_MARKER if has_list else "")
+    def _head(self, start: Ids, before: str, item_marker: str) -> tuple[Ids, int]:
+        """What stands before the history, the instruction first, and how much of that is not after reviews that come first."""
+        config, structure = self.config, self._encoder.structure
+        if self._dialogue and config.chat_template:
+            text, marker = f"{before}{config.instruction()}\n\n", ""
+        else:
+            has_list = self._task.dialogue is not None and self._dialogue is None
+            text, marker = before + INSTRUCTION_MARKER + config.instruction(), HISTORY_MARKER if has_list else item_marker
+        if not self._is_first:
+            whole = start + structure(text + marker)
+            return whole, len(whole)
+        instruction = start + structure(text)
+        return instruction + structure(marker), len(instruction)
 
     def render(self, examples: Sequence[Row]) -> list[Prompt | PromptError]:
         """Render rows of the examples table, in order.
 
-        Reads the task's columns, and history where the task shows it. A row that cannot be rendered gives its PromptError in
-        its place.
+        Reads the task's columns, history where the task shows it, and evidence where it is asked for. A row that cannot be rendered
+        gives its PromptError in its place.
 
         Raises:
-            InputError: a dialogue is to show the attributes of past purchases, and the histories hold none.
+            InputError: a dialogue is to show the attributes of past purchases, or a prompt reviews by others, and the examples
+                hold none.
         """
         histories = [example["history"] if self._task.dialogue else [] for example in examples]
         # The rows of one user share most of their entries, so each is made once.
         rows = {entry_key(entry): entry for history in histories for entry in history}
         entries = dict(zip(rows, self._history.entries(list(rows.values())), strict=True))
-        room = self.config.max_prompt_tokens - len(self._frame.head) - len(self._frame.tail)
+        room = self.config.tokens_beside_evidence - len(self._frame.head) - len(self._frame.tail)
         targets = self._task.targets(examples, self.config, self._encoder, room)
+        others = self._evidence.render(examples)
         return [
-            target if isinstance(target, PromptError) else self._render_one([entries[entry_key(e)] for e in history], target)
-            for history, target in zip(histories, targets, strict=True)
+            target
+            if isinstance(target, PromptError)
+            else self._render_one([entries[entry_key(e)] for e in history], target, evidence)
+            for history, target, evidence in zip(histories, targets, others, strict=True)
         ]
 
     def render_responses(self, reviews: Sequence[str], *, max_tokens: int) -> list[Ids]:
@@ -156,20 +182,28 @@ class PromptRenderer:
         encoded = self._encoder.texts(distinct, joined=self._frame.responses_joined)
         return [[encoded[text, max_chars] for text in several] for several in texts]
 
-    def _render_one(self, history: Sequence[Entry], target: Target) -> Prompt | PromptError:
-        head, tail = self._frame.head, self._frame.tail
-        item, room = len(target.token_ids) + len(tail), self.config.max_prompt_tokens - len(head)
+    def _render_one(self, history: Sequence[Entry], target: Target, evidence: Ids) -> Prompt | PromptError:
+        frame, budget = self._frame, self.config.tokens_beside_evidence
+        item, room = len(target.token_ids) + len(frame.tail), budget - len(frame.head)
         if item > room:
+            beside = (
+                "" if self.config.evidence == "none" else f" less --max-evidence-tokens {self.config.max_evidence_tokens}"
+            )
             return PromptError(
-                f"instruction and target take {len(head) + item} tokens, more than --max-prompt-tokens "
-                f"{self.config.max_prompt_tokens}"
+                f"instruction and target take {len(frame.head) + item} tokens, more than --max-prompt-tokens "
+                f"{self.config.max_prompt_tokens}{beside}"
             )
         shown = self._history.show(history, item=item, room=room)
+        parts = [frame.head, shown.token_ids, evidence]
+        if self._is_first:
+            at = frame.instruction_tokens
+            parts = [frame.head[:at], evidence, frame.head[at:], shown.token_ids]
         return Prompt(
-            head + shown.token_ids + target.token_ids + tail,
+            [*itertools.chain(*parts), *target.token_ids, *frame.tail],
             shown.kept + target.history_kept,
             len(history) + target.history_given,
             shown.shortened,
             target.attributes_kept,
             target.attributes_given,
+            len(evidence),
         )

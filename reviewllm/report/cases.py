@@ -51,6 +51,10 @@ def _copied(_: Example, mine: Output, __: Output | None) -> float | None:
     return _score(mine, "copied_words") or None  # none copied is no case
 
 
+def _copied_from_others(_: Example, mine: Output, __: Output | None) -> float | None:
+    return _score(mine, "copied_from_others") or None
+
+
 _RULES = (
     _Rule("Best", f"{LABELS[_BY]} {{:.1f}}", _nearness),
     _Rule("Worst", f"{LABELS[_BY]} {{:.1f}}", _nearness, lowest=True),
@@ -58,6 +62,7 @@ _RULES = (
     _Rule("Largest loss against its base", f"{LABELS[_BY]} {{:+.1f}}", _loss, lowest=True),
     _Rule("Most polite to a dissatisfied customer", "sentiment {:+.0f}", _politeness),
     _Rule("Longest run of words copied from the user's history", "{:.0f} words", _copied),
+    _Rule("Longest run of words copied from another customer", "{:.0f} words", _copied_from_others),
 )
 
 

@@ -190,7 +190,7 @@ class Example(Part):
     """One evaluated purchase with the real review and what each model wrote.
 
     `history` holds the newest of the user's `reviews_of_user` reviews, `prompts` is empty where they were not kept. `attributes`
-    are the product's, name to text, and `doubts` the real review's.
+    are the product's, name to text, and `doubts` the real review's. Evidence are reviews by others; null where not asked for.
     """
 
     example_id: str
@@ -203,6 +203,8 @@ class Example(Part):
     attributes: dict[str, str] = {}
     reviews_of_user: int = 0
     history: tuple[Entry, ...] = ()
+    item_evidence: tuple[Entry, ...] | None = None
+    neighbour_evidence: tuple[Entry, ...] | None = None
     prompts: tuple[Prompt, ...] = ()
     outputs: tuple[Output, ...]
 

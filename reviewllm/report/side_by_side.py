@@ -23,7 +23,7 @@ from reviewllm.report.content import Doubt, Entry, Example, Output, Prompt
 from reviewllm.scoring.facts import read_known
 from reviewllm.scoring.scorer import Product, claims_of
 from reviewllm.table_files import read_table
-from reviewllm.tables import EXAMPLES, SCORES
+from reviewllm.tables import EVIDENCE_COLUMNS, EXAMPLES, SCORES
 
 MOST_BROWSED = 300  # examples in the page: with a dozen models a page of a few megabytes, which a phone still opens
 _ATTRIBUTES = 12  # most salient attributes that are shown
@@ -90,17 +90,22 @@ def _evenly(examples: Sequence[Example], count: int) -> list[Example]:
 def _example(row: dict[str, Any], prompts: tuple[Prompt, ...], outputs: tuple[Output, ...]) -> Example:
     product = product_of(row)
     history = row.pop("history")
-    newest = tuple(Entry(**{name: entry[name] for name in Entry.model_fields}) for entry in history[-_ENTRIES:])
+    others = {name: None if (found := row.pop(name)) is None else _entries(found) for name in EVIDENCE_COLUMNS["both"]}
     known = read_known(row.pop("attributes"))
     return Example(
         **row,
         doubts=_doubts(row["reference"], product),
         attributes={name: value_text(known[name]) for name in by_salience(known)[:_ATTRIBUTES]},
         reviews_of_user=len(history),
-        history=newest,
+        history=_entries(history[-_ENTRIES:]),
+        **others,
         prompts=prompts,
         outputs=tuple(one.model_copy(update={"doubts": _doubts(one.review, product)}) for one in outputs),
     )
+
+
+def _entries(reviews: Sequence[dict[str, Any]]) -> tuple[Entry, ...]:
+    return tuple(Entry(**{name: one[name] for name in Entry.model_fields}) for one in reviews)
 
 
 def _doubts(text: str | None, product: Product) -> tuple[Doubt, ...]:
@@ -115,6 +120,7 @@ def _doubts(text: str | None, product: Product) -> tuple[Doubt, ...]:
 def _examples(folder: Path, generations: pl.DataFrame) -> pl.DataFrame:
     """Read the fields to show of the evaluated examples in those splits that were kept."""
     fields = ["example_id", "split", "category", "title", "attributes", "rating", "reference", "history"]
+    fields += EVIDENCE_COLUMNS["both"]
     frames = [pl.DataFrame(EXAMPLES.schema.empty_table().select(fields))]
     for split in SPLITS:
         if any((folder / split).glob("*.parquet")):

@@ -54,7 +54,12 @@ class Product(NamedTuple):
 
 
 def add_scores(
-    generations: pa.Table, references: pa.Array, products: Sequence[Product], scoring: ScoringConfig = AS_THE_PAPER
+    generations: pa.Table,
+    references: pa.Array,
+    products: Sequence[Product],
+    scoring: ScoringConfig = AS_THE_PAPER,
+    *,
+    others: Sequence[Sequence[str] | None] | None = None,
 ) -> pa.Table:
     """Add every score column to generations that lack them; a row that failed has null scores.
 
@@ -65,6 +70,7 @@ def add_scores(
         references: aligned with the rows; null for none, and then the scores that need one are null. Where no row has a
             reference no model is loaded.
         products: aligned with the rows.
+        others: the reviews by others that each row's example carries, aligned with the rows; None, as for a row, for none.
 
     Raises:
         SchemaError: the generations lack another column.
@@ -74,6 +80,8 @@ def add_scores(
     _put(scores, lambda found, known: reference_scores(found, known, scoring), texts, references.to_pylist())
     _put(scores, _alone, texts, texts)
     _put(scores, _with_product, texts, list(products))
+    if others is not None:
+        _put(scores, _with_others, texts, [reviews or None for reviews in others])
     for column in SCORES:
         generations = generations.append_column(column.name, pa.array(scores[column.name], column.type))
     return GENERATIONS.check(generations, where="scored generations")
@@ -169,6 +177,10 @@ def _with_product(texts: Sequence[str], products: Sequence[Product]) -> dict[str
         scores["hallucination"].append(hallucination(claims or []))
         scores["attribute_share"].append(attribute_share(text, product.attributes))
     return scores
+
+
+def _with_others(texts: Sequence[str], others: Sequence[Sequence[str]]) -> dict[str, Column]:
+    return {"copied_from_others": longest_shared_runs(texts, others)}
 
 
 def _with_history(texts: Sequence[str], histories: Sequence[Sequence[str]]) -> dict[str, Column]:

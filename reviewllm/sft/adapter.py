@@ -18,12 +18,12 @@ from reviewllm.config import StageConfig
 from reviewllm.errors import AdapterError, ConfigError, LeakageError
 from reviewllm.files import follow_umask
 from reviewllm.prompts.chat import prompt_frame
-from reviewllm.prompts.config import PROMPT_VERSION, PromptConfig, PromptForm
+from reviewllm.prompts.config import PROMPT_VERSION, EvidencePlace, PromptConfig, PromptForm
 from reviewllm.prompts.tasks import TaskName
 from reviewllm.prompts.tokenizer import load_tokenizer
 from reviewllm.sft.config import SFTConfig, TrainingConfig, samples_per_step
 from reviewllm.table_files import replace_folder, table_files
-from reviewllm.tables import EXAMPLES
+from reviewllm.tables import EXAMPLES, EvidenceKind
 
 DESCRIPTION_FILE = "reviewllm.json"
 CURVE_FILE = "curve.jsonl"  # one row per optimizer step
@@ -46,8 +46,8 @@ class AdapterDescription(StageConfig):
 
     Losses are means over response tokens, in nats; `validation_loss` and `best_step` are None where none was measured.
     `identity` is what decides a training's outcome, by name (`fit.identity`). `serialisation` is None for a task that shows no
-    attributes; `chat_template` is the template around its prompts (`ChatFrame.text`), None for none. `layers` are the ends of
-    the names of the layers that it adapts.
+    attributes, `evidence_place` for prompts without reviews by others; `chat_template` is the template around its prompts
+    (`ChatFrame.text`), None for none. `layers` are the ends of the names of the layers that it adapts.
     """
 
     base_model: str
@@ -58,6 +58,8 @@ class AdapterDescription(StageConfig):
     task: TaskName = "review"
     serialisation: Serialisation | None = None
     prompt_form: PromptForm = "paper"
+    evidence: EvidenceKind = "none"
+    evidence_place: EvidencePlace | None = None
     chat_template: str | None = None
     instruction: str
     max_prompt_tokens: int
@@ -145,6 +147,7 @@ def model_card(description: AdapterDescription) -> str:
     form = ", ".join(
         [f"task {description.task}{f' as {description.serialisation}' if description.serialisation else ''}", ratings]
         + ["as a dialogue"] * (description.prompt_form == "dialogue")
+        + [f"with reviews by others ({description.evidence})"] * (description.evidence != "none")
         + ["in the base's chat template"] * (description.chat_template is not None)
     )
     sft, training = description.sft, description.training
@@ -237,7 +240,7 @@ def check_fits(adapter: Path, base: Path, prompt: PromptConfig) -> AdapterDescri
     if description.with_rating != prompt.rating:
         seen, asked = ("with", "without") if description.with_rating else ("without", "with")
         raise AdapterError(f"adapter {adapter} was trained {seen} ratings, but the prompts are rendered {asked} them")
-    same = (description.task, description.prompt_form) == (prompt.task, prompt.form)
+    same = (description.task, description.prompt_form, description.evidence) == (prompt.task, prompt.form, prompt.evidence)
     if same and description.instruction != prompt.instruction():
         raise AdapterError(f"adapter {adapter} was trained with another instruction; pass its --instruction-file")
     _check_form(adapter, description, base, prompt)
@@ -245,12 +248,21 @@ def check_fits(adapter: Path, base: Path, prompt: PromptConfig) -> AdapterDescri
 
 
 def _check_form(adapter: Path, description: AdapterDescription, base: Path, prompt: PromptConfig) -> None:
-    """Refuse an adapter for another task, another form of prompt or attributes, or another template around the prompt."""
+    """Refuse an adapter for another task, form of prompt or attributes, other evidence, or another template around the prompt."""
     if description.task != prompt.task:
         raise AdapterError(f"adapter {adapter} was trained for --task {description.task}, not for --task {prompt.task}")
     if description.prompt_form != prompt.form:
         raise AdapterError(
             f"adapter {adapter} was trained with --prompt-form {description.prompt_form}, not with {prompt.form}; set the first"
+        )
+    if description.evidence != prompt.evidence:
+        raise AdapterError(
+            f"adapter {adapter} was trained with --evidence {description.evidence}, not with {prompt.evidence}; set the first"
+        )
+    if description.evidence_place not in (None, prompt.evidence_place):
+        raise AdapterError(
+            f"adapter {adapter} was trained with --evidence-place {description.evidence_place}, not with {prompt.evidence_place}; "
+            "set the first"
         )
     if prompt.task == "attributes" and description.serialisation != prompt.serialisation:
         raise AdapterError(

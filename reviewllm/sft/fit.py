@@ -190,6 +190,8 @@ def train_adapter(run: Run, out: Path, *, hear: Hear | None = None) -> AdapterDe
         task=run.prompt.task,
         serialisation=run.prompt.serialisation if run.prompt.task == "attributes" else None,
         prompt_form=run.prompt.form,
+        evidence=run.prompt.evidence,
+        evidence_place=None if run.prompt.evidence == "none" else run.prompt.evidence_place,
         chat_template=frame.text if frame else None,
         instruction=run.prompt.instruction(),
         max_prompt_tokens=run.prompt.max_prompt_tokens,

@@ -62,6 +62,9 @@ def show_counts(counts: SampleCounts) -> str:
         ("reviews cut", f"{counts.reviews_cut:,}", "no end token"),
         ("prompts with a shortened history", f"{counts.histories_cut:,}", ""),
     ]
+    if counts.with_evidence:
+        share = 100 * counts.with_evidence / counts.samples
+        lines.append(("prompts with reviews by others", f"{counts.with_evidence:,}", f"{share:.1f} %"))
     if counts.attributes_dropped:
         lines.append(("prompts without all attributes", f"{counts.attributes_dropped:,}", "over --max-attribute-tokens"))
     names, numbers = (max(len(line[column]) for line in lines) for column in (0, 1))

@@ -35,6 +35,7 @@ SAMPLES = pa.schema(
         pa.field("user_id", pa.string(), nullable=False),
         pa.field("validation", pa.bool_(), nullable=False),  # measured, not trained on
         pa.field("prompt_tokens", pa.int32(), nullable=False),
+        pa.field("evidence_tokens", pa.int32(), nullable=False),
         pa.field("token_ids", pa.list_(pa.field("item", pa.int32(), nullable=False)), nullable=False),
     ]
 )
@@ -51,6 +52,7 @@ class SampleCounts(NamedTuple):
     reviews_cut: int
     histories_cut: int
     attributes_dropped: int = 0
+    with_evidence: int = 0
 
 
 def write_samples(
@@ -63,7 +65,7 @@ def write_samples(
 
     Raises:
         SchemaError: the examples do not fit the table.
-        InputError: some are of another split than train, or were made for another task.
+        InputError: some are of another split than train, were made for another task, or hold nothing of what prompts are to show.
         TrainingError: no sample is left.
     """
     counts = SampleCounts(0, 0, 0, 0, 0, 0, 0)
@@ -103,7 +105,7 @@ def _tokenise(
     rows: list[dict[str, Any]], renderer: PromptRenderer, max_response_tokens: int, validation_fraction: float
 ) -> tuple[pa.RecordBatch, SampleCounts]:
     columns: dict[str, list[Any]] = {name: [] for name in SAMPLES.names}
-    trained = held_out = refused = tokens = in_loss = cut = histories_cut = dropped = 0
+    trained = held_out = refused = tokens = in_loss = cut = histories_cut = dropped = with_evidence = 0
     responses = renderer.render_responses([row["reference"] or "" for row in rows], max_tokens=max_response_tokens)
     for row, prompt, response in zip(rows, renderer.render(rows), responses, strict=True):
         # A response of the end token alone says nothing either.
@@ -112,9 +114,8 @@ def _tokenise(
             continue
         validation = _held_out(row["user_id"], validation_fraction)
         ids = prompt.token_ids + response
-        for name, value in zip(
-            SAMPLES.names, (row["example_id"], row["user_id"], validation, len(prompt.token_ids), ids), strict=True
-        ):
+        own = (row["example_id"], row["user_id"], validation, len(prompt.token_ids), prompt.evidence_tokens, ids)
+        for name, value in zip(SAMPLES.names, own, strict=True):
             columns[name].append(value)
         if validation:
             held_out += 1
@@ -124,8 +125,9 @@ def _tokenise(
         in_loss += len(response)
         cut += response[-1] != renderer.end
         histories_cut += prompt.history_kept < prompt.history_given or prompt.reviews_shortened
+        with_evidence += prompt.evidence_tokens > 0
         dropped += (prompt.attributes_kept or 0) < (prompt.attributes_given or 0)
-    counts = SampleCounts(trained, held_out, refused, tokens, in_loss, cut, histories_cut, dropped)
+    counts = SampleCounts(trained, held_out, refused, tokens, in_loss, cut, histories_cut, dropped, with_evidence)
     return pa.RecordBatch.from_pydict(columns, schema=SAMPLES), counts
 
 
@@ -177,6 +179,7 @@ class SampleFile(Sequence[Sample]):
             batch.column("user_id")[row].as_py(),
             values[offsets[row] : offsets[row + 1]],
             batch.column("prompt_tokens")[row].as_py(),
+            batch.column("evidence_tokens")[row].as_py(),
         )
 
     def __iter__(self) -> Iterator[Sample]:
@@ -195,7 +198,11 @@ class SampleFile(Sequence[Sample]):
         Where a history is full and begins anew, a prompt is shorter than the one before.
         """
         users = self.users()
-        prompts = np.concatenate([batch.column("prompt_tokens").to_numpy() for batch in self._batches])[self._rows]
+        prompts, others = (
+            np.concatenate([batch.column(f"{name}_tokens").to_numpy() for batch in self._batches])[self._rows]
+            for name in ("prompt", "evidence")
+        )
+        prompts = prompts - others  # they come and go from one prompt to the next
         begins = np.ones(len(users), dtype=bool)
         begins[1:] = (users[1:] != users[:-1]) | (prompts[1:] < prompts[:-1])
         return np.cumsum(begins) - 1

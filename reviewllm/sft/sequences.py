@@ -33,12 +33,16 @@ _WORTH_SHARING = 1 / 16
 
 
 class Sample(NamedTuple):
-    """One training sample: prompt and response ids; the loss is on `token_ids[prompt_tokens:]` alone."""
+    """One training sample: prompt and response ids; the loss is on `token_ids[prompt_tokens:]` alone.
+
+    evidence_tokens: of the prompt, those of reviews by others, with which no other prompt goes on.
+    """
 
     example_id: str
     user_id: str
     token_ids: NDArray[np.int32]
     prompt_tokens: int
+    evidence_tokens: int = 0
 
 
 class Segment(NamedTuple):

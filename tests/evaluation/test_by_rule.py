@@ -76,6 +76,17 @@ def test_read_reviews_are_those_of_the_evaluated_items_and_of_training(out: Path
 
 
 def test_write_by_rule_writes_a_scored_row_for_every_example(out: Path) -> None:
+    other = {
+        "user_id": "o",
+        "item_id": "new",
+        "title": "Hose",
+        "rating": 5.0,
+        "review": "A good one!",
+        "purchased_at": day(1),
+    }
+    shard = [SHARD[0] | {"item_evidence": []}, SHARD[1] | {"item_evidence": [other]}]
+    table = pa.Table.from_pylist(shard, schema=EXAMPLES.schema)
+    write_table(table, out / "examples" / "simple" / "shard-0.parquet", EXAMPLES)
     everyone = contenders(out)
     tasks = [Task([Piece("simple/shard-0.parquet")], number, f"{number}.parquet") for number in range(len(everyone))]
     examples = pl.DataFrame(pa.Table.from_pylist(SHARD, schema=EXAMPLES.schema))
@@ -96,6 +107,7 @@ def test_write_by_rule_writes_a_scored_row_for_every_example(out: Path) -> None:
     real = rows.filter(pl.col("model") == REAL.name)
     assert real["rougeL"].to_list() == [100.0, 100.0]
     assert real["completion_tokens"].to_list() == [0, 0]
+    assert real["copied_from_others"].to_list() == [None, 1]  # what the real reviews of an item share: here one word
     assert rows["prompt_tokens"].null_count() == len(rows)
 
 

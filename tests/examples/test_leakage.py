@@ -129,3 +129,51 @@ def test_add_a_purchase_in_two_examples_of_a_part_is_refused() -> None:
         made.add(shard(split="train"))
     with pytest.raises(LeakageError, match=r"1 example\(s\) are of a purchase"):
         check([]).add(pa.concat_tables([shard(), shard()]))
+
+
+OTHERS = {
+    "user_id": "u9",
+    "item_id": "new",
+    "title": "Garden hose",
+    "rating": 4.0,
+    "review": "Leaks.",
+    "purchased_at": day(99),
+}
+
+
+@pytest.mark.parametrize(
+    ("column", "changed", "rule"),
+    [
+        ("item_evidence", {"user_id": "u1"}, "see a review of the user's own as another's"),
+        ("item_evidence", {"purchased_at": day(100)}, "see another's review that is not earlier than the purchase"),
+        ("neighbour_evidence", {"item_id": "i1", "purchased_at": day(101)}, "see another's review that is not earlier"),
+        ("item_evidence", {"item_id": "i1"}, "see a review of another item than item_evidence says"),
+        ("neighbour_evidence", {}, "see a review of another item than neighbour_evidence says"),
+    ],
+)
+def test_add_evidence_that_breaks_a_rule_is_refused(column: str, changed: dict[str, Any], rule: str) -> None:
+    right = OTHERS if column == "item_evidence" else OTHERS | {"item_id": "i1"}
+    made = check()
+    made.add(shard(**{column: [right]}))
+    made.close()
+    with pytest.raises(LeakageError, match=f"1 example\\(s\\) {rule}"):
+        check().add(shard(**{column: [right, right | (changed or OTHERS)]}))
+
+
+@pytest.mark.parametrize(
+    ("split", "words"),
+    [("backfill", "a hidden review"), ("simple", "an evaluated reference"), ("hard", "an evaluated reference")],
+)
+def test_close_refuses_evidence_in_the_words_of_a_secret_reference(split: str, words: str) -> None:
+    """Whichever of the two shards comes first, and whoever wrote the words."""
+    shown, secret = shard(item_evidence=[OTHERS]), shard(example_id="e2", user_id="u7", reference="Leaks.", split=split)
+    for shards in ((shown, secret), (secret, shown)):
+        made = check()
+        for one in shards:
+            made.add(one)
+        with pytest.raises(LeakageError, match=f"see the words of {words} as another's review, the first is e1"):
+            made.close()
+    made = check()
+    for one in (shown, shard(example_id="e2", user_id="u7", reference="Leaks.")):  # trained on: seen by all
+        made.add(one)
+    made.close()

@@ -31,6 +31,11 @@ def test_fingerprint_changes_with_whatever_decides_the_text(random_base: Path, t
         fingerprint(random_base, None, PROMPT.model_copy(update={"instruction_file": file}), GENERATION),
         fingerprint(random_base, random_base, PROMPT, GENERATION),
         fingerprint(random_base, None, PROMPT, GENERATION, max_hallucination=20),
+        fingerprint(random_base, None, PROMPT, GENERATION, max_copied_words=20),
+        *(
+            fingerprint(random_base, None, PROMPT.model_copy(update={"max_evidence_tokens": 99, **others}), GENERATION)
+            for others in ({"evidence": "item"}, {"evidence": "both"}, {"evidence": "item", "evidence_place": "first"})
+        ),
         fingerprint(random_base, None, PROMPT, GENERATION, scoring=ScoringConfig(rouge_words="unicode")),
     ]
     assert len(set(made)) == len(made)

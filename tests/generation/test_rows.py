@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pyarrow as pa
-from conftest import entry, example
+from conftest import day, entry, example
 
 from reviewllm.evaluation.by_rule import without_prompts
 from reviewllm.generation.config import GenerationConfig
@@ -69,3 +69,34 @@ def test_score_rows_within_a_bound_on_claims_has_no_text_whose_claims_cannot_be_
         "the text is not English, so its claims cannot be held against --max-hallucination 20 %"
         in bounded["error"][2].as_py()
     )
+
+
+def test_score_rows_within_a_bound_on_words_of_others(random_base: Path) -> None:
+    """Whatever stands in the prompt, what the example carries is held against the text: of the item, and of neighbours."""
+    variant = make_variant(
+        base_model=str(random_base), adapter=None, prompt=PromptConfig(max_prompt_tokens=400), generation=GenerationConfig()
+    )
+    other = {"user_id": "o", "item_id": "new", "title": "Hose", "rating": 4.0, "purchased_at": day(1)}
+    said = [{**other, "review": "It leaks a lot at the tap."}]
+    asked = pa.Table.from_pylist(
+        [
+            example(example_id="item", item_evidence=said, neighbour_evidence=[]),
+            example(example_id="neighbour", neighbour_evidence=said),
+            example(example_id="none there", item_evidence=[]),
+            example(example_id="not asked"),
+        ],
+        schema=EXAMPLES.schema,
+    )
+    results = [Completion("Sadly it leaks a lot, no more.", [1], "stop")] * 4
+    rows = generation_rows(without_prompts(asked), [0] * 4, results, variant)
+    assert rows["evidence_reviews"].to_pylist() == [[said[0]["review"]], [said[0]["review"]], None, None]
+    scored = score_rows(rows, max_copied_words=4)
+    assert scored["copied_from_others"].to_pylist() == [4, 4, None, None]
+    bounded = score_rows(rows, max_copied_words=3, max_hallucination=20.0)
+    assert bounded["review"].null_count == 2
+    assert bounded["error_class"].to_pylist() == ["Copied", "Copied", None, None]
+    assert bounded["error_stage"].to_pylist() == ["score", "score", None, None]
+    assert bounded["error"][0].as_py() == (
+        "the text repeats 4 words of another customer's review, more than --max-copied-words 3"
+    )
+    assert bounded["copied_from_others"].to_pylist() == [None] * 4

@@ -205,6 +205,25 @@ def test_shard_of_dialogues_shows_the_attributes_of_the_history(random_base: Pat
     ]
 
 
+def test_shard_shows_what_others_wrote(random_base: Path, tmp_path: Path) -> None:
+    other = {
+        "user_id": "o",
+        "item_id": "new",
+        "title": "Hose",
+        "rating": 4.0,
+        "review": "Leaks.",
+        "purchased_at": entry(1)["purchased_at"],
+    }
+    rows = [example(item_evidence=[other]), example(example_id="new", item_evidence=[])]
+    prompt = PromptConfig(evidence="item", max_prompt_tokens=700, max_evidence_tokens=100)
+    write_table(pa.Table.from_pylist(rows, schema=EXAMPLES.schema), tmp_path / "shard.parquet", EXAMPLES)
+    spec = spec_of(random_base, tmp_path, prompt)
+    (task,) = ShardRenderer(spec)(task_table([Task(WHOLE, 0, "shard.parquet")])).to_pylist()
+    made = [one for one in PromptRenderer(load_tokenizer(str(random_base)), prompt).render(rows) if isinstance(one, Prompt)]
+    assert from_stream(task["prompts"])["prompt_ids"].to_pylist() == [one.token_ids for one in made]
+    assert [one.evidence_tokens > 0 for one in made] == [True, False]
+
+
 def asked_row(name: str, **asked: Any) -> dict[str, Any]:
     history = [entry(1, title="Steel rake"), entry(2, title="Garden gloves")]
     return example(example_id=name, history=history, attributes=json.dumps(asked))

@@ -23,7 +23,7 @@ from jobs import backfill, evaluate, merge, prepare, report, train
 from reviewllm.backfill.night import published_files, read_manifest
 from reviewllm.cluster import ClusterConfig, ray_session
 from reviewllm.config import part
-from reviewllm.errors import AdapterError, BudgetError, ConfigError, LeakageError, PublishError, SchemaError
+from reviewllm.errors import AdapterError, BudgetError, ConfigError, InputError, LeakageError, PublishError, SchemaError
 from reviewllm.evaluation.baselines import BASELINES, REAL
 from reviewllm.evaluation.contenders import find_contenders
 from reviewllm.evaluation.reference import reference_tokens
@@ -74,7 +74,10 @@ def in_process(ray_cluster: None, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> Flow:
     out = tmp_path_factory.mktemp("flow") / ODD
-    prepare.main(prepare.PrepareJob(out=out, shop_users=60, shop_items=30, targets="all", shard_rows=60, hide_fraction=0.02))
+    job = prepare.PrepareJob(
+        out=out, shop_users=60, shop_items=30, targets="all", shard_rows=60, hide_fraction=0.02, evidence="item"
+    )
+    prepare.main(job)
     write_table(pa.Table.from_pylist(EXTRA, schema=EXAMPLES.schema), out / "examples" / "simple" / "extra.parquet", EXAMPLES)
     documents = user_documents(read_table(out / "examples" / "train", EXAMPLES))
     size = TinyBaseConfig(base_hidden=64, base_layers=2, base_steps=300)
@@ -510,6 +513,37 @@ def test_backfill_texts_that_claim_too_much_are_dead_letters(prepared: Flow, in_
     assert (mended.written, mended.failed, len(mended.fingerprints)) == (30, 0, 2)
     assert generations_of(tmp_path, night)["hallucination"].max() > 20
     assert backfill.verify(backfill.VerifyJob(data=tmp_path, date=night)) == mended
+
+
+def test_backfill_texts_in_the_words_of_others_are_dead_letters(prepared: Flow, in_process: None, tmp_path: Path) -> None:
+    """The rule writes a verdict and the title: words that some others are made to have written."""
+    rows = read_table(prepared.out / "examples" / "backfill", EXAMPLES).to_pylist()[:20]
+    said = {"user_id": "o", "item_id": "i", "rating": 4.0, "purchased_at": dt.datetime(2020, 1, 1, tzinfo=dt.UTC)}
+    for number, row in enumerate(rows):
+        review = f"I say: {row['title']}, indeed." if number < 2 else "Unlike anything."
+        row["item_evidence"] = [{**said, "title": row["title"], "review": review}]
+    table = pa.Table.from_pylist(rows, schema=EXAMPLES.schema)
+    write_table(table, tmp_path / "examples" / "backfill" / "a.parquet", EXAMPLES)
+    options = {"data": tmp_path, "examples": tmp_path / "examples" / "backfill", "date": dt.date(2026, 1, 6)}
+    shown = {"evidence": "item", "max_evidence_tokens": 64, "max_prompt_tokens": PROMPT["max_prompt_tokens"] + 64}
+    job = backfill_job(prepared, **options, **shown, max_copied_words=2, max_failed_fraction=0.2)
+    manifest = backfill.main(job)
+    assert manifest is not None
+    assert (manifest.written, manifest.failed) == (18, 2)
+    letters = read_table(tmp_path / "dead_letters", DEAD_LETTERS).to_pylist()
+    assert {letter["example_id"] for letter in letters} == {row["example_id"] for row in rows[:2]}
+    assert {(letter["stage"], letter["error_class"]) for letter in letters} == {("score", "Copied")}
+    assert generations_of(tmp_path, dt.date(2026, 1, 6))["copied_from_others"].max() <= 2
+
+    bare = [{**row, "item_evidence": None} for row in rows]
+    write_table(pa.Table.from_pylist(bare, schema=EXAMPLES.schema), tmp_path / "bare" / "backfill" / "a.parquet", EXAMPLES)
+    options = {"data": tmp_path / "bare", "examples": tmp_path / "bare" / "backfill", "date": dt.date(2026, 1, 6)}
+    with pytest.raises(
+        InputError, match=r"--max-copied-words: the examples in .* carry no reviews by others to hold a text"
+    ):
+        backfill.main(backfill_job(prepared, **options, max_copied_words=2))
+    with pytest.raises(InputError, match="--evidence item: the examples hold no such reviews by others"):
+        backfill.main(backfill_job(prepared, **options, **shown))
 
 
 def test_backfill_every_row_failing_stops_early_and_publishes_nothing(

@@ -18,7 +18,11 @@ def test_deciding_of_the_task_review_is_what_it_was_before_there_were_others() -
 
 def test_deciding_has_all_that_decides_the_task_attributes() -> None:
     config = PromptConfig(task="attributes", serialisation="html", chat_template=True)
-    assert set(config.deciding()) == set(PromptConfig.model_fields) - {"instruction_file", "prompt_form"}
+    others = {"evidence", "max_evidence_tokens", "evidence_place"}
+    assert set(config.deciding()) == set(PromptConfig.model_fields) - {"instruction_file", "prompt_form", *others}
+    with_others = PromptConfig(evidence="both", max_evidence_tokens=100)
+    assert with_others.deciding().items() >= {"evidence": "both", "max_evidence_tokens": 100}.items()
+    assert "evidence_place" in with_others.deciding()
 
 
 def test_deciding_has_the_form_where_it_is_another_than_the_papers() -> None:
@@ -58,3 +62,15 @@ def test_serialisations_are_a_list_of_the_task_attributes() -> None:
     ):
         with pytest.raises(ConfigError, match=message):
             parse(TrainJob, bad)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"task": "extract", "evidence": "item"}, "--evidence item: --task extract shows no reviews by others"),
+        ({"evidence": "item", "max_prompt_tokens": 400}, "leaves 16 of --max-prompt-tokens 400 to history and item"),
+    ],
+)
+def test_evidence_that_cannot_be_shown_is_refused(options: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        PromptConfig(**options)  # type: ignore[arg-type]

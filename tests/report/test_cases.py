@@ -68,6 +68,12 @@ def test_case_studies_longest_copied_run():
     assert COPIED not in _chosen(shown("a", output("ours", 1.0, copied_words=None)))
 
 
+def test_case_studies_longest_run_copied_from_others():
+    examples = [shown(name, output("ours", 1.0, copied_from_others=count)) for name, count in [("a", 4.0), ("b", 11.0)]]
+
+    assert _chosen(*examples)["Longest run of words copied from another customer"] == ("b", "11 words")
+
+
 def test_case_studies_never_choose_a_failed_text():
     scores = {"sentiment": 100.0, "copied_words": 50.0}
     failed = shown("failed", output("ours", 0.0, review=None, **scores), output("tiny", 90.0), rating=1.0)

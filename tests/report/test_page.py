@@ -283,10 +283,20 @@ def test_render_page_of_an_example_shows_newest_history_failures_and_empty_texts
 
     assert "The user's 7 earlier reviews Thing 4, 4.5 of 5 stars Fine. Thing 3, 4.5 of 5 stars" in text
     assert "Older ones are not shown." in text
+    assert "by others" not in text
     assert "Failed, counted as 0: too long" in text
     assert "An empty text." in text
     assert "A new user: there is none." in text
     assert "No model has answered this example." in text
+
+
+def test_render_page_of_an_example_shows_what_others_wrote():
+    others = (Entry(title="Pick", rating=2.0, review="Too <soft>."),)
+    example = shown("e", output("tiny", 1.0), item_evidence=others, neighbour_evidence=())
+    text = _words(render_page(EMPTY.model_copy(update={"examples": (example,)})))
+
+    assert "1 earlier review of the product, by others Pick, 2 of 5 stars Too <soft>." in text
+    assert "0 earlier reviews of its category by customers who bought alike, by others There is none." in text
 
 
 def test_render_page_gives_examples_the_order_of_the_candidate(report):

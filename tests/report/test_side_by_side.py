@@ -43,6 +43,15 @@ def test_evaluated_examples_show_the_newest_five_of_a_history(tmp_path):
     assert (new.reviews_of_user, new.history) == (0, ())
 
 
+def test_evaluated_examples_show_what_others_wrote(tmp_path):
+    other = {**entry(1, title="Pick", review="Too soft.", rating=2.0), "user_id": "o"}
+    _keep(tmp_path, example("asked", item_evidence=[other], neighbour_evidence=[]), example("not"))
+    asked, never = _shown(tmp_path, *map(generation, ("asked", "not")))
+
+    assert [(one.title, one.rating, one.review) for one in asked.item_evidence or ()] == [("Pick", 2.0, "Too soft.")]
+    assert (asked.neighbour_evidence, never.item_evidence, never.neighbour_evidence) == ((), None, None)
+
+
 def test_evaluated_examples_come_with_outputs_in_the_order_of_the_names(tmp_path):
     _keep(tmp_path, example("a", title="Pick", reference="Good."))
     rows = [

@@ -95,6 +95,14 @@ def test_add_scores_finds_the_values_of_a_product_in_a_script_without_spaces() -
     assert table["claims"].to_pylist() == [None, None]
 
 
+def test_add_scores_of_what_is_copied_from_others() -> None:
+    texts = ["it works well here", "new", None, "it works", "it works"]
+    others = [["It works!", "works well"], ["old"], ["x"], None, []]
+    scored = add_scores(generations(texts), pa.nulls(5, pa.string()), [KETTLE] * 5, others=others)
+    assert scored["copied_from_others"].to_pylist() == [2, 0, None, None, None]
+    assert add_scores(generations(texts), pa.nulls(5, pa.string()), [KETTLE] * 5)["copied_from_others"].null_count == 5
+
+
 def test_add_history_scores() -> None:
     scored = add_scores(generations(["it works well", "new user", None, " "]), pa.nulls(4, pa.string()), [KETTLE] * 4)
     histories = [["it works", "a b c d e f"], [], ["x"], ["x"]]

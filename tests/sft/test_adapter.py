@@ -148,7 +148,18 @@ def test_check_fits_other_task_serialisation_or_template_is_refused(
     assert check_fits(described(**talks), base, dialogue).prompt_form == "dialogue"
     extract = PromptConfig(task="extract", prompt_form="dialogue")  # of a task with one form
     assert check_fits(described(task="extract", instruction=extract.instruction()), base, extract).samples == 3
+    others = PromptConfig(evidence="item")
+    shown = {"evidence": "item", "evidence_place": "after-history", "instruction": others.instruction()}
+    assert check_fits(described(**shown), base, others).evidence == "item"
     refused = [
+        ({}, others, "was trained with --evidence none, not with item"),
+        (shown, PromptConfig(), "was trained with --evidence item, not with none"),
+        (shown, PromptConfig(evidence="both"), "was trained with --evidence item, not with both"),
+        (
+            shown,
+            PromptConfig(evidence="item", evidence_place="first"),
+            "was trained with --evidence-place after-history, not with first",
+        ),
         ({}, dialogue, "was trained with --prompt-form paper, not with dialogue"),
         (talks, PromptConfig(), "was trained with --prompt-form dialogue, not with paper"),
         (

@@ -22,7 +22,7 @@ from reviewllm.sft.samples import Sample, SampleFile, write_samples
 from reviewllm.sft.sequences import EMPTY, pack
 from reviewllm.sft.step import check_packing
 from reviewllm.table_files import write_table
-from reviewllm.tables import EXAMPLES
+from reviewllm.tables import EXAMPLES, EvidenceKind
 from reviewllm.tiny_base import TinyBaseConfig, make_tiny_base
 
 WORDS = [["A fine rake. I love the grip.", "Broken lamp, never again.", "The price of the kettle is good."]]
@@ -55,7 +55,9 @@ def gradients(model: Any) -> torch.Tensor:
     return found
 
 
-def user_samples(tokenizer: Any, folder: Path, seed: int, form: PromptForm, *, max_prompt_tokens: int = 700) -> list[Sample]:
+def user_samples(
+    tokenizer: Any, folder: Path, seed: int, form: PromptForm, *, max_prompt_tokens: int = 700, **options: Any
+) -> list[Sample]:
     """All targets of three random users whose histories grow, with cut and whole histories, tokenised for real."""
     import pyarrow as pa
     from conftest import entry, example
@@ -76,6 +78,10 @@ def user_samples(tokenizer: Any, folder: Path, seed: int, form: PromptForm, *, m
                 example_id=f"{user}-{last}",
                 user_id=f"u{user}",
                 history=bought[:last],
+                item_evidence=[
+                    {**bought[number], "user_id": "other", "review": f"{number} good so bad"}
+                    for number in range(last % 3)  # some have none
+                ],
                 title=bought[last]["title"],
                 rating=bought[last]["rating"],
                 reference=bought[last]["review"],
@@ -83,7 +89,7 @@ def user_samples(tokenizer: Any, folder: Path, seed: int, form: PromptForm, *, m
             for last in range(len(bought))
         ]
     write_table(pa.Table.from_pylist(rows, schema=EXAMPLES.schema), folder / "examples" / "a.parquet", EXAMPLES)
-    renderer = PromptRenderer(tokenizer, PromptConfig(max_prompt_tokens=max_prompt_tokens, prompt_form=form))
+    renderer = PromptRenderer(tokenizer, PromptConfig(max_prompt_tokens=max_prompt_tokens, prompt_form=form, **options))
     write_samples(folder / "examples", folder / "samples", renderer, max_response_tokens=60, validation_fraction=0)
     return list(SampleFile(folder / "samples"))
 
@@ -106,13 +112,15 @@ def test_response_loss_equals_transformers_own_masked_loss(model: Any, base: Pat
 
 
 @pytest.mark.parametrize("form", ["paper", "dialogue"])
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize(("seed", "others"), [(0, "none"), (1, "none"), (2, "none"), (1, "item")])
 def test_one_pass_per_user_equals_separate_samples(
-    model: Any, tokenizer: Any, tmp_path: Path, seed: int, form: PromptForm
+    model: Any, tokenizer: Any, tmp_path: Path, seed: int, others: EvidenceKind, form: PromptForm
 ) -> None:
-    samples = user_samples(tokenizer, tmp_path, seed, form)
+    """With reviews by others too, behind which a dialogue goes on without them: there its samples fork."""
+    samples = user_samples(tokenizer, tmp_path, seed, form, evidence=others, max_evidence_tokens=100)
+    assert any(one.evidence_tokens for one in samples) == (others == "item")
     packed = pack(samples)
-    assert len(packed.input_ids) < 0.6 * sum(len(one.token_ids) for one in samples)
+    assert len(packed.input_ids) < 0.7 * sum(len(one.token_ids) for one in samples)
     together = response_loss(model, packed, device="cpu")
     together.backward()
     of_tree = gradients(model)

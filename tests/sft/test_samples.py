@@ -47,6 +47,24 @@ def test_write_samples_prompt_ids_are_those_of_generation(tokenizer: Any, tmp_pa
     assert counts.response_tokens == sum(len(sample.token_ids) - sample.prompt_tokens for sample in samples)
 
 
+def test_runs_go_on_whatever_reviews_by_others_come_and_go(tokenizer: Any, tmp_path: Path) -> None:
+    """A long evidence and then none make a prompt shorter, while the history goes on growing."""
+    other = {**entry(1, review="It holds. " * 20), "user_id": "o"}
+    bought = [entry(number) for number in range(4)]
+    rows = [
+        example(example_id=f"e{number}", history=bought[:number], item_evidence=[other] * (number % 2))
+        for number in range(4)
+    ] + [example(example_id="f", user_id="u2", item_evidence=[other])]
+    renderer = PromptRenderer(tokenizer, PromptConfig(max_prompt_tokens=1900, evidence="item"))
+    file = tmp_path / "samples"
+    counts = write_samples(written(tmp_path / "a", rows), file, renderer, max_response_tokens=50, validation_fraction=0)
+    samples = SampleFile(file)
+    assert samples[2].prompt_tokens < samples[1].prompt_tokens
+    assert samples.runs().tolist() == [0, 0, 0, 0, 1]
+    assert counts.with_evidence == 3
+    assert [one.evidence_tokens > 0 for one in samples] == [False, True, False, True, True]
+
+
 def test_write_samples_refuses_and_counts_what_has_nothing_to_learn_from(tokenizer: Any, tmp_path: Path) -> None:
     rows = [
         example(reference="Good."),

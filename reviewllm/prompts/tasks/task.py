@@ -18,6 +18,13 @@ NEW_ITEM_MARKER = "\n### The user purchased a new item:\n"
 RESPONSE_MARKER = "\n### Response:\n"
 ITEM_MARKER = "\n### Item:\n"  # of every purchase in a dialogue
 REVIEW_FIELD = ". %Review:"
+# Of reviews by others, of the item and of its category: before the reviews, and in a dialogue between them and the item.
+EVIDENCE_MARKERS = {
+    "item_evidence": "\n### The new item in other customers' reviews:",
+    "neighbour_evidence": "\n### Other items in reviews by customers who purchased alike:",
+}
+ITEM_ITSELF_MARKER = "\n### The new item itself:\n"
+OTHERS_REVIEW_FIELD = " %Review:"  # where no title stands before it
 RATING_FIELD = " %Rating: {:.1f}."
 
 Row = dict[str, Any]  # one row of the examples table
