@@ -14,7 +14,7 @@ from reviewllm.errors import ConfigError
 from reviewllm.prompts.tasks import TASKS, TaskName
 from reviewllm.texts import is_blank
 
-PROMPT_VERSION = "4"  # part of every run's fingerprint: raise it with any change of what is rendered
+PROMPT_VERSION = "5"  # part of every run's fingerprint: raise it with any change of what is rendered
 
 PromptForm = Literal["paper", "dialogue"]
 
@@ -43,7 +43,7 @@ class PromptConfig(StageConfig):
         "for instruction-tuned bases",
     )
     max_prompt_tokens: int = Field(1536, ge=64, description="token budget of a prompt")
-    min_history: int = Field(4, ge=1, description="newest history entries that are shortened before one is dropped")
+    min_history: int = Field(4, ge=1, description="newest history entries that are kept, shortened, before one is dropped")
     history_block: int = Field(
         4,
         ge=1,
