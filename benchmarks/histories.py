@@ -3,7 +3,7 @@
     python benchmarks/histories.py --examples <run>/examples/train --base-model <folder> [--rows 4000]
 
 Reads examples with every review a target (`prepare --targets all --first-target 1`), renders them in order, and prints a line for
-each form of prompt: of all rows, and of those whose history is longer than the prompt.
+each kind of prompt: of all rows, and of those whose history is longer than the prompt.
 """
 
 from __future__ import annotations
@@ -13,11 +13,23 @@ import itertools
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+
 from reviewllm.prompts.config import PromptConfig
 from reviewllm.prompts.renderer import Prompt, PromptRenderer
 from reviewllm.prompts.tokenizer import load_tokenizer
+from reviewllm.sft.sequences import shared_prefix
 from reviewllm.table_files import read_table, table_files
 from reviewllm.tables import EXAMPLES
+
+KINDS = {
+    "paper": {},
+    "paper, similar": {"history_selection": "similar"},
+    "paper, spread": {"history_selection": "spread"},
+    "paper, user facts": {"user_facts": True},
+    "dialogue": {"prompt_form": "dialogue"},
+    "dialogue, user facts": {"prompt_form": "dialogue", "user_facts": True},
+}
 
 
 class Sums(NamedTuple):
@@ -38,13 +50,11 @@ class Sums(NamedTuple):
 def measure(rows: list[dict[str, object]], prompts: list[Prompt], cut: list[bool]) -> Sums:
     """Sum up the prompts that are `cut`; prompts of one user stand together, in order of time."""
     sums = Sums()
-    before: tuple[object, list[int]] = None, []
+    before: tuple[object, np.ndarray] = None, np.array([])
     for row, prompt, counts in zip(rows, prompts, cut, strict=True):
-        own = before[1] if before[0] == row["user_id"] else []
-        shared = sum(
-            1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], zip(own, prompt.token_ids, strict=False))
-        )
-        before = row["user_id"], prompt.token_ids
+        ids = np.array(prompt.token_ids)
+        shared = shared_prefix(before[1], ids) if before[0] == row["user_id"] else 0
+        before = row["user_id"], ids
         if counts:
             more = Sums(1, len(prompt.token_ids), prompt.history_kept, prompt.history_given, shared)
             sums = Sums(*(one + other for one, other in zip(sums, more, strict=True)))
@@ -64,12 +74,12 @@ def main() -> None:
     print(
         "| prompts | rows | entries shown | of all | tokens | the beginning of the prompt before |\n|---|---|---|---|---|---|"
     )
-    for tokens, form in itertools.product(map(int, asked.max_prompt_tokens.split(",")), ("paper", "dialogue")):
-        config = PromptConfig.model_validate({"prompt_form": form, "max_prompt_tokens": tokens})
+    for tokens, (name, options) in itertools.product(map(int, asked.max_prompt_tokens.split(",")), KINDS.items()):
+        config = PromptConfig.model_validate({"max_prompt_tokens": tokens, **options})
         prompts = [one for one in PromptRenderer(tokenizer, config).render(rows) if isinstance(one, Prompt)]
         cut = [one.history_kept < one.history_given or one.reviews_shortened for one in prompts]
-        for name, some in (("all", [True] * len(rows)), ("cut", cut)):
-            print(f"| {form}, {name} | {measure(rows, prompts, some).line(tokens)} |", flush=True)
+        for which, some in (("all", [True] * len(rows)), ("cut", cut)):
+            print(f"| {name}, {which} | {measure(rows, prompts, some).line(tokens)} |", flush=True)
 
 
 if __name__ == "__main__":

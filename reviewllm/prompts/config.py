@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from reviewllm.attributes.serialise import Serialisation
 from reviewllm.config import StageConfig
 from reviewllm.errors import ConfigError
+from reviewllm.prompts.selection import Selection
 from reviewllm.prompts.tasks import TASKS, TaskName
 from reviewllm.texts import is_blank
 
@@ -49,12 +50,41 @@ class PromptConfig(StageConfig):
         ge=1,
         description="oldest history entries that are dropped together, but for dialogues: prompts of one user then begin alike",
     )
+    history_selection: Selection = Field(
+        "latest",
+        description="which reviews of a history that is too long are shown, in order of time: the latest, those of items and stars "
+        "similar to the new one, or a spread over items and ratings; the last two share less with the user's other prompts",
+    )
+    user_facts: bool = Field(
+        False,
+        description="say before the new item how long the user's reviews are, which stars the user gives and which words come "
+        "again, as counted in the history of the example",
+    )
     max_title_chars: int = Field(300, ge=20, description="longer titles are cut here, in history and target alike")
     serialisation: Serialisation = Field("json", description="form in which --task attributes shows the item")
     max_attribute_tokens: int = Field(
         512, ge=16, description="tokens of the shown item; attributes beyond it are left out, the least telling first"
     )
     max_value_chars: int = Field(400, ge=20, description="longer values of an attribute are cut here")
+
+    @model_validator(mode="after")
+    def _dialogues_go_on(self) -> PromptConfig:
+        if self.is_dialogue and self.history_selection != "latest":
+            raise ValueError(
+                f"--history-selection {self.history_selection} with --prompt-form dialogue: a dialogue shows the purchases as they "
+                "came, and every review is trained behind the history that its prompt shows; leave one of the two out"
+            )
+        return self
+
+    @property
+    def selection(self) -> Selection:
+        """The selection that prompts have: a task that shows no reviews selects none."""
+        return self.history_selection if TASKS[self.task].dialogue else "latest"
+
+    @property
+    def has_user_facts(self) -> bool:
+        """Whether prompts say what sets the user apart: where a task shows the user's reviews."""
+        return self.user_facts and TASKS[self.task].dialogue is not None
 
     @property
     def is_dialogue(self) -> bool:
@@ -87,8 +117,9 @@ class PromptConfig(StageConfig):
     def deciding(self) -> dict[str, Any]:
         """The options that decide the prompts of the task, by name, for fingerprints; the instruction's text is apart.
 
-        The task and what belongs to it are in it only where it is another than `review`, and the template and the form only
-        where they are on: what was generated and trained before there were others keeps its fingerprint.
+        The task and what belongs to it are in it only where it is another than `review`, and the template, the form, the
+        selection and the user's facts only where they are on: what was generated and trained before there were others keeps its
+        fingerprint.
         """
         left_out = {"instruction_file"}
         if self.task == "review":
@@ -98,6 +129,9 @@ class PromptConfig(StageConfig):
         if not self.chat_template:
             left_out |= {"chat_template"}
         left_out |= {"history_block"} if self.is_dialogue else {"prompt_form"}
+        if not self.has_user_facts:
+            left_out |= {"user_facts"}
+        left_out |= {"history_selection"} if self.selection == "latest" else {"history_block"}
         return self.model_dump(exclude=left_out)
 
 

@@ -36,9 +36,11 @@ from reviewllm.errors import PromptError
 from reviewllm.prompts.chat import ChatFrame, prompt_frame
 from reviewllm.prompts.config import PromptConfig
 from reviewllm.prompts.history import DialogueHistory, Entry, Frame, ListedHistory, entry_key
+from reviewllm.prompts.selection import wanted
 from reviewllm.prompts.tasks import TASKS
 from reviewllm.prompts.tasks.task import HISTORY_MARKER, INSTRUCTION_MARKER, ITEM_MARKER, RESPONSE_MARKER, Row, Target
 from reviewllm.prompts.tokenizer import CHARS_PER_TOKEN, Ids, TextEncoder
+from reviewllm.prompts.user_facts import facts_ids, user_facts
 
 
 class Prompt(NamedTuple):
@@ -125,10 +127,32 @@ class PromptRenderer:
         entries = dict(zip(rows, self._history.entries(list(rows.values())), strict=True))
         room = self.config.max_prompt_tokens - len(self._frame.head) - len(self._frame.tail)
         targets = self._task.targets(examples, self.config, self._encoder, room)
+        if self.config.has_user_facts:
+            targets = self._with_facts(targets, examples, room)
         return [
-            target if isinstance(target, PromptError) else self._render_one([entries[entry_key(e)] for e in history], target)
-            for history, target in zip(histories, targets, strict=True)
+            target
+            if isinstance(target, PromptError)
+            else self._render_one([entries[entry_key(e)] for e in history], target, self._order(history, example))
+            for example, history, target in zip(examples, histories, targets, strict=True)
         ]
+
+    def _with_facts(
+        self, targets: Sequence[Target | PromptError], examples: Sequence[Row], room: int
+    ) -> list[Target | PromptError]:
+        """The targets behind what sets their users apart; without, where there is nothing to say or no room for it."""
+        found = [user_facts(one["history"], one["title"], ratings=self.config.rating) for one in examples]
+        facts = facts_ids(found, self._encoder, is_dialogue=self.config.is_dialogue)
+        return [
+            target
+            if isinstance(target, PromptError) or len(ids) + len(target.token_ids) > room
+            else target._replace(token_ids=ids + target.token_ids)
+            for target, ids in zip(targets, facts, strict=True)
+        ]
+
+    def _order(self, history: Sequence[Row], example: Row) -> list[int] | None:
+        """Which entries are to be left out first; None for the oldest."""
+        selection = self.config.selection
+        return None if selection == "latest" else wanted(selection, history, example, ratings=self.config.rating)
 
     def render_responses(self, reviews: Sequence[str], *, max_tokens: int) -> list[Ids]:
         """Token ids that the model is to write for each review: its text as prompts show reviews, then the end token.
@@ -156,7 +180,7 @@ class PromptRenderer:
         encoded = self._encoder.texts(distinct, joined=self._frame.responses_joined)
         return [[encoded[text, max_chars] for text in several] for several in texts]
 
-    def _render_one(self, history: Sequence[Entry], target: Target) -> Prompt | PromptError:
+    def _render_one(self, history: Sequence[Entry], target: Target, order: Sequence[int] | None) -> Prompt | PromptError:
         head, tail = self._frame.head, self._frame.tail
         item, room = len(target.token_ids) + len(tail), self.config.max_prompt_tokens - len(head)
         if item > room:
@@ -164,7 +188,7 @@ class PromptRenderer:
                 f"instruction and target take {len(head) + item} tokens, more than --max-prompt-tokens "
                 f"{self.config.max_prompt_tokens}"
             )
-        shown = self._history.show(history, item=item, room=room)
+        shown = self._history.show(history, item=item, room=room, order=order)
         return Prompt(
             head + shown.token_ids + target.token_ids + tail,
             shown.kept + target.history_kept,

@@ -190,6 +190,8 @@ def train_adapter(run: Run, out: Path, *, hear: Hear | None = None) -> AdapterDe
         task=run.prompt.task,
         serialisation=run.prompt.serialisation if run.prompt.task == "attributes" else None,
         prompt_form=run.prompt.form,
+        history_selection=run.prompt.selection,
+        user_facts=run.prompt.has_user_facts,
         chat_template=frame.text if frame else None,
         instruction=run.prompt.instruction(),
         max_prompt_tokens=run.prompt.max_prompt_tokens,

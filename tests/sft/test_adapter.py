@@ -150,6 +150,8 @@ def test_check_fits_other_task_serialisation_or_template_is_refused(
     assert check_fits(described(task="extract", instruction=extract.instruction()), base, extract).samples == 3
     refused = [
         ({}, dialogue, "was trained with --prompt-form paper, not with dialogue"),
+        ({}, PromptConfig(history_selection="similar"), "was trained with --history-selection latest, not with similar"),
+        ({"history_selection": "spread"}, PromptConfig(), "was trained with --history-selection spread, not with latest"),
         (talks, PromptConfig(), "was trained with --prompt-form dialogue, not with paper"),
         (
             {**talks, "chat_template": template},  # without what stands between two turns
