@@ -32,7 +32,7 @@ from reviewllm.table_files import read_table
 from reviewllm.tables import COMPARISONS, METRICS
 
 # Shown where an evaluation has them. Of the last two a model's own texts play no part, and copied texts have none.
-SHOWN = ("rouge1", "rougeL", "sbert_cosine", "reference_nll", "reference_nll_per_byte")
+SHOWN = ("rouge1", "rougeL", "meteor", "sbert_cosine", "reference_nll", "reference_nll_per_byte")
 
 
 class Rate(NamedTuple):

@@ -93,6 +93,11 @@ class EvaluateJob(JobConfig, ClusterConfig, GenerationConfig, PromptConfig, Trac
         description="tokens of a real review whose likelihood is told; default as the adapters were trained with, else as training "
         "has it",
     )
+    history_worth: bool = Field(
+        False,
+        description="tell how likely the real review is without the user's history too, so what the history is worth: a further "
+        "request a row, of the instruction, the item and the review",
+    )
     repeats: int | None = Field(None, ge=1, description="repetitions; default 1, with --protocol 5")
     serialisations: list[Serialisation] = Field(
         [], description="ask base, adapter and endpoints in each of these forms of the attributes, with <adapter>-<form>"
@@ -168,7 +173,7 @@ def _evaluate(config: EvaluateJob, shards: Sequence[Path]) -> str:
     examples = read_table(shards, EXAMPLES)
     reviews = _reviews(config, contenders, examples)._replace(embedding=config.embedding)
     tokens = reference_tokens(contenders, part(config, GenerationConfig), asked=config.max_response_tokens)
-    staging = Staging(config.out, shards, contenders, reference_tokens=tokens)
+    staging = Staging(config.out, shards, contenders, reference_tokens=tokens, history_worth=config.history_worth)
     sample_prompts(contenders, shards, staging.folder / "samples.json")  # before an engine starts: prompts can be made
     names = dict.fromkeys(one.name for one in contenders if one.kind == "endpoint")
     asked = {name: config.endpoints[name.partition(",")[0]] for name in names}  # "gpt, json" is gpt, in one of the forms
@@ -216,6 +221,7 @@ def _evaluate(config: EvaluateJob, shards: Sequence[Path]) -> str:
             protocol=config.protocol,
             costs=costs,
             reference_tokens=staging.reference_tokens,
+            history_worth=staging.history_worth,
         )
         write_evaluation(head, staging.folder)
         replace_folder(staging.folder, config.out / "metrics")

@@ -178,6 +178,7 @@ _EVALUATED = "null without a text or a history, and outside of an evaluation"
 SCORES = (
     Column("rouge1", pa.float64(), f"ROUGE-1 F1 times 100; {_REFERENCED}", nullable=True),
     Column("rougeL", pa.float64(), f"ROUGE-L F1 times 100; {_REFERENCED}", nullable=True),
+    Column("meteor", pa.float64(), f"METEOR without synonyms times 100; {_REFERENCED}", nullable=True),
     Column(
         "sbert_cosine",
         pa.float64(),
@@ -292,6 +293,13 @@ GENERATIONS = Table(
             "reference_nll_per_byte",
             pa.float64(),
             "the same sum over the UTF-8 bytes of the real review's text; null likewise",
+            nullable=True,
+        ),
+        Column(
+            "reference_nll_without_history",
+            pa.float64(),
+            "as reference_nll behind the prompt without the history, as if the user were new; null likewise, and where it is not "
+            "asked for (--history-worth)",
             nullable=True,
         ),
         Column("seed", pa.int64(), "of the row's sampling"),

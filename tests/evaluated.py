@@ -26,7 +26,15 @@ def generation(example_id: str, score: float | None = 50.0, **changes: Any) -> d
     row |= {"example_id": example_id, "user_id": f"user of {example_id}", "item_id": "i", "category": "Strings"}
     row |= {"rating": 4.0, "split": "simple", "review": "It is good.", "model": BASE[0], "with_rating": True}
     row |= {"fingerprint": "f" * 64, "seed": 0, "attempts": 1, "generated_at": DAY, "is_generated": True}
-    row |= {"rouge1": score, "rougeL": score, "sbert_cosine": score, "words": 3, "sentiment": 40.0, "claims": 0}
+    row |= {
+        "rouge1": score,
+        "rougeL": score,
+        "meteor": score,
+        "sbert_cosine": score,
+        "words": 3,
+        "sentiment": 40.0,
+        "claims": 0,
+    }
     return row | changes
 
 

@@ -92,7 +92,7 @@ def _head() -> Evaluation:
             model(COPIED, "baseline", False),
             model((REAL.name, None), "baseline", False),
         ],
-        scorers={"rouge": "1", "sbert": "2", "reference_nll": "of at most 512 tokens, tokenizer a"},
+        scorers={"rouge": "1", "meteor": "1", "sbert": "2", "reference_nll": "of at most 512 tokens, tokenizer a"},
         costs={},
     )
 

@@ -18,7 +18,8 @@ from reviewllm.tables import METRICS
 ALL = "all"  # the slice and group that stand for every row
 
 _RANGES = {  # lower ends of the groups; counts at which prompts and texts begin to look otherwise
-    "history": ("reviews_of_user", (0, 1, 5, 10, 20)),
+    "history": ("reviews_of_user", (0, 1, 2, 3, 5, 10, 20)),  # most of a shop's users have none, one or two
+    "age": ("days_of_history", (0, 30, 180, 365, 1095)),
     "reference": ("words_of_reference", (0, 2, 20, 50, 100)),
 }
 
@@ -27,7 +28,7 @@ def summarise(rows: pl.DataFrame, *, run: str, repeat: int, resamples: int = RES
     """Average the figures of one repetition of an evaluation.
 
     Reads what `evaluated_rows` gives. Gives METRICS rows: each split, model and with_rating in their order, for all rows and
-    for each slice, in the order all, category, rating, history, reference. A figure to which no row of a group counts has
+    for each slice, in the order all, category, rating, history, age, reference. A figure to which no row of a group counts has
     no line, and no value where too many rows cannot be read (`figures.is_unread`). distinct-n and the share of failed rows
     are given for all rows only. The same input and seed give the same bytes.
     """

@@ -43,13 +43,16 @@ def reference_tokens(contenders: Sequence[Contender], generation: GenerationConf
     return min([*(trained or [_DEFAULT_TOKENS]), *room])
 
 
-def reference_versions(base: Path, tokens: int) -> dict[str, str]:
+def reference_versions(base: Path, tokens: int, *, history_worth: bool = False) -> dict[str, str]:
     """What decides the figures beside the model and its prompts, by figure: nothing where none is told (`tokens` 0).
 
-    A figure for each token is comparable under one tokenizer alone; one for each byte under any.
+    A figure for each token is comparable under one tokenizer alone; one for each byte under any. `history_worth` says whether
+    the review was asked for behind the prompt without the history too.
     """
     if not tokens:
         return {}
     tokenizer = hashlib.sha256(load_tokenizer(str(base)).backend_tokenizer.to_str().encode()).hexdigest()[:16]
     cut = f"of at most {tokens} tokens"
-    return {"reference_nll": f"{cut}, tokenizer {tokenizer}", "reference_nll_per_byte": cut}
+    by_token = f"{cut}, tokenizer {tokenizer}"
+    alone = {"reference_nll_without_history": by_token} if history_worth else {}
+    return {"reference_nll": by_token, "reference_nll_per_byte": cut, **alone}

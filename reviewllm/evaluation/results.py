@@ -30,7 +30,7 @@ from reviewllm.sft.adapter import examples_digest
 from reviewllm.table_files import read_table, table_files
 from reviewllm.tables import GENERATIONS
 
-SCHEMA_VERSION = 5  # raise it with any change of what a reader of this folder relies on
+SCHEMA_VERSION = 6  # raise it with any change of what a reader of this folder relies on
 EVALUATION = "evaluation.json"
 
 
@@ -93,11 +93,13 @@ def describe(
     protocol: str | None,
     costs: dict[str, Cost],
     reference_tokens: int = 0,
+    history_worth: bool = False,
 ) -> Evaluation:
     """The head of an evaluation of these contenders on these shards of examples.
 
     Args:
         reference_tokens: of a real review whose likelihood was told; 0 for none.
+        history_worth: whether it was told behind the prompt without the history too.
     """
     first = contenders[0].variant
     rows: Counter[str] = Counter()
@@ -113,7 +115,8 @@ def describe(
         candidate=candidate.model,
         candidate_with_rating=candidate.with_rating,
         models=_models(contenders),
-        scorers=scorer_versions(first.scoring) | reference_versions(first.base, reference_tokens),
+        scorers=scorer_versions(first.scoring)
+        | reference_versions(first.base, reference_tokens, history_worth=history_worth),
         costs=costs,
     )
 

@@ -16,7 +16,8 @@ from reviewllm.tables import EXAMPLES, GENERATIONS
 
 SPLITS = ("simple", "hard")
 _WHERE = "generations of the evaluation"
-_REFERENCED = ("rouge1", "rougeL", "sbert_cosine")
+_DAY = 24 * 3600  # seconds
+_REFERENCED = ("rouge1", "rougeL", "meteor", "sbert_cosine")
 
 
 def evaluated_rows(generations: pa.Table, examples: pa.Table, *, names: Mapping[Pair, str]) -> pl.DataFrame:
@@ -30,7 +31,8 @@ def evaluated_rows(generations: pa.Table, examples: pa.Table, *, names: Mapping[
 
     Returns:
         In the order of `names`, with ratings first: example_id, user_id, category, rating, split, model (the name),
-        with_rating, review, words_of_reference, reviews_of_user, and each of `figures.BY_ROW`, null where the row does not
+        with_rating, review, words_of_reference, reviews_of_user, days_of_history (how long before the purchase the user's earlier
+        reviews were written, the median of them; null for a new user), and each of `figures.BY_ROW`, null where the row does not
         count; for those that cannot read every text, `unread <name>` too.
 
     Raises:
@@ -53,17 +55,19 @@ def evaluated_rows(generations: pa.Table, examples: pa.Table, *, names: Mapping[
     )
 
 
-_FACTS = ("words_of_reference", "reviews_of_user")
+_FACTS = ("words_of_reference", "reviews_of_user", "days_of_history")
 
 
 def _with_facts(frame: pl.DataFrame, examples: pl.DataFrame) -> pl.DataFrame:
     """Add what the slices need of the examples; refuse generations that are not theirs."""
     counted = [None if text is None else len(words(text)) for text in examples["reference"]]
+    written = pl.col("history").list.eval(pl.element().struct.field("purchased_at").dt.epoch("s"))
     facts = examples.select(
         "example_id",
         "split",
         words_of_reference=pl.Series(counted, dtype=pl.Int64),
         reviews_of_user=pl.col("history").list.len().cast(pl.Int64),
+        days_of_history=(pl.col("purchased_at").dt.epoch("s") - written.list.median()).floordiv(_DAY).cast(pl.Int64),
     )
     strange = frame.join(facts, on=["example_id", "split"], how="anti")
     if len(strange):

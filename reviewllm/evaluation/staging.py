@@ -41,18 +41,26 @@ class Staging:
     """A folder beside the metrics, named by everything that decides the rows: other work never finds them."""
 
     def __init__(
-        self, out: Path, shards: Sequence[Path], contenders: Sequence[Contender], *, reference_tokens: int = 0
+        self,
+        out: Path,
+        shards: Sequence[Path],
+        contenders: Sequence[Contender],
+        *,
+        reference_tokens: int = 0,
+        history_worth: bool = False,
     ) -> None:
         """Take up what an earlier run of the same evaluation has left, and remove what other evaluations left.
 
         Args:
             reference_tokens: of a real review whose likelihood is told; 0 for none.
+            history_worth: whether it is told behind the prompt without the history too.
         """
-        decides = [examples_digest(shards), *(contender.variant.fingerprint for contender in contenders), reference_tokens]
+        told = [reference_tokens, history_worth]
+        decides = [examples_digest(shards), *(contender.variant.fingerprint for contender in contenders), *told]
         digest = hashlib.sha256(json.dumps(decides).encode()).hexdigest()
         self.examples = out / "examples"
         self.folder = out / f"{STAGING}{digest[:16]}.tmp"
-        self.reference_tokens = reference_tokens
+        self.reference_tokens, self.history_worth = reference_tokens, history_worth
         self._shards = shards
         for other in out.glob(f"{STAGING}*.tmp"):
             if other != self.folder:

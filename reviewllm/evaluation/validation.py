@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, FiniteFloat
 from reviewllm.evaluation.auc import auc
 from reviewllm.evaluation.baselines import Reviews
 from reviewllm.evaluation.corruption import Detection, Likelihood, detect
+from reviewllm.evaluation.figures import TABLE
 from reviewllm.scoring.config import AS_THE_PAPER, ScoringConfig
 from reviewllm.scoring.scorer import reference_scores
 from reviewllm.scoring.sentiment import NEGATIVE_RATING, POSITIVE, POSITIVE_RATING, sentiment
@@ -55,6 +56,7 @@ class Validation(BaseModel):
     """
     rouge1_auc: FiniteFloat | None
     rougeL_auc: FiniteFloat | None
+    meteor_auc: FiniteFloat | None
     sbert_cosine_auc: FiniteFloat | None
     detections: list[Detection] = []
     """How well the figures of products notice mistakes that are put into real reviews."""
@@ -138,7 +140,7 @@ def _items(
     differ = same["item_id"] != shifted["item_id"]
     references = same["reference"].filter(differ).to_list()
     if len(references) < _FEWEST:
-        return {"pairs": len(references), "rouge1_auc": None, "rougeL_auc": None, "sbert_cosine_auc": None}
+        return {"pairs": len(references)} | {f"{figure.name}_auc": None for figure in TABLE}
     alike, unlike = (frame["review"].filter(differ).to_list() for frame in (same, shifted))
     near, far = (reference_scores(texts, references, scoring) for texts in (alike, unlike))
     return {"pairs": len(references)} | {f"{name}_auc": _auc(near[name], far[name]) for name in near}

@@ -71,6 +71,7 @@ def write_all(
         target=str(staging.folder.resolve()),
         for_publication=False,
         reference_tokens=staging.reference_tokens,
+        history_worth=staging.history_worth,
         run=new_run(),
     )
     for name, endpoint in endpoints.items():

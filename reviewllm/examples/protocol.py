@@ -24,7 +24,11 @@ class ExamplesConfig(StageConfig):
 
     targets: Literal["last", "all"] = Field("last", description="train on each user's last review, or on every one")
     first_target: int = Field(2, ge=1, description="with --targets all: the first review that is a target, counted from 1")
-    more_than_reviews: int = Field(10, ge=0, description="evaluated users have more reviews than this")
+    more_than_reviews: int = Field(
+        10,
+        ge=0,
+        description="evaluated users have more reviews than this; 0: also those whose only review is the target, as new users",
+    )
     fewer_than_reviews: int = Field(30, ge=2, description="evaluated users have fewer reviews than this")
     train_per_category: int = Field(1000, ge=1, description="with --targets last: training targets per category")
     simple_per_category: int = Field(200, ge=0, description="simple evaluation targets per category")

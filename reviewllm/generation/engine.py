@@ -18,7 +18,7 @@ class Request(NamedTuple):
     and history_titles too. `greedy` overrides the run's sampling: a canary is written greedily, and is short.
     `answer_schema` is the JSON Schema that the text must fit (None: any text), `choices` are the ids of the texts whose
     likelihood is asked for, `reference_ids` those of the real review as a response, where its likelihood is asked for (else
-    none).
+    none), and `new_user_ids` those of the prompt without the history, where it is to be told behind that one too.
     """
 
     example: dict[str, Any]
@@ -30,13 +30,15 @@ class Request(NamedTuple):
     task: TaskName = "review"
     choices: Sequence[Ids] = ()
     reference_ids: Sequence[int] = ()
+    new_user_ids: Sequence[int] = ()
 
 
 class Completion(NamedTuple):
     """What was written: the text without its end token, its tokens, and why it ended (stop or length).
 
     `completion_tokens` is how many it took, where that is another number than that of the ids: None says that it is not.
-    `reference_log_likelihood` is that of the request's `reference_ids`; None where it was not asked for, or cannot be told.
+    `reference_log_likelihood` is that of the request's `reference_ids`, `new_user_log_likelihood` the same behind the prompt
+    without the history; None where it was not asked for, or cannot be told.
     """
 
     text: str
@@ -44,6 +46,7 @@ class Completion(NamedTuple):
     finish_reason: str
     completion_tokens: int | None = None
     reference_log_likelihood: float | None = None
+    new_user_log_likelihood: float | None = None
 
 
 class Progress(NamedTuple):

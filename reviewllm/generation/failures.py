@@ -33,7 +33,8 @@ _LOOP_PERIODS = 4
 class Failure(NamedTuple):
     """A row without a review: where it failed (render, generate or score), its class, why, and after how many tries.
 
-    `reference_log_likelihood` as in `Completion`: a model that wrote nothing usable may find the real review likely all the same.
+    `reference_log_likelihood` and `new_user_log_likelihood` as in `Completion`: a model that wrote nothing usable may find the
+    real review likely all the same.
     """
 
     stage: str
@@ -41,6 +42,7 @@ class Failure(NamedTuple):
     message: str
     attempts: int
     reference_log_likelihood: float | None = None
+    new_user_log_likelihood: float | None = None
 
 
 def unusable(completion: Completion, *, for_publication: bool) -> tuple[str, str] | None:

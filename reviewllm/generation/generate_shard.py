@@ -16,6 +16,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, NamedTuple, NoReturn
 
+import numpy as np
 import pyarrow as pa
 
 from reviewllm.errors import EngineError
@@ -121,6 +122,7 @@ class ShardGenerator:
         schemas = self._schemas(prompts, kind)
         choices = prompts["choice_ids"].combine_chunks()
         references = prompts["reference_ids"].combine_chunks()
+        of_new_users = prompts["new_user_ids"].combine_chunks()
 
         async def write(row: int, work: _Work) -> None:
             prompt = ids[row].values
@@ -136,6 +138,7 @@ class ShardGenerator:
                     task=kind,
                     choices=choices[row].as_py() or (),
                     reference_ids=references[row].as_py() or (),
+                    new_user_ids=of_new_users[row].as_py() or (),
                 )
                 result = await self._write(request)
             work.results[row] = result
@@ -171,7 +174,8 @@ class ShardGenerator:
                 failure = Failure("generate", ENGINE_FAILED, str(error), attempt)
                 continue
             problem = unusable(completion, for_publication=self._spec.for_publication)
-            return Failure("generate", *problem, attempt, completion.reference_log_likelihood) if problem else completion
+            told = completion.reference_log_likelihood, completion.new_user_log_likelihood
+            return Failure("generate", *problem, attempt, *told) if problem else completion
         return failure
 
     async def _answer(self, request: Request) -> Completion:
@@ -180,9 +184,16 @@ class ShardGenerator:
         if not len(request.reference_ids):
             return await self._engine.generate(request)
         # One behind the other: while the text is written its prompt is in the engine's cache, and nothing can push it out.
-        asked = self._engine.generate(request), self._engine.reference_log_likelihood(request)
-        completion, told = await asyncio.gather(*asked)
-        return completion._replace(reference_log_likelihood=told)
+        completion, (told, alone) = await asyncio.gather(self._engine.generate(request), self._likelihoods(request))
+        return completion._replace(reference_log_likelihood=told, new_user_log_likelihood=alone)
+
+    async def _likelihoods(self, request: Request) -> tuple[float | None, float | None]:
+        """Of the real review behind the prompt, and where it is asked for behind a new user's, which may be the same."""
+        behind = [request]
+        if len(request.new_user_ids) and not np.array_equal(request.new_user_ids, request.prompt_ids):
+            behind.append(request._replace(prompt_ids=list(request.new_user_ids)))
+        told = await asyncio.gather(*map(self._engine.reference_log_likelihood, behind))
+        return told[0], told[-1] if len(request.new_user_ids) else None
 
     def _schemas(self, prompts: pa.Table, task: TaskName) -> list[str | None]:
         """The JSON Schema that each row's text must fit; None where it may be any text, or there is no prompt."""

@@ -20,7 +20,6 @@ from reviewllm.prompts.tokenizer import Ids, load_tokenizer
 from reviewllm.tables import EVIDENCE_COLUMNS
 from reviewllm.texts import is_blank
 
-_RESPONSES = ("reference_ids", "reference_bytes")
 _CARRIED = ("example_id", "user_id", "item_id", "category", "rating", "title", "attributes", "split", "reference")
 
 
@@ -30,8 +29,9 @@ class ShardRenderer:
     A batch is one task; what it gives is the task with `prompts`: an Arrow stream of the examples with the titles alone of
     their histories and the texts alone of reviews by others, with prompt_ids (null where no prompt can be made), choice_ids
     (null unless likelihoods are asked for), reference_ids and reference_bytes (the real review as a response, and the UTF-8
-    bytes of its text; null unless its likelihood is asked for, and without a prompt or a review), history_kept,
-    attributes_kept, attributes_given, and prompt_error with its prompt_error_class.
+    bytes of its text; null unless its likelihood is asked for, and without a prompt or a review), new_user_ids (the prompt
+    without the history; null as these, and where it is not asked for), history_kept, attributes_kept, attributes_given, and
+    prompt_error with its prompt_error_class.
     """
 
     def __init__(self, spec: GenerationSpec) -> None:
@@ -58,9 +58,11 @@ class ShardRenderer:
         rendered = rendered.append_column("evidence_reviews", evidence_reviews(examples))
         rendered = rendered.append_column("prompt_ids", ids)
         rendered = rendered.append_column("choice_ids", self._choices(self._renderers[task["variant"]], rows, made))
-        responses = self._responses(self._renderers[task["variant"]], examples["reference"].to_pylist(), made)
-        for name, kind, values in zip(_RESPONSES, (pa.list_(pa.int32()), pa.int32()), responses, strict=True):
-            rendered = rendered.append_column(name, pa.array(values, kind))
+        renderer = self._renderers[task["variant"]]
+        responses, sizes = self._responses(renderer, examples["reference"].to_pylist(), made)
+        for name, values in (("reference_ids", responses), ("new_user_ids", self._of_new_users(renderer, rows, responses))):
+            rendered = rendered.append_column(name, pa.array(values, pa.list_(pa.int32())))
+        rendered = rendered.append_column("reference_bytes", pa.array(sizes, pa.int32()))
         for name in ("history_kept", "attributes_kept", "attributes_given"):
             column = pa.array([getattr(prompt, name) if prompt else None for prompt in made], pa.int32())
             rendered = rendered.append_column(name, column)
@@ -78,6 +80,18 @@ class ShardRenderer:
         able = [row for row, prompt in zip(rows, made, strict=True) if prompt]
         choices = iter(renderer.render_choices(able))
         return pa.array([next(choices) if prompt else None for prompt in made], kind)
+
+    def _of_new_users(
+        self, renderer: PromptRenderer, rows: list[dict[str, Any]], responses: Sequence[Ids | None]
+    ) -> list[Ids | None]:
+        """The prompt of every row as if its user were new, for those whose real review's likelihood is told."""
+        if not self._spec.history_worth:
+            return [None] * len(rows)
+        prompts = renderer.render([{**row, "history": []} for row in rows])
+        return [
+            prompt.token_ids if isinstance(prompt, Prompt) and response else None
+            for prompt, response in zip(prompts, responses, strict=True)
+        ]
 
     def _responses(
         self, renderer: PromptRenderer, reviews: Sequence[str | None], made: Sequence[Prompt | None]

@@ -35,7 +35,10 @@ def generation_rows(prompts: pa.Table, seeds: Sequence[int], results: Sequence[R
     done = [result if isinstance(result, Completion) else None for result in results]
     failed = [result if isinstance(result, Failure) else None for result in results]
     rows = len(results)
-    nll = [None if result.reference_log_likelihood is None else -result.reference_log_likelihood for result in results]
+    nll, alone = (
+        [None if one is None else -one for one in (getattr(result, name) for result in results)]
+        for name in ("reference_log_likelihood", "new_user_log_likelihood")
+    )
     columns = {
         **{name: prompts[name] for name in ("example_id", "user_id", "item_id", "category", "rating", "split")},
         "review": [result.text if result else None for result in done],
@@ -55,6 +58,7 @@ def generation_rows(prompts: pa.Table, seeds: Sequence[int], results: Sequence[R
         "finish_reason": [result.finish_reason if result else None for result in done],
         "reference_nll": _each(nll, pc.list_value_length(prompts["reference_ids"])),
         "reference_nll_per_byte": _each(nll, prompts["reference_bytes"]),
+        "reference_nll_without_history": _each(alone, pc.list_value_length(prompts["reference_ids"])),
         "seed": list(seeds),
         "generated_at": [datetime.now(UTC)] * rows,
         "is_generated": [True] * rows,

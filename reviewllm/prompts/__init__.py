@@ -4,6 +4,8 @@ text.py       what users and items wrote -> text that can neither make a special
 tokenizer.py  text -> token ids
 budget.py     how much of a history fits
 tasks/        what is asked for, and what of the new item is shown
+selection.py  which entries of a history are wanted most
+user_facts.py  what sets a user apart, as counted in the history
 history.py    how a history is shown: as the paper's list, or as a dialogue
 evidence.py   how reviews by others are shown
 chat.py       the base's own chat template, around a prompt or its turns

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import accumulate
 from typing import NamedTuple
 
 _TELLING_TOKENS = 48  # about two sentences: with less a review by another says little of the item
+_SHARES = 4  # no review takes more than this part of the budget where it would push out another entry
+_CAP_BITS = 3  # that a cap is rounded to: it changes with every fifth of its length, and not with every new entry
+_BLOCK_START = 0.75  # of the room, for a new block of a dialogue: docs/prompts.md has what half and two thirds give
 
 
 class Fit(NamedTuple):
@@ -18,10 +22,14 @@ class Fit(NamedTuple):
 def fit_history(frames: Sequence[int], reviews: Sequence[int], *, budget: int, min_entries: int, block: int = 1) -> Fit:
     """Choose what of a history to keep within `budget` tokens.
 
-    Drops the oldest entries, `block` by block where that leaves enough of them, so that the growing histories of one user
-    begin alike for a while and an engine computes that beginning once. Drops them down to `min_entries`, then shortens
-    the longest of the remaining reviews, again and again, until all fit; only where the frames of the entries alone are
-    too long are further entries dropped.
+    Where not all fits, a review counts for no more than its share, a quarter of the budget or `min_entries`-th of it, so that a
+    long one is shortened and pushes nothing out. The oldest entries are dropped, `block` by block where that leaves enough of
+    them and half of the budget in use, so that the growing histories of one user begin alike for a while and an engine computes
+    that beginning once. What is then left of the budget goes to the reviews that are shortened, up to a round length, which
+    holds for a while too. At least `min_entries` are kept, shortened further if they must be; only where the frames of the
+    entries alone are too long are they fewer.
+
+    A history that is longer than the budget uses at least half of it, as long as no frame takes more than a sixteenth.
 
     Args:
         frames: tokens of each entry without its review (number, title, rating), oldest first.
@@ -32,22 +40,23 @@ def fit_history(frames: Sequence[int], reviews: Sequence[int], *, budget: int, m
 
     >>> fit_history([5, 5, 5], [10, 10, 10], budget=30, min_entries=1)   # two entries of 15 fit
     Fit(kept=2, review_tokens=None)
-    >>> fit_history([5, 5], [100, 10], budget=40, min_entries=2)         # 40 - 10 = 20 + 10 for the reviews
-    Fit(kept=2, review_tokens=20)
+    >>> fit_history([5] * 4, [10, 10, 900, 10], budget=100, min_entries=2)   # 100 - 20 - 3 * 10 = 50, of three bits 48
+    Fit(kept=4, review_tokens=48)
     """
-    kept, used = 0, 0
-    for frame, review in zip(reversed(frames), reversed(reviews), strict=True):
-        if used + frame + review > budget:
-            break
-        kept, used = kept + 1, used + frame + review
-    if kept >= min(min_entries, len(frames)):
+    if sum(frames) + sum(reviews) <= budget:
+        return Fit(len(frames), None)
+    share = max(1, _round(budget // max(min_entries, _SHARES)))
+    sizes = [frame + min(review, share) for frame, review in zip(frames, reviews, strict=True)]
+    used = [0, *accumulate(reversed(sizes))]  # of the newest 0, 1, 2, ... entries
+    kept = sum(tokens <= budget for tokens in used) - 1
+    least = min(min_entries, len(frames))
+    if kept < least:  # at least one token of every review, or its entry says nothing
+        kept = next((some for some in range(least, 0, -1) if budget - sum(frames[-some:]) >= some), 0)
+    else:
         in_blocks = len(frames) - -(-(len(frames) - kept) // block) * block
-        return Fit(in_blocks if in_blocks >= min_entries else kept, None)
-    for entries in range(min(min_entries, len(frames)), 0, -1):
-        room = budget - sum(frames[-entries:])
-        if room >= entries:  # at least one token of every review, or its entry says nothing
-            return Fit(entries, _longest_that_fits(reviews[-entries:], room))
-    return Fit(0, None)
+        kept = in_blocks if in_blocks >= min_entries and 2 * used[in_blocks] >= budget else kept
+    first = len(frames) - kept
+    return Fit(kept, _longest_that_fits(reviews[first:], budget - sum(frames[first:])))
 
 
 class DialogueFit(NamedTuple):
@@ -66,10 +75,10 @@ def fit_dialogue(
 ) -> DialogueFit:
     """Choose what a dialogue shows of a history within `room` tokens.
 
-    Goes through the purchases as they came. Where one does not fit behind those before it, a new block begins: the oldest go
-    until the rest takes half of the room or is `min_entries`, whose longest reviews are shortened if they must be. So the prompts
-    of a user grow behind one beginning until the room is full, and what a purchase was shown behind as the new one does not
-    depend on what came later: a history that is trained on is the one that prompts show.
+    Goes through the purchases as they came. Where one does not fit behind those before it, a new block begins with what
+    `fit_history` keeps of them in three quarters of the room, or in all of it where these hold fewer than `min_entries`. So the
+    prompts of a user grow behind one beginning until the room is full, and what a purchase was shown behind as the new one does
+    not depend on what came later: a history that is trained on is the one that prompts show.
 
     Args:
         frames: tokens of each purchase without its review, oldest first.
@@ -79,7 +88,7 @@ def fit_dialogue(
         min_entries: newest purchases that are kept, shortened, before one of them is dropped.
 
     >>> [fit_dialogue([20] * n, [10] * n, [10] * (n + 1), room=100, min_entries=1).start for n in range(8)]   # 3 fit beside 10
-    [0, 0, 0, 0, 3, 3, 3, 6]
+    [0, 0, 0, 0, 2, 2, 4, 4]
     """
     fit, used = DialogueFit(0, None, 0), 0
     for place, item in enumerate(items):
@@ -95,17 +104,13 @@ def _new_block(
 ) -> tuple[DialogueFit, int]:
     """What of the purchases from `start` on begins a new block, and the tokens of that."""
     end = len(frames)
-    used = sum(frames[start:]) + sum(reviews[start:])
-    while end - start > min_entries and 2 * used > room:
-        used -= frames[start] + reviews[start]
-        start += 1
-    if used <= room:
-        return DialogueFit(start, None, end), used
-    while start < end and room - sum(frames[start:]) < end - start:  # not one token for every review
-        start += 1
-    longest = _longest_that_fits(reviews[start:], room - sum(frames[start:])) if start < end else None
-    used = sum(frames[start:]) + sum(min(review, longest or 0) for review in reviews[start:])
-    return DialogueFit(start, longest, end), used
+    fit = fit_history(frames[start:], reviews[start:], budget=int(_BLOCK_START * room), min_entries=min_entries)
+    if fit.kept < min(min_entries, end - start):
+        fit = fit_history(frames[start:], reviews[start:], budget=room, min_entries=min_entries)
+    first = end - fit.kept
+    longest = max(reviews, default=0) if fit.review_tokens is None else fit.review_tokens
+    used = sum(frames[first:]) + sum(min(review, longest) for review in reviews[first:])
+    return DialogueFit(first, fit.review_tokens, end), used
 
 
 def fit_evidence(frames: Sequence[int], reviews: Sequence[int], *, budget: int) -> Fit:
@@ -113,23 +118,29 @@ def fit_evidence(frames: Sequence[int], reviews: Sequence[int], *, budget: int) 
 
     As many as have room for 48 tokens of each review, or all of a shorter one; then the longest are shortened until all fit.
 
-    >>> fit_evidence([5, 5, 5], [100, 20, 60], budget=111)   # 111 - 15 = 38 + 20 + 38: too short; 111 - 10 = 81 + 20
-    Fit(kept=2, review_tokens=81)
+    >>> fit_evidence([5, 5, 5], [100, 20, 60], budget=111)   # of three 38 tokens each; of two 81, and round 80
+    Fit(kept=2, review_tokens=80)
     """
     for kept in range(len(frames), 0, -1):
         room = budget - sum(frames[:kept])
         longest = _longest_that_fits(reviews[:kept], room)
-        if room > 0 and longest >= min(_TELLING_TOKENS, max(reviews[:kept])):
+        if longest is None or longest >= _TELLING_TOKENS:
             return Fit(kept, longest)
     return Fit(0, None)
 
 
-def _longest_that_fits(lengths: Sequence[int], room: int) -> int:
-    """The largest cap with sum(min(length, cap)) <= room: where shortening the longest again and again ends."""
+def _longest_that_fits(lengths: Sequence[int], room: int) -> int | None:
+    """The largest round cap with sum(min(length, cap)) <= room, to which the longest are shortened; None where all fit."""
     remaining = sorted(lengths)
     while remaining:
         cap = room // len(remaining)
         if remaining[0] > cap:
-            return cap
+            return _round(cap)
         room -= remaining.pop(0)
-    return max(lengths)
+    return None
+
+
+def _round(tokens: int) -> int:
+    """The next smaller number of three significant bits: 4, 5, 6, 7, 8, 10, 12, 14, 16, 20, ..."""
+    rest = max(0, tokens.bit_length() - _CAP_BITS)
+    return tokens >> rest << rest

@@ -11,11 +11,12 @@ from pydantic import Field, model_validator
 from reviewllm.attributes.serialise import Serialisation
 from reviewllm.config import StageConfig
 from reviewllm.errors import ConfigError
+from reviewllm.prompts.selection import Selection
 from reviewllm.prompts.tasks import TASKS, TaskName
 from reviewllm.tables import EvidenceKind
 from reviewllm.texts import is_blank
 
-PROMPT_VERSION = "4"  # part of every run's fingerprint: raise it with any change of what is rendered
+PROMPT_VERSION = "5"  # part of every run's fingerprint: raise it with any change of what is rendered
 
 PromptForm = Literal["paper", "dialogue"]
 
@@ -51,7 +52,7 @@ class PromptConfig(StageConfig):
         "for instruction-tuned bases",
     )
     max_prompt_tokens: int = Field(1536, ge=64, description="token budget of a prompt")
-    min_history: int = Field(4, ge=1, description="newest history entries that are shortened before one is dropped")
+    min_history: int = Field(4, ge=1, description="newest history entries that are kept, shortened, before one is dropped")
     history_block: int = Field(
         4,
         ge=1,
@@ -70,6 +71,16 @@ class PromptConfig(StageConfig):
     evidence_place: EvidencePlace = Field(
         "after-history",
         description="reviews by others behind the history, where a user's prompts begin alike, or first, where those of an item do",
+    )
+    history_selection: Selection = Field(
+        "latest",
+        description="which reviews of a history that is too long are shown, in order of time: the latest, those of items and stars "
+        "similar to the new one, or a spread over items and ratings; the last two share less with the user's other prompts",
+    )
+    user_facts: bool = Field(
+        False,
+        description="say before the new item how long the user's reviews are, which stars the user gives and which words come "
+        "again, as counted in the history of the example",
     )
     max_title_chars: int = Field(300, ge=20, description="longer titles are cut here, in history and target alike")
     serialisation: Serialisation = Field("json", description="form in which --task attributes shows the item")
@@ -93,6 +104,15 @@ class PromptConfig(StageConfig):
             )
         return self
 
+    @model_validator(mode="after")
+    def _dialogues_go_on(self) -> PromptConfig:
+        if self.is_dialogue and self.history_selection != "latest":
+            raise ValueError(
+                f"--history-selection {self.history_selection} with --prompt-form dialogue: a dialogue shows the purchases as they "
+                "came, and every review is trained behind the history that its prompt shows; leave one of the two out"
+            )
+        return self
+
     @property
     def tokens_beside_evidence(self) -> int:
         """Token budget of all of a prompt but the reviews by others.
@@ -100,6 +120,16 @@ class PromptConfig(StageConfig):
         The same whether an example has such reviews or not, so that what is shown of a history does not depend on them.
         """
         return self.max_prompt_tokens - (0 if self.evidence == "none" else self.max_evidence_tokens)
+
+    @property
+    def selection(self) -> Selection:
+        """The selection that prompts have: a task that shows no reviews selects none."""
+        return self.history_selection if TASKS[self.task].dialogue else "latest"
+
+    @property
+    def has_user_facts(self) -> bool:
+        """Whether prompts say what sets the user apart: where a task shows the user's reviews."""
+        return self.user_facts and TASKS[self.task].dialogue is not None
 
     @property
     def is_dialogue(self) -> bool:
@@ -133,8 +163,9 @@ class PromptConfig(StageConfig):
     def deciding(self) -> dict[str, Any]:
         """The options that decide the prompts of the task, by name, for fingerprints; the instruction's text is apart.
 
-        The task and what belongs to it are in it only where it is another than `review`, and the template, the form and reviews by
-        others only where they are on: what was generated and trained before there were others keeps its fingerprint.
+        The task and what belongs to it are in it only where it is another than `review`, and the template, the form, the
+        selection, the user's facts and reviews by others only where they are on: what was generated and trained before there were
+        others keeps its fingerprint.
         """
         left_out = {"instruction_file"}
         if self.task == "review":
@@ -146,6 +177,9 @@ class PromptConfig(StageConfig):
         if not self.chat_template:
             left_out |= {"chat_template"}
         left_out |= {"history_block"} if self.is_dialogue else {"prompt_form"}
+        if not self.has_user_facts:
+            left_out |= {"user_facts"}
+        left_out |= {"history_selection"} if self.selection == "latest" else {"history_block"}
         return self.model_dump(exclude=left_out)
 
 

@@ -75,20 +75,25 @@ class ListedHistory:
             for row in rows
         ]
 
-    def show(self, entries: Sequence[Entry], *, item: int, room: int) -> Shown:
-        """The newest entries that fit beside an item of so many tokens, perhaps with shorter reviews."""
+    def show(self, entries: Sequence[Entry], *, item: int, room: int, order: Sequence[int] | None = None) -> Shown:
+        """The entries that fit beside an item of so many tokens, perhaps with shorter reviews: the newest of them.
+
+        Or of `order`, the places of all entries, the last ones (`selection.wanted`).
+        """
+        places = range(len(entries)) if order is None else order
         # An entry's number depends on how many are kept; the widest possible one is reserved for each.
         number = max((len(self._number(place)) for place in range(1, len(entries) + 1)), default=0)
         fit = fit_history(
-            [number + len(entry.before) + len(entry.after) for entry in entries],
-            [len(entry.review) for entry in entries],
+            [number + len(entries[place].before) + len(entries[place].after) for place in places],
+            [len(entries[place].review) for place in places],
             budget=room - item,
             min_entries=self._config.min_history,
-            block=self._config.history_block,
+            block=self._config.history_block if order is None else 1,  # what is selected begins alike by chance alone
         )
         ids: Ids = []
-        for place, entry in enumerate(entries[len(entries) - fit.kept :], start=1):
-            ids += self._number(place) + entry.before + entry.review[: fit.review_tokens] + entry.after
+        for position, place in enumerate(sorted(places[len(entries) - fit.kept :]), start=1):
+            entry = entries[place]
+            ids += self._number(position) + entry.before + entry.review[: fit.review_tokens] + entry.after
         return Shown(ids, fit.kept, fit.review_tokens is not None)
 
     def _number(self, place: int) -> Ids:
@@ -119,8 +124,9 @@ class DialogueHistory:
             made.append(Entry(item.token_ids + frame.tail, encoded[text], after))
         return made
 
-    def show(self, entries: Sequence[Entry], *, item: int, room: int) -> Shown:
+    def show(self, entries: Sequence[Entry], *, item: int, room: int, order: Sequence[int] | None = None) -> Shown:
         """The purchases of the block that an item of so many tokens belongs to."""
+        assert order is None, "PromptConfig refuses other selections than the latest"
         fit = fit_dialogue(
             [len(entry.before) + len(entry.after) for entry in entries],
             [len(entry.review) for entry in entries],

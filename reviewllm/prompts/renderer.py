@@ -42,9 +42,11 @@ from reviewllm.prompts.chat import ChatFrame, prompt_frame
 from reviewllm.prompts.config import PromptConfig
 from reviewllm.prompts.evidence import EvidenceSections
 from reviewllm.prompts.history import DialogueHistory, Entry, Frame, ListedHistory, entry_key
+from reviewllm.prompts.selection import wanted
 from reviewllm.prompts.tasks import TASKS
 from reviewllm.prompts.tasks.task import HISTORY_MARKER, INSTRUCTION_MARKER, ITEM_MARKER, RESPONSE_MARKER, Row, Target
 from reviewllm.prompts.tokenizer import CHARS_PER_TOKEN, Ids, TextEncoder
+from reviewllm.prompts.user_facts import facts_ids, user_facts
 
 
 class Prompt(NamedTuple):
@@ -93,7 +95,7 @@ class PromptRenderer:
 
     def _of_markers(self) -> Frame:
         structure, marker = self._encoder.structure, ITEM_MARKER if self._dialogue else ""
-        head, instruction_tokens = self._head(self._encoder.bos, "", marker)
+        head, instruction_tokens = self._beginning(self._encoder.bos, "", marker)
         return Frame(
             head=head,
             tail=structure(RESPONSE_MARKER if self._dialogue else ""),
@@ -108,7 +110,7 @@ class PromptRenderer:
         opening = template.before.rstrip(" ")  # a space there belongs to the word that follows, for tokenizers
         parts = [template.after, (template.following or "").rstrip(" ")]
         tail, following = self._encoder.as_they_stand(parts, special=True)
-        head, instruction_tokens = self._head(self._encoder.opening(opening), template.before[len(opening) :], "")
+        head, instruction_tokens = self._beginning(self._encoder.opening(opening), template.before[len(opening) :], "")
         return Frame(
             head=head,
             tail=tail,
@@ -118,7 +120,7 @@ class PromptRenderer:
             instruction_tokens=instruction_tokens,
         )
 
-    def _head(self, start: Ids, before: str, item_marker: str) -> tuple[Ids, int]:
+    def _beginning(self, start: Ids, before: str, item_marker: str) -> tuple[Ids, int]:
         """What stands before the history, the instruction first, and how much of that is not after reviews that come first."""
         config, structure = self.config, self._encoder.structure
         if self._dialogue and config.chat_template:
@@ -149,12 +151,32 @@ class PromptRenderer:
         room = self.config.tokens_beside_evidence - len(self._frame.head) - len(self._frame.tail)
         targets = self._task.targets(examples, self.config, self._encoder, room)
         others = self._evidence.render(examples)
+        if self.config.has_user_facts:
+            targets = self._with_facts(targets, examples, room)
         return [
             target
             if isinstance(target, PromptError)
-            else self._render_one([entries[entry_key(e)] for e in history], target, evidence)
-            for history, target, evidence in zip(histories, targets, others, strict=True)
+            else self._render_one([entries[entry_key(e)] for e in history], target, self._order(history, example), evidence)
+            for example, history, target, evidence in zip(examples, histories, targets, others, strict=True)
         ]
+
+    def _with_facts(
+        self, targets: Sequence[Target | PromptError], examples: Sequence[Row], room: int
+    ) -> list[Target | PromptError]:
+        """The targets behind what sets their users apart; without, where there is nothing to say or no room for it."""
+        found = [user_facts(one["history"], one["title"], ratings=self.config.rating) for one in examples]
+        facts = facts_ids(found, self._encoder, is_dialogue=self.config.is_dialogue)
+        return [
+            target
+            if isinstance(target, PromptError) or len(ids) + len(target.token_ids) > room
+            else target._replace(token_ids=ids + target.token_ids)
+            for target, ids in zip(targets, facts, strict=True)
+        ]
+
+    def _order(self, history: Sequence[Row], example: Row) -> list[int] | None:
+        """Which entries are to be left out first; None for the oldest."""
+        selection = self.config.selection
+        return None if selection == "latest" else wanted(selection, history, example, ratings=self.config.rating)
 
     def render_responses(self, reviews: Sequence[str], *, max_tokens: int) -> list[Ids]:
         """Token ids that the model is to write for each review: its text as prompts show reviews, then the end token.
@@ -182,7 +204,9 @@ class PromptRenderer:
         encoded = self._encoder.texts(distinct, joined=self._frame.responses_joined)
         return [[encoded[text, max_chars] for text in several] for several in texts]
 
-    def _render_one(self, history: Sequence[Entry], target: Target, evidence: Ids) -> Prompt | PromptError:
+    def _render_one(
+        self, history: Sequence[Entry], target: Target, order: Sequence[int] | None, evidence: Ids
+    ) -> Prompt | PromptError:
         frame, budget = self._frame, self.config.tokens_beside_evidence
         item, room = len(target.token_ids) + len(frame.tail), budget - len(frame.head)
         if item > room:
@@ -193,7 +217,7 @@ class PromptRenderer:
                 f"instruction and target take {len(frame.head) + item} tokens, more than --max-prompt-tokens "
                 f"{self.config.max_prompt_tokens}{beside}"
             )
-        shown = self._history.show(history, item=item, room=room)
+        shown = self._history.show(history, item=item, room=room, order=order)
         parts = [frame.head, shown.token_ids, evidence]
         if self._is_first:
             at = frame.instruction_tokens

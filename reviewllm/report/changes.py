@@ -26,6 +26,7 @@ from reviewllm.tables import EXAMPLES
 
 _DECIDED_BY = {  # a compared figure -> which of an evaluation's `scorers` says how it is counted
     **dict.fromkeys(("rouge1", "rougeL"), "rouge"),
+    "meteor": "meteor",
     "sbert_cosine": "sbert",
     **{name: name for name in ("reference_nll", "reference_nll_per_byte")},
     "sentiment_agreement": "sentiment",

@@ -81,7 +81,7 @@ class ScoreRow(Part):
 
 
 class PaperRow(Part):
-    """A row as the paper prints it; `values` by metric."""
+    """A row as the paper prints it; `values` by metric, of those that it prints."""
 
     model: str
     with_rating: bool

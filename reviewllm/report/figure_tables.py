@@ -19,9 +19,11 @@ SLICES = {  # name in METRICS -> in words
     "rating": "by stars",
     "category": "by category",
     "history": "by the number of the user's own reviews",
+    "age": "by the age of the user's own reviews (their median)",
     "reference": "by words of the real review",
 }
-SLICED = ("sbert_cosine", "rougeL")  # nearness in meaning first; the other scores are in metrics.json
+# Nearness in meaning first, and where it was asked for what the history is worth; the other figures are in metrics.json.
+SLICED = ("sbert_cosine", "rougeL", "history_worth")
 _SPLITS: tuple[Split, ...] = ("simple", "hard")
 
 
@@ -36,12 +38,17 @@ def grounded_tables(metrics: pa.Table, kinds: Mapping[str, Kind]) -> tuple[Figur
 
 
 def likelihood_tables(metrics: pa.Table, kinds: Mapping[str, Kind]) -> tuple[FigureTable, ...]:
-    """Build the table of how likely the real reviews are to each model that tells it, likewise; none where no model does."""
-    tables = _tables(metrics, kinds, LIKELIHOOD)
-    return tuple(
-        table.model_copy(update={"rows": tuple(row for row in table.rows if set(table.figures) & set(row.cells))})
-        for table in tables
-    )
+    """Build the table of how likely the real reviews are to each model that tells it, likewise; none where no model does.
+
+    Without what nobody was asked: the figures of prompts without a history.
+    """
+    return tuple(map(_told, _tables(metrics, kinds, LIKELIHOOD)))
+
+
+def _told(table: FigureTable) -> FigureTable:
+    figures = tuple(name for name in table.figures if any(name in row.cells for row in table.rows))
+    rows = tuple(row for row in table.rows if set(figures) & set(row.cells))
+    return table.model_copy(update={"figures": figures, "rows": rows})
 
 
 def _tables(metrics: pa.Table, kinds: Mapping[str, Kind], figures: Sequence[Figure]) -> tuple[FigureTable, ...]:

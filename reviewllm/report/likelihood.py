@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 
 from reviewllm.evaluation.baselines import REAL
 from reviewllm.evaluation.contenders import Kind
-from reviewllm.evaluation.figures import FIGURES, LIKELIHOOD
+from reviewllm.evaluation.figures import FIGURES
 from reviewllm.report.content import FigureTable, ScoreRow
 from reviewllm.report.score_tables import NO_VALUE, row_label
 
-_TITLE = "Likelihood of the real reviews: negative log-likelihood in nats, lower is better"
+_TITLE = "Likelihood of the real reviews: negative log-likelihood in nats; * marks the best"
 _NONE: dict[Kind, str] = {
     "endpoint": "an endpoint tells no likelihood of a text that it has not written",
     "baseline": "texts copied by rule come of no model",
@@ -20,13 +20,13 @@ _NONE: dict[Kind, str] = {
 
 
 def likelihood_text(tables: Sequence[FigureTable], kinds: Mapping[str, Kind]) -> str:
-    """Lay the tables of both splits out beside each other; `*` marks the lowest of a column.
+    """Lay the tables of both splits out beside each other; `*` marks the best of a column.
 
     Args:
         tables: of `figure_tables.likelihood_tables`.
         kinds: what each model is, by its name.
     """
-    columns = [(table, figure.name) for table in tables for figure in LIKELIHOOD]
+    columns = [(table, name) for table in tables for name in table.figures]
     labels = list(dict.fromkeys(row_label(row) for table in tables for row in table.rows))
     lines = [["  model", *(f"{FIGURES[name].label}, {table.split}" for table, name in columns)]] if labels else []
     lines += [[f"  {label}", *(_cell(table, label, name) for table, name in columns)] for label in labels]
@@ -49,10 +49,11 @@ def untold(tables: Sequence[FigureTable], kinds: Mapping[str, Kind]) -> list[str
 
 
 def is_likeliest(table: FigureTable, row: ScoreRow, name: str) -> bool:
-    """Whether no other row shows a lower figure, to the decimals that are printed; ties are all best."""
+    """Whether no other row shows a better figure, to the decimals that are printed; ties are all best."""
     shown = [value for other in table.rows if (value := _shown(other, name)) is not None]
     mine = _shown(row, name)
-    return mine is not None and mine == min(shown)
+    best = max if FIGURES[name].better == "higher" else min
+    return mine is not None and mine == best(shown)
 
 
 def _shown(row: ScoreRow, name: str) -> float | None:

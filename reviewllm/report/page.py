@@ -49,7 +49,7 @@ def render_page(report: Report) -> str:
         labels=LABELS,
         figures=FIGURES,
         slice_names=SLICES,
-        units={"rating": " stars", "category": "", "history": " reviews", "reference": " words"},
+        units={"rating": " stars", "category": "", "history": " reviews", "age": " days", "reference": " words"},
         real=REAL.name,
         written={model.name for model in report.evaluation.models if model.kind != "baseline"}
         if report.evaluation

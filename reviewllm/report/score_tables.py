@@ -21,6 +21,7 @@ _ROUGE_HELP = "--rouge-words unicode counts words of any script"
 _HELP = {
     "rouge1": _ROUGE_HELP,
     "rougeL": _ROUGE_HELP,
+    "meteor": _ROUGE_HELP,
     "sbert_cosine": "--embedding names a model that reads other languages than English",
 }
 NAMES = {"simple": "simple evaluation", "hard": "hard evaluation, negative ratings only"}
@@ -28,6 +29,7 @@ NO_VALUE = "–"
 PAPER_MARK = "as reported in the paper, Llama-3-8B, other sample"
 
 # Tables 1 and 2 of Review-LLM: ROUGE-1, ROUGE-L, and what the paper calls BertScore.
+_OF_PAPER = ("rouge1", "rougeL", "sbert_cosine")
 _PAPER = {
     "simple": {
         ("GPT-3.5-turbo", True): (15.99, 9.84, 41.52),
@@ -132,7 +134,7 @@ def plain_text(table: ScoreTable, *, paper: bool = False) -> str:
     if not table.rows:
         return f"{table_title(table)}\n  no rows: this split was not evaluated"
     body = [["  " + row_label(row), *(_plain_cell(table, row, name) for name in table.metrics)] for row in table.rows]
-    reported = [["  " + row_label(row), *(f"{row.values[name]:.2f}" for name in table.metrics)] for row in table.paper]
+    reported = [["  " + row_label(row), *(_of_paper(row, name) for name in table.metrics)] for row in table.paper]
     lines = [["  model", *(LABELS[name] for name in table.metrics)], *body, *(reported if paper else [])]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     text = [
@@ -144,6 +146,10 @@ def plain_text(table: ScoreTable, *, paper: bool = False) -> str:
     if paper:
         text.insert(1 + len(body), f"  {PAPER_MARK}:")
     return "\n".join([table_title(table), *text, *(f"  {note}" for note in unread_notes(table))])
+
+
+def _of_paper(row: PaperRow, name: str) -> str:
+    return f"{row.values[name]:.2f}" if name in row.values else NO_VALUE
 
 
 def _plain_cell(table: ScoreTable, row: ScoreRow, name: str) -> str:
@@ -163,7 +169,7 @@ def _table(frame: pl.DataFrame, kinds: Mapping[str, Kind], number: int, split: s
         metrics=tuple(LABELS),
         rows=tuple(_row(part, kinds[part["model"][0]]) for part in rows),
         paper=tuple(
-            PaperRow(model=model, with_rating=with_rating, values=dict(zip(LABELS, values, strict=True)))
+            PaperRow(model=model, with_rating=with_rating, values=dict(zip(_OF_PAPER, values, strict=True)))
             for (model, with_rating), values in _PAPER[split].items()
         ),
     )

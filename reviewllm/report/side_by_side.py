@@ -23,12 +23,15 @@ from reviewllm.report.content import Doubt, Entry, Example, Output, Prompt
 from reviewllm.scoring.facts import read_known
 from reviewllm.scoring.scorer import Product, claims_of
 from reviewllm.table_files import read_table
-from reviewllm.tables import EVIDENCE_COLUMNS, EXAMPLES, SCORES
+from reviewllm.tables import EVIDENCE_COLUMNS, EXAMPLES, GENERATIONS, SCORES
 
 MOST_BROWSED = 300  # examples in the page: with a dozen models a page of a few megabytes, which a phone still opens
 _ATTRIBUTES = 12  # most salient attributes that are shown
 _ENTRIES = 5  # newest of the history that are shown
-_SCORE_NAMES = [*(column.name for column in SCORES), *(figure.name for figure in LIKELIHOOD)]
+_SCORE_NAMES = [
+    *(column.name for column in SCORES),
+    *(figure.name for figure in LIKELIHOOD if figure.name in GENERATIONS.schema.names),
+]
 
 
 class _Sample(BaseModel):

@@ -68,8 +68,10 @@ def rouge(
     >>> rouge(["the cat sat"], ["the cat ran"])[0].rouge1.__round__(6)   # 2 of 3 words on both sides
     66.666667
     """
-    pairs = zip(references, texts, strict=True)
-    return [_score(_tokens(reference, stem, words), _tokens(text, stem, words)) for reference, text in pairs]
+    return [
+        _score(*(rouge_tokens(text, stem=stem, words=words) for text in pair))
+        for pair in zip(references, texts, strict=True)
+    ]
 
 
 def lcs_length(left: Sequence[str], right: Sequence[str]) -> int:
@@ -112,9 +114,10 @@ def _f1(common: int, reference: int, text: int) -> float:
     return 2 * precision * recall / (precision + recall)
 
 
-def _tokens(text: str, stem: bool, words: RougeWords) -> list[str]:
+def rouge_tokens(text: str, *, words: RougeWords, stem: bool = False) -> list[str]:
+    """The words of a text that are counted, in lower case, as `rouge` says."""
     found = rouge_words(text) if words == "unicode" else _NO_WORD.sub(" ", text.lower()).split()
-    return [_stem(word) if len(word) >= _SHORTEST_STEMMED else word for word in found] if stem else found
+    return [porter_stem(word) if len(word) >= _SHORTEST_STEMMED else word for word in found] if stem else found
 
 
 @lru_cache(maxsize=1)
@@ -125,5 +128,6 @@ def _stemmer() -> Any:
 
 
 @lru_cache(maxsize=100_000)
-def _stem(word: str) -> str:
+def porter_stem(word: str) -> str:
+    """A word's Porter stem, as NLTK cuts it."""
     return str(_stemmer().stem(word))

@@ -17,6 +17,7 @@ from reviewllm.scoring.copying import longest_runs_in, longest_shared_runs
 from reviewllm.scoring.facts import product_facts
 from reviewllm.scoring.hallucination import attribute_share, hallucination
 from reviewllm.scoring.language import reads_english
+from reviewllm.scoring.meteor import meteor, meteor_version
 from reviewllm.scoring.repetition import repetition
 from reviewllm.scoring.rouge import rouge, rouge_reads, rouge_version
 from reviewllm.scoring.sbert import sbert_cosine, sbert_reads, sbert_version
@@ -36,6 +37,7 @@ def scorer_versions(scoring: ScoringConfig) -> dict[str, str]:
     """
     return {
         "rouge": rouge_version(scoring.rouge_words),
+        "meteor": meteor_version(scoring.rouge_words),
         "sentence_transformers": version("sentence-transformers"),
         "sbert": sbert_version(scoring.embedding),
         "english": f"reviewllm {language.VERSION}",
@@ -63,7 +65,7 @@ def add_scores(
 ) -> pa.Table:
     """Add every score column to generations that lack them; a row that failed has null scores.
 
-    A score that cannot read a row's reference (ROUGE, sbert_cosine) or text (sentiment, claims, hallucination) is null too.
+    A score that cannot read a row's reference (ROUGE, METEOR, sbert_cosine) or text (sentiment, claims, hallucination) is null too.
     Those that need a model, a user's reviews or the training reviews stay null: an evaluation fills them.
 
     Args:
@@ -134,10 +136,12 @@ def _put(scores: dict[str, Column], score: Any, texts: Column, others: Column) -
 def reference_scores(texts: Sequence[str], references: Sequence[str], scoring: ScoringConfig) -> dict[str, Column]:
     """The scores of texts against references, aligned with them; None where a score cannot read the reference."""
     pairs = rouge(references, texts, words=scoring.rouge_words)
+    aligned = meteor(references, texts, words=scoring.rouge_words)
     counted = {reference: rouge_reads(reference, scoring.rouge_words) for reference in set(references)}
     return {
         "rouge1": [pair.rouge1 if counted[one] else None for pair, one in zip(pairs, references, strict=True)],
         "rougeL": [pair.rougeL if counted[one] else None for pair, one in zip(pairs, references, strict=True)],
+        "meteor": [score if counted[one] else None for score, one in zip(aligned, references, strict=True)],
         "sbert_cosine": _cosines(references, texts, scoring.embedding),
     }
 

@@ -19,6 +19,7 @@ from reviewllm.errors import AdapterError, ConfigError, LeakageError
 from reviewllm.files import follow_umask
 from reviewllm.prompts.chat import prompt_frame
 from reviewllm.prompts.config import PROMPT_VERSION, EvidencePlace, PromptConfig, PromptForm
+from reviewllm.prompts.selection import Selection
 from reviewllm.prompts.tasks import TaskName
 from reviewllm.prompts.tokenizer import load_tokenizer
 from reviewllm.sft.config import SFTConfig, TrainingConfig, samples_per_step
@@ -60,6 +61,8 @@ class AdapterDescription(StageConfig):
     prompt_form: PromptForm = "paper"
     evidence: EvidenceKind = "none"
     evidence_place: EvidencePlace | None = None
+    history_selection: Selection = "latest"
+    user_facts: bool = False
     chat_template: str | None = None
     instruction: str
     max_prompt_tokens: int
@@ -148,6 +151,8 @@ def model_card(description: AdapterDescription) -> str:
         [f"task {description.task}{f' as {description.serialisation}' if description.serialisation else ''}", ratings]
         + ["as a dialogue"] * (description.prompt_form == "dialogue")
         + [f"with reviews by others ({description.evidence})"] * (description.evidence != "none")
+        + [f"{description.history_selection} entries of the history"] * (description.history_selection != "latest")
+        + ["with the user's facts"] * description.user_facts
         + ["in the base's chat template"] * (description.chat_template is not None)
     )
     sft, training = description.sft, description.training
@@ -264,6 +269,14 @@ def _check_form(adapter: Path, description: AdapterDescription, base: Path, prom
             f"adapter {adapter} was trained with --evidence-place {description.evidence_place}, not with {prompt.evidence_place}; "
             "set the first"
         )
+    if description.history_selection != prompt.selection:
+        raise AdapterError(
+            f"adapter {adapter} was trained with --history-selection {description.history_selection}, not with {prompt.selection}; "
+            "set the first"
+        )
+    if description.user_facts != prompt.has_user_facts:
+        seen, advice = ("with", "set") if description.user_facts else ("without", "leave out")
+        raise AdapterError(f"adapter {adapter} was trained {seen} what sets the user apart; {advice} --user-facts")
     if prompt.task == "attributes" and description.serialisation != prompt.serialisation:
         raise AdapterError(
             f"adapter {adapter} was trained with --serialisation {description.serialisation}, not with {prompt.serialisation}"

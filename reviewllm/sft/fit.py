@@ -192,6 +192,8 @@ def train_adapter(run: Run, out: Path, *, hear: Hear | None = None) -> AdapterDe
         prompt_form=run.prompt.form,
         evidence=run.prompt.evidence,
         evidence_place=None if run.prompt.evidence == "none" else run.prompt.evidence_place,
+        history_selection=run.prompt.selection,
+        user_facts=run.prompt.has_user_facts,
         chat_template=frame.text if frame else None,
         instruction=run.prompt.instruction(),
         max_prompt_tokens=run.prompt.max_prompt_tokens,

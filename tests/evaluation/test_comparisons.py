@@ -41,7 +41,7 @@ def test_compare_a_steady_gain_is_higher_from_either_side() -> None:
 
 def test_compare_without_a_difference_says_so() -> None:
     found = compared(pairs([5.0, -5.0] * 20))
-    assert found["verdict"].to_list() == ["no difference"] * 4
+    assert found["verdict"].to_list() == ["no difference"] * 5
     assert found["p_value"][0] > 0.9
     assert found.filter(metric="sentiment_agreement").select("difference", "effect_size", "p_value").row(0) == (
         0.0,
@@ -74,8 +74,8 @@ def test_compare_with_against_without_ratings_too() -> None:
 def test_compare_corrects_for_the_number_of_comparisons() -> None:
     drawn = np.random.default_rng(5).normal(1.0, 2.5, 30)
     found = compared(pairs(drawn.tolist())).filter(pl.col("metric") != "sentiment_agreement")
-    # Three equal p-values and one of 1: Holm multiplies the smallest by 4, and what follows is never smaller.
-    assert found["p_corrected"].to_list() == pytest.approx([min(1.0, 4 * found["p_value"][0])] * 3)
+    # Four equal p-values and one of 1: Holm multiplies the smallest by 5, and what follows is never smaller.
+    assert found["p_corrected"].to_list() == pytest.approx([min(1.0, 5 * found["p_value"][0])] * 4)
 
 
 def test_compare_seldom_finds_what_is_not_there() -> None:
@@ -98,11 +98,11 @@ def test_compare_of_one_model_is_empty() -> None:
 
 def test_compare_leaves_out_a_figure_that_cannot_read_too_many_rows() -> None:
     rows = pairs([5.0] * 40)
-    foreign = {"rouge1": None, "rougeL": None}
+    foreign = {"rouge1": None, "rougeL": None, "meteor": None}
     few = [row | (foreign if int(row["example_id"]) < 4 else {}) for row in rows]
     assert compared(few).filter(metric="rouge1").select("n", "verdict").rows() == [(36, "higher")]
     many = [row | (foreign if int(row["example_id"]) < 5 else {}) for row in rows]
     assert compared(many)["metric"].to_list() == ["sbert_cosine", "sentiment_agreement"]
     # Texts are each model's own: those of one that is not read leave nothing to compare the other's with.
     strange = [row | ({"sentiment": None, "claims": None} if row["adapter"] else {}) for row in rows]
-    assert compared(strange)["metric"].to_list() == ["rouge1", "rougeL", "sbert_cosine"]
+    assert compared(strange)["metric"].to_list() == ["rouge1", "rougeL", "meteor", "sbert_cosine"]

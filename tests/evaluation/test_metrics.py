@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import polars as pl
@@ -40,21 +41,34 @@ def test_summarise_averages_rows_and_counts_a_failed_row_as_zero() -> None:
 def test_summarise_slices() -> None:
     rows = [generation("a", 10.0, category="Picks", rating=1.0), generation("b", 40.0), generation("c", 70.0)]
     history = [{"item_id": "x", "title": "t", "rating": 5.0, "review": "r", "purchased_at": example("a")["purchased_at"]}]
-    asked = [example("a"), example("b", history=history * 4), example("c", history=history * 30, reference="w " * 100)]
+    older = [{**history[0], "purchased_at": history[0]["purchased_at"] - timedelta(days=days)} for days in (900, 179.5, 3)]
+    asked = [
+        *(example("a"), example("b", history=older), example("c", history=history * 30, reference="w " * 100)),
+        *(
+            example("d", history=history),
+            example("e", history=older[:2]),
+        ),  # of two the median lies between them: 539.75 days
+    ]
+    rows += [generation("d", 20.0), generation("e", 60.0)]
     table = pa.Table.from_pylist(asked, schema=EXAMPLES.schema)
     found = evaluated_rows(generations(rows), table, names=NAMES)
     summary = pl.DataFrame(summarise(found, run="r", repeat=0))
     lines = summary.filter(metric="rouge1").select("slice", "group", "value", "n").rows()
     assert lines == [
-        ("all", "all", (10.0 + 40.0 + 70.0) / 3, 3),
+        ("all", "all", (10.0 + 40.0 + 70.0 + 20.0 + 60.0) / 5, 5),
         ("category", "Picks", 10.0, 1),
-        ("category", "Strings", (40.0 + 70.0) / 2, 2),
+        ("category", "Strings", (40.0 + 70.0 + 20.0 + 60.0) / 4, 4),
         ("rating", "1", 10.0, 1),
-        ("rating", "4", (40.0 + 70.0) / 2, 2),
+        ("rating", "4", (40.0 + 70.0 + 20.0 + 60.0) / 4, 4),
         ("history", "0", 10.0, 1),
-        ("history", "1-4", 40.0, 1),
+        ("history", "1", 20.0, 1),
+        ("history", "2", 60.0, 1),
+        ("history", "3-4", 40.0, 1),
         ("history", "20+", 70.0, 1),
-        ("reference", "2-19", (10.0 + 40.0) / 2, 2),
+        ("age", "0-29", (70.0 + 20.0) / 2, 2),
+        ("age", "30-179", 40.0, 1),
+        ("age", "365-1094", 60.0, 1),
+        ("reference", "2-19", (10.0 + 40.0 + 20.0 + 60.0) / 4, 4),
         ("reference", "100+", 70.0, 1),
     ]
     assert ranges([0, 2]) == ["0-1", "2+"]

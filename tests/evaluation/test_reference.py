@@ -45,6 +45,9 @@ def test_reference_tokens_of_nobody_who_tells_are_none(random_base: Path) -> Non
     assert reference_tokens(line_up(random_base, 400, ("own-latest",)), GENERATION) == 0
     assert reference_tokens(line_up(random_base, 400), GenerationConfig(engine="rule")) == 0
     assert reference_versions(random_base, 0) == {}
+    assert reference_versions(random_base, 0, history_worth=True) == {}
+    known = reference_versions(random_base, 64, history_worth=True)
+    assert known["reference_nll_without_history"] == known["reference_nll"]
 
 
 def test_reference_versions_differ_with_the_tokenizer_for_tokens_alone(random_base: Path, tmp_path: Path) -> None:

@@ -195,3 +195,17 @@ def test_build_examples_corrupt_interactions_are_named(tmp_path: Path) -> None:
     file.write_bytes(file.read_bytes()[:100])
     with pytest.raises(SchemaError, match=r"part-00000\.parquet: not a readable Parquet file"):
         build(tmp_path)
+
+
+def test_build_examples_of_users_with_one_two_and_three_reviews_evaluates_new_users(tmp_path: Path) -> None:
+    """The target is a user's last review, so a user with one review is evaluated with none."""
+    users = [f"u{number:02}" for number in range(60)]
+    rows = [purchase(user, day) for number, user in enumerate(users) for day in range(1 + number % 3)]
+    write_interactions(tmp_path, [*rows, purchase("never wrote", 1, review=None)])
+    counts = build(tmp_path, more_than_reviews=0, train_per_category=1, simple_per_category=40)
+    assert counts.quotas[0].candidates == 60
+    found = pl.DataFrame(read_table(tmp_path / "examples" / "simple", EXAMPLES))
+    held = dict(found.group_by(pl.col("history").list.len()).len().rows())
+    assert set(held) == {0, 1, 2}
+    assert sum(held.values()) == 40
+    assert found.filter(pl.col("history").list.len() == 0)["reference"].null_count() == 0

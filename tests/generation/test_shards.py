@@ -187,9 +187,43 @@ def test_shard_has_the_likelihood_of_every_real_review(random_base: Path, tmp_pa
     assert [row["reference_nll_per_byte"] for row in written[:3]] == [sizes[0], sizes[0], pytest.approx(sizes[1])]
 
 
+class Surprised(RuleEngine):
+    """A rule to which a real review is the less likely the shorter the prompt."""
+
+    async def reference_log_likelihood(self, request: Request) -> float:  # type: ignore[override]
+        return -len(request.reference_ids) * 1000.0 / len(request.prompt_ids)
+
+
+def test_shard_tells_what_the_history_is_worth_where_it_is_asked_for(random_base: Path, tmp_path: Path) -> None:
+    rows = [
+        example(example_id="known", history=[entry(1), entry(2)], reference="Fine."),
+        example(example_id="new", reference="Fine."),
+        example(example_id="no review", history=[entry(1)], reference=None),
+        example(example_id="too long", title="T" * 300, reference="Fine."),
+    ]
+    write_table(pa.Table.from_pylist(rows, schema=EXAMPLES.schema), tmp_path / "shard.parquet", EXAMPLES)
+    spec = spec_of(random_base, tmp_path).model_copy(update={"reference_tokens": 40, "history_worth": True})
+    rendered = ShardRenderer(spec)(task_table([Task(WHOLE, 0, "shard.parquet")]))
+    generator = ShardGenerator(spec)
+    generator._engine = Surprised(spec.generation)
+    ShardScorer(spec)(asyncio.run(generator(rendered)))
+    written = read_table([tmp_path / "out" / "shard.parquet"], GENERATIONS).to_pylist()
+    renderer = PromptRenderer(load_tokenizer(str(random_base)), PROMPT)
+    known, alone = (prompt for prompt in renderer.render([rows[0], rows[1]]) if isinstance(prompt, Prompt))
+    assert [row["reference_nll"] for row in written] == [
+        pytest.approx(1000 / len(known.token_ids)),
+        pytest.approx(1000 / len(alone.token_ids)),
+        None,
+        None,
+    ]
+    # Both are of one item, so without its history the first prompt is the new user's.
+    without = pytest.approx(1000 / len(alone.token_ids))
+    assert [row["reference_nll_without_history"] for row in written] == [without, without, None, None]
+
+
 def test_shard_of_a_rule_has_no_likelihood(random_base: Path, tmp_path: Path) -> None:
     (row,) = generate(random_base, tmp_path, ROWS[:1], WHOLE)
-    assert row["reference_nll"] is row["reference_nll_per_byte"] is None
+    assert row["reference_nll"] is row["reference_nll_per_byte"] is row["reference_nll_without_history"] is None
 
 
 def test_shard_of_dialogues_shows_the_attributes_of_the_history(random_base: Path, tmp_path: Path) -> None:

@@ -115,6 +115,7 @@ def evaluation_of(flow: Flow) -> evaluate.EvaluateJob:
         max_new_tokens=24,
         protocol="review-llm",
         repeats=1,
+        history_worth=True,
         engine_kwargs={"enforce_eager": True},
         **PROMPT,
     )
@@ -336,6 +337,8 @@ def test_evaluate_the_real_reviews_are_likelier_to_the_adapter_than_to_its_base(
     told = rows.filter(pl.col("example_id") != "too long")
     assert told["reference_nll"].null_count() == told["reference_nll_per_byte"].null_count() == 0
     assert rows.filter(pl.col("example_id") == "too long")["reference_nll"].null_count() == 3  # it has no prompt
+    assert told["reference_nll_without_history"].null_count() == 0
+    assert told.filter(pl.col("reference_nll_without_history") != pl.col("reference_nll")).height == len(told)
     everybody = pl.DataFrame(read_table(evaluated.out / "metrics" / "generations" / "0", GENERATIONS))
     assert everybody.filter(pl.col("model") != str(evaluated.base))["reference_nll"].null_count() == len(everybody) - len(
         rows
@@ -356,6 +359,7 @@ def test_evaluate_the_real_reviews_are_likelier_to_the_adapter_than_to_its_base(
     assert pair["n"] == len(mine) == len(theirs)
     assert pair["difference"] == pytest.approx(sum(mine) / len(mine) - sum(theirs) / len(theirs), abs=1e-4)
     assert (evaluated.out / "metrics" / "tables.txt").read_text().count("texts copied by rule come of no model") == 1
+    assert "worth of the history" in (evaluated.out / "metrics" / "tables.txt").read_text()
     assert "The real review's likelihood" in (evaluated.out / "report" / "index.html").read_text()
 
 
@@ -366,7 +370,7 @@ def test_evaluate_a_second_run_takes_up_what_was_written(evaluated: Flow, capsys
     contenders = find_contenders(config.lineup())
     shards = [file for split in ("simple", "hard") for file in table_files(evaluated.out / "examples" / split, EXAMPLES)]
     tokens = reference_tokens(contenders, part(config, GenerationConfig))
-    staging = Staging(evaluated.out, shards, contenders, reference_tokens=tokens)
+    staging = Staging(evaluated.out, shards, contenders, reference_tokens=tokens, history_worth=True)
     assert len(staging.tasks(contenders, ["base", "adapter"])) == 3 * len(shards)
     shutil.copytree(evaluated.out / "metrics" / "generations", staging.folder / "generations")
     assert staging.tasks(contenders, ["base", "adapter", "baseline"]) == []

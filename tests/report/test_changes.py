@@ -82,7 +82,9 @@ def test_compare_runs_does_not_compare_what_was_counted_otherwise_or_cannot_be_r
         changed = rows.with_columns(sentiment=kept.then("sentiment"), claims=kept.then("claims"))
         write_table(changed.to_arrow(), file, GENERATIONS)
     found = compare_runs(out_folder, after)
-    assert {one.metric for one in found.changes} == {"sbert_cosine", "sentiment_agreement", "reference_nll_per_byte"}
+    assert {one.metric for one in found.changes} == {
+        *("meteor", "sbert_cosine", "sentiment_agreement", "reference_nll_per_byte")
+    }
     assert {one.n for one in found.changes if one.metric == "sentiment_agreement" and one.split == "hard"} == {29}
     assert ("tiny + adapter", "simple") not in {
         (one.model, one.split) for one in found.changes if one.metric == "sentiment_agreement"

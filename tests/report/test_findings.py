@@ -43,7 +43,8 @@ def test_findings_standing_counts_who_is_ahead_level_and_behind():
     )
     assert standing.verdict == "none"
     assert standing.evidence == (
-        "highest means: tiny (w/ rating) (ROUGE-1 31.00); tiny + adapter (w/ rating) (ROUGE-L 30.00, sbert_cosine 30.00)",
+        "highest means: tiny (w/ rating) (ROUGE-1 31.00); tiny + adapter (w/ rating) (ROUGE-L 30.00, METEOR (no synonyms) 30.00, "
+        "sbert_cosine 30.00)",
     )
 
 
@@ -176,7 +177,7 @@ def test_findings_ratings_of_a_candidate_without_them_are_counted_once():
     rows = [ADAPTED, row("tiny + adapter", 20.0, with_rating=False)]
     finding = _found([table(*rows, split="hard")], turned, Side("tiny + adapter", False))[-1]
 
-    assert (finding.verdict, len(finding.evidence)) == ("better", 3)
+    assert (finding.verdict, len(finding.evidence)) == ("better", 4)
     assert finding.claim.endswith("tiny + adapter (w/ rating) beats tiny + adapter (w/o rating) on every score.")
 
 
@@ -283,12 +284,12 @@ def test_findings_do_not_speak_of_scores_that_cannot_read_the_references():
         compared("sbert_cosine", 20.0, "higher"),
         compared("sbert_cosine", 9.0, "higher", other=COPY, other_with_rating=False),
     ]
-    standing, base, rule = _found([table(*_unread("rouge1", "rougeL"))], pairs)
+    standing, base, rule = _found([table(*_unread("rouge1", "rougeL", "meteor"))], pairs)
 
     assert standing.evidence == ("highest means: tiny + adapter (w/ rating) (sbert_cosine 30.00)",)
     assert base.claim == (
-        "On the simple set, tiny + adapter (w/ rating) beats its base tiny (without ROUGE-1 and ROUGE-L, which cannot score the "
-        "references) on every score."
+        "On the simple set, tiny + adapter (w/ rating) beats its base tiny (without ROUGE-1 and ROUGE-L and METEOR (no "
+        "synonyms), which cannot score the references) on every score."
     )
     assert rule.claim.endswith("beats every text copied by rule on every score that can read the references.")
 

@@ -37,6 +37,16 @@ def test_likelihood_text_has_both_sets_beside_each_other_and_who_tells_none() ->
     assert len(lines) == 6
 
 
+def test_of_the_worth_of_a_history_the_highest_is_the_best() -> None:
+    rows = [
+        one.model_copy(update={"cells": {"history_worth": cell(worth)}})
+        for one, worth in ((told("a", 1), 0.2), (told("b", 1), 0.3))
+    ]
+    found = table(*rows).model_copy(update={"figures": ("history_worth",)})
+    assert [is_likeliest(found, one, "history_worth") for one in found.rows] == [False, True]
+    assert likelihood_text([found], {"a": "base", "b": "base"}).splitlines()[-1].split()[-2:] == ["*", "0.300"]
+
+
 def test_likelihood_of_a_dry_run_is_told_by_nobody() -> None:
     kinds = {"tiny": "base", "ours": "adapter"}
     assert untold([], kinds) == ["not told for tiny, ours: a dry run has no model"]

@@ -30,7 +30,7 @@ from reviewllm.report.content import (
     Step,
 )
 from reviewllm.report.page import flatten, render_page, write_report
-from tests.report.parts import cell, compared, output, row, shown, slice_table, table, unread_cell
+from tests.report.parts import SCORES, cell, compared, output, row, shown, slice_table, table, unread_cell
 
 VOID = {"meta", "link", "br", "img", "hr", "input"}
 NOW = datetime(2026, 1, 3, 4, 5, tzinfo=UTC)
@@ -265,7 +265,7 @@ def test_render_page_draws_slices_and_what_people_say(report):
 
 
 def test_render_page_shows_the_spread_over_repeats(report):
-    figures = {name: cell(10.0).model_copy(update={"sd": 1.25}) for name in ("rouge1", "rougeL", "sbert_cosine")}
+    figures = {name: cell(10.0).model_copy(update={"sd": 1.25}) for name in SCORES}
     rows = (row("tiny", 5.0), row("tiny + adapter", 10.0, repeats=5, cells=figures))
     text = _words(render_page(EMPTY.model_copy(update={"tables": (table(*rows),)})))
 
@@ -394,7 +394,7 @@ def test_render_page_marks_doubted_claims_and_nothing_else(report):
 
 
 def test_render_page_says_what_cannot_be_scored_in_place_of_a_number():
-    missing = dict.fromkeys(("rouge1", "rougeL", "sbert_cosine"), unread_cell(1990, n=10))
+    missing = dict.fromkeys(SCORES, unread_cell(1990, n=10))
     rows = [one.model_copy(update={"cells": one.cells | missing}) for one in (row("tiny", 1.0), row("ours", 2.0))]
     figures = rows[0].model_copy(update={"cells": {"polite": unread_cell(7, n=1), "words": cell(12.5)}})
     sliced = slice_table("ours")
@@ -410,7 +410,7 @@ def test_render_page_says_what_cannot_be_scored_in_place_of_a_number():
     )
     text = re.sub(r"\s+", " ", re.sub(r"<[^>]+>", "", render_page(report)))
 
-    assert text.count("1,990 of 2,000 cannot be scored") == 2 * 3
+    assert text.count("1,990 of 2,000 cannot be scored") == 2 * 4
     assert "Nothing is compared: no score can read the texts of several models" in text
     assert "ROUGE-1: 1,990 of 2,000 references cannot be scored by this; --rouge-words unicode" in text
     assert "7 of 8 cannot be scored 12.5 [11.5, 13.5]" in text

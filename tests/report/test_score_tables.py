@@ -22,7 +22,7 @@ def _line(metric: str, value: float, **changes: Any) -> dict[str, Any]:
 
 
 def _lines(rouge1: float, rouge_l: float, cosine: float, **changes: Any) -> list[dict[str, Any]]:
-    values = {"rouge1": rouge1, "rougeL": rouge_l, "sbert_cosine": cosine}
+    values = {"rouge1": rouge1, "rougeL": rouge_l, "meteor": rouge_l, "sbert_cosine": cosine}
     return [_line(metric, value, **changes) for metric, value in values.items()]
 
 
@@ -54,7 +54,7 @@ def test_score_tables_give_the_standard_deviation_over_repeats():
 
     assert found["rouge1"].sd == pytest.approx((sum((value - mean) ** 2 for value in values) / (3 - 1)) ** 0.5)
     assert found["rougeL"].sd == 0.0
-    assert _tables(rows[:3])[0].rows[0].cells["rouge1"].sd is None  # one repeat
+    assert _tables(rows[:4])[0].rows[0].cells["rouge1"].sd is None  # one repeat
 
 
 def test_score_tables_know_the_kind_of_each_model():
@@ -78,9 +78,10 @@ def test_score_tables_take_a_baseline_once_beside_five_repeats():
     assert [(row.repeats, row.cells["rouge1"].sd is None) for row in simple.rows] == [(5, False), (1, True)]
     assert plain_text(simple).splitlines() == [
         "Table 1: simple evaluation (10 rows, 5 repeats)",
-        "  model                    ROUGE-1        ROUGE-L   sbert_cosine",
-        f"  tiny (w/ rating)   * 12.00 ±{(2 * (2**2 + 1**2) / (5 - 1)) ** 0.5:.2f}  * 20.00 ±0.00  * 30.00 ±0.00",
-        "  copy (w/o rating)     9.00           9.00           9.00",
+        "  model                    ROUGE-1        ROUGE-L  METEOR (no synonyms)   sbert_cosine",
+        f"  tiny (w/ rating)   * 12.00 ±{(2 * (2**2 + 1**2) / (5 - 1)) ** 0.5:.2f}  * 20.00 ±0.00         * 20.00 ±0.00  "
+        "* 30.00 ±0.00",
+        "  copy (w/o rating)     9.00           9.00                  9.00           9.00",
     ]
 
 
@@ -125,6 +126,8 @@ def test_score_tables_carry_the_papers_figures():
     assert figures["Review-LLM", True] == (21.93, 16.63, 39.35)
     assert figures["GPT-4o", False] == (14.51, 8.73, 38.64)
     assert len(simple.paper) == len(hard.paper) == 4 * 2
+    printed = plain_text(simple, paper=True).splitlines()[-1]  # it has no METEOR
+    assert printed.split() == ["Review-LLM", "(w/o", "rating)", "30.47", "26.38", "–", "48.56"]
 
 
 def test_is_best_marks_ties_to_the_printed_decimals():
@@ -132,8 +135,8 @@ def test_is_best_marks_ties_to_the_printed_decimals():
     simple, _ = _tables(rows)
     tiny, other = simple.rows
 
-    assert [is_best(simple, tiny, metric) for metric in simple.metrics] == [True, True, False]
-    assert [is_best(simple, other, metric) for metric in simple.metrics] == [True, False, True]
+    assert [is_best(simple, tiny, metric) for metric in simple.metrics] == [True, True, True, False]
+    assert [is_best(simple, other, metric) for metric in simple.metrics] == [True, False, False, True]
 
 
 def test_plain_text_aligns_columns_and_marks_the_best():
@@ -142,9 +145,9 @@ def test_plain_text_aligns_columns_and_marks_the_best():
 
     assert plain_text(simple).splitlines() == [
         "Table 1: simple evaluation (10 rows, 1 repeat)",
-        "  model                        ROUGE-1  ROUGE-L  sbert_cosine",
-        "  tiny (w/ rating)             * 10.00     5.00          1.50",
-        "  tiny + adapter (w/o rating)     9.00   * 6.00       * 22.25",
+        "  model                        ROUGE-1  ROUGE-L  METEOR (no synonyms)  sbert_cosine",
+        "  tiny (w/ rating)             * 10.00     5.00                  5.00          1.50",
+        "  tiny + adapter (w/o rating)     9.00   * 6.00                * 6.00       * 22.25",
     ]
 
 
@@ -153,6 +156,7 @@ def test_plain_text_says_how_many_references_cannot_be_scored_in_place_of_a_numb
     rows = [
         *(_line("rouge1", 0.0, n=3, unread=7, asked=10, model=model) | nothing for model in ("tiny", "ours")),
         *(_line("rougeL", value, n=9, unread=1, asked=10, model=model) for model, value in (("tiny", 5.0), ("ours", 6.0))),
+        *(_line("meteor", value, model=model) for model, value in (("tiny", 8.0), ("ours", 7.0))),
         *(_line("sbert_cosine", value, model=model) for model, value in (("tiny", 70.0), ("ours", 60.0))),
     ]
     simple, _ = _tables(rows)
@@ -160,9 +164,9 @@ def test_plain_text_says_how_many_references_cannot_be_scored_in_place_of_a_numb
     assert simple.rows[0].n == 10
     assert plain_text(simple).splitlines() == [
         "Table 1: simple evaluation (10 rows, 1 repeat)",
-        "  model             ROUGE-1  ROUGE-L  sbert_cosine",
-        "  tiny (w/ rating)        –     5.00       * 70.00",
-        "  ours (w/ rating)        –   * 6.00         60.00",
+        "  model             ROUGE-1  ROUGE-L  METEOR (no synonyms)  sbert_cosine",
+        "  tiny (w/ rating)        –     5.00                * 8.00       * 70.00",
+        "  ours (w/ rating)        –   * 6.00                  7.00         60.00",
         "  ROUGE-1: 7 of 10 references cannot be scored by this; --rouge-words unicode counts words of any script",
         "  ROUGE-L: without 1 of 10 references, which cannot be scored by this",
     ]

@@ -161,6 +161,8 @@ def test_check_fits_other_task_serialisation_or_template_is_refused(
             "was trained with --evidence-place after-history, not with first",
         ),
         ({}, dialogue, "was trained with --prompt-form paper, not with dialogue"),
+        ({}, PromptConfig(history_selection="similar"), "was trained with --history-selection latest, not with similar"),
+        ({"history_selection": "spread"}, PromptConfig(), "was trained with --history-selection spread, not with latest"),
         (talks, PromptConfig(), "was trained with --prompt-form dialogue, not with paper"),
         (
             {**talks, "chat_template": template},  # without what stands between two turns
