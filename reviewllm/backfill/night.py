@@ -28,7 +28,7 @@ LOCK = f"{GENERATIONS_FOLDER}/.lock"
 MANIFEST = "_manifest.json"
 SUCCESS = "_SUCCESS"
 _FOLDERS = ("examples", GENERATIONS_FOLDER, "dead_letters", "ledger")  # of a run
-SCHEMA_VERSION = 5  # of a night's files; raise it with any change of the generations table or of the digests
+SCHEMA_VERSION = 6  # of a night's files; raise it with any change of the generations table or of the digests
 
 
 class PublishedFile(BaseModel):

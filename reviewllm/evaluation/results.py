@@ -30,7 +30,7 @@ from reviewllm.sft.adapter import examples_digest
 from reviewllm.table_files import read_table, table_files
 from reviewllm.tables import GENERATIONS
 
-SCHEMA_VERSION = 5  # raise it with any change of what a reader of this folder relies on
+SCHEMA_VERSION = 6  # raise it with any change of what a reader of this folder relies on
 EVALUATION = "evaluation.json"
 
 

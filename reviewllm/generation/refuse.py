@@ -37,7 +37,7 @@ def refuse_unsupported(scored: pa.Table, products: Sequence[Product], max_halluc
         for text, product, refused in zip(texts, products, above, strict=True)
     ]
     refused = pl.Series(above)
-    emptied = ("review", "completion_tokens", "finish_reason", *(column.name for column in SCORES))
+    emptied = ("review", "completion_tokens", "finish_reason", "chosen_because", *(column.name for column in SCORES))
     failed = frame.with_columns(
         *(pl.when(~refused).then(pl.col(name)).alias(name) for name in emptied),
         error=pl.when(refused).then(pl.Series(errors, dtype=pl.String)).otherwise("error"),

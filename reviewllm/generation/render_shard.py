@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from statistics import median
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from reviewllm.place import Place
 from reviewllm.prompts.renderer import Prompt, PromptRenderer
 from reviewllm.prompts.tasks import TASKS
 from reviewllm.prompts.tokenizer import Ids, load_tokenizer
+from reviewllm.scoring.words import words
 from reviewllm.texts import is_blank
 
 _RESPONSES = ("reference_ids", "reference_bytes")
@@ -29,7 +31,7 @@ class ShardRenderer:
     their histories, with prompt_ids (null where no prompt can be made), choice_ids (null unless likelihoods are asked for),
     reference_ids and reference_bytes (the real review as a response, and the UTF-8 bytes of its text; null unless its
     likelihood is asked for, and without a prompt or a review), history_kept, attributes_kept,
-    attributes_given, and prompt_error with its prompt_error_class.
+    attributes_given, and prompt_error with its prompt_error_class; where rows are asked for several drafts, usual_words too.
     """
 
     def __init__(self, spec: GenerationSpec) -> None:
@@ -64,6 +66,8 @@ class ShardRenderer:
         for name, text in (("prompt_error", str), ("prompt_error_class", _error_class)):
             column = pa.array([text(error) if error else None for error in errors], pa.string())
             rendered = rendered.append_column(name, column)
+        if self._spec.generation.drafts > 1:
+            rendered = rendered.append_column("usual_words", usual_words(examples))
         slim = batch.select(["variant", "output"])
         return slim.append_column("prompts", pa.array([to_stream(rendered)], pa.large_binary()))
 
@@ -102,6 +106,19 @@ def history_titles(examples: pa.Table) -> pa.Array:
     lengths = pc.list_value_length(history).to_numpy()
     ends = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
     return pa.ListArray.from_arrays(pa.array(ends), history.flatten().field("title"))
+
+
+def usual_words(examples: pa.Table) -> pa.Array:
+    """The median words of the reviews in each example's history; null without any.
+
+    A review is counted once for all rows of its user.
+    """
+    histories = examples["history"].combine_chunks()
+    reviews = histories.flatten().field("review").to_pylist()
+    counted = {review: len(words(review)) for review in set(reviews)}
+    counts = iter([counted[review] for review in reviews])
+    lengths = pc.list_value_length(histories).to_pylist()
+    return pa.array([median([next(counts) for _ in range(length)]) if length else None for length in lengths], pa.float64())
 
 
 def _error_class(error: PromptError) -> str:

@@ -18,7 +18,7 @@ from reviewllm.tables import GENERATIONS
 
 
 class ShardScorer:
-    """Ray Data actor: adds the scores to a shard's generations, fails rows over the bound, and writes the task's output."""
+    """Ray Data actor: chooses among a shard's drafts, adds its scores, fails rows over the bound, and writes the task's output."""
 
     def __init__(self, spec: GenerationSpec) -> None:
         self._target = Place(spec.target)
@@ -37,7 +37,12 @@ class ShardScorer:
         reached("score")
         spec = self._spec
         scored = (
-            score_rows(generations, spec.variants[0].scoring, max_hallucination=spec.max_hallucination)
+            score_rows(
+                generations,
+                spec.variants[0].scoring,
+                max_hallucination=spec.max_hallucination,
+                least_bad=spec.generation.if_no_draft_passes == "least-bad",
+            )
             if spec.scored
             else without_scores(generations)
         )

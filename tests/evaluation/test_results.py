@@ -69,7 +69,7 @@ def test_read_evaluation_says_what_is_wrong(shards: list[Path], tmp_path: Path) 
     )
     head = json.loads((folder / EVALUATION).read_text())
     (folder / EVALUATION).write_text(json.dumps(head | {"schema_version": 99}))
-    with pytest.raises(SchemaError, match="is of schema version 99, and this reviewllm reads version 5"):
+    with pytest.raises(SchemaError, match="is of schema version 99, and this reviewllm reads version 6"):
         read_evaluation(folder)
     (folder / EVALUATION).write_text(json.dumps(head | {"repeats": "many"}))
     with pytest.raises(SchemaError, match="repeats: Input should be a valid integer"):

@@ -248,7 +248,7 @@ def test_report_of_a_folder_without_an_evaluation_says_what_to_run(tmp_path: Pat
         report.main(report.ReportJob(out=tmp_path))
     (tmp_path / "metrics").mkdir()
     (tmp_path / "metrics" / "evaluation.json").write_text(json.dumps({"schema_version": 1}))
-    with pytest.raises(SchemaError, match="is of schema version 1, and this reviewllm reads version 5"):
+    with pytest.raises(SchemaError, match="is of schema version 1, and this reviewllm reads version 6"):
         report.main(report.ReportJob(out=tmp_path))
 
 

@@ -270,7 +270,7 @@ def test_collect_without_an_evaluation_says_what_to_run(out_folder):
 def test_collect_refuses_another_schema_version(out_folder, version):
     _edit(out_folder / "metrics" / "evaluation.json", schema_version=version)
 
-    with pytest.raises(SchemaError, match=rf"is of schema version {version}, and this reviewllm reads version 5; run jobs"):
+    with pytest.raises(SchemaError, match=rf"is of schema version {version}, and this reviewllm reads version 6; run jobs"):
         collect(out_folder)
 
 
@@ -347,7 +347,7 @@ def test_collect_refuses_a_sample_that_was_not_generated_for(out_folder):
         ("summary.json", "{", "summary.json: cannot be read as JSON"),
         ("summary.json", '{"steps": [{"step": "x"}]}', r"summary.json: steps.0.rows_in: Field required"),
         ("metrics/evaluation.json", "[]", "evaluation.json: the whole file: Input should be a valid dictionary"),
-        ("metrics/evaluation.json", '{"schema_version": 5}', "evaluation.json: run: Field required"),
+        ("metrics/evaluation.json", '{"schema_version": 6}', "evaluation.json: run: Field required"),
         ("metrics/models.json", '[{"model": "m"}]', "models.json: 0.adapter: Field required"),
         ("metrics/samples.json", '{"a": 1}', "samples.json: the whole file: Input should be a valid list"),
         ("metrics/validation.json", "{}", "validation.json: reviews: Field required"),
