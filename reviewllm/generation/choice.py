@@ -30,9 +30,8 @@ _VERSION = "1"  # raise it with any change of what is chosen
 MOST_LENGTH_FACTOR = 4.0
 MOST_REPETITION = 15.0  # %; of the real reviews there one in a thousand has 11.6 or more
 MOST_DOUBTFUL = 50.0  # % of the claims, without a bound of the night's own
-_DIGITS = (
-    3  # of a mean likeness, which counts to 100: embeddings differ behind them with the batch that they are computed in
-)
+# Of a mean likeness, which counts to 100: behind them embeddings differ with the batch that they are computed in.
+_DIGITS = 3
 _LEAST_NEAREST = 3  # of two drafts each is as near to the other
 
 

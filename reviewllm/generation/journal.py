@@ -117,4 +117,4 @@ def journal_name(output: str) -> str:
 def _result(value: dict[str, Any]) -> Result:
     if "text" not in value:
         return Failure(**value)
-    return Completion(**{**value, "drafts": [Draft(*draft) for draft in value["drafts"]]})
+    return Completion(**{**value, "drafts": [Draft(*draft) for draft in value.get("drafts", ())]})

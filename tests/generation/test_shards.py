@@ -18,7 +18,7 @@ from reviewllm.generation.config import GenerationConfig
 from reviewllm.generation.engine import Request
 from reviewllm.generation.generate_shard import ShardGenerator
 from reviewllm.generation.model import make_variant
-from reviewllm.generation.render_shard import ShardRenderer
+from reviewllm.generation.render_shard import ShardRenderer, usual_words
 from reviewllm.generation.rule_engine import RuleEngine
 from reviewllm.generation.score_shard import ShardScorer
 from reviewllm.generation.tasks import GenerationSpec, Piece, Task, from_stream, task_table
@@ -309,6 +309,16 @@ def test_shard_without_drafts_has_the_rule_engines_first(random_base: Path, tmp_
         None,
     )
     assert row["oracle_rouge1"] is None
+
+
+def test_usual_words_are_the_median_of_the_history() -> None:
+    histories = [
+        [entry(1, review="one two"), entry(2, review="one"), entry(3, review="")],
+        [],
+        [entry(1, review="a b c")] * 2,
+    ]
+    rows = [example(history=history) for history in histories]
+    assert usual_words(pa.Table.from_pylist(rows, schema=EXAMPLES.schema)).to_pylist() == [1.0, None, 3.0]
 
 
 @pytest.mark.parametrize("other", [{"scored": False}, {"answers": "likelihood"}])
