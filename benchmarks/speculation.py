@@ -3,8 +3,8 @@
     .venv/bin/python benchmarks/speculation.py --base-model <folder> --examples out/run/examples/train --json out/speculation.json
 
 Rows of real examples, each prompt in the engine's cache before its turn, so that what is timed is decoding alone: with prompts to
-compute a night gains less. In each round the contenders take turns in the same order; an engine that has no turn takes no CPU. The
-batch is what an engine has under way at once (`--batch`): that of a night is vLLM's `max_num_seqs`, as its shards never run out.
+compute a night gains less. In each round the contenders take turns in the same order; an engine that has no turn takes no CPU.
+`--batch` rows are given to an engine at once, until all are written: a night gives it as many as vLLM takes (`max_num_seqs`).
 
 none      without speculation
 <name>    with `--speculation`, a JSON object of name to vLLM's own `speculative_config`
@@ -64,10 +64,8 @@ class SpeculationBenchmark(JobConfig):
 def main(config: SpeculationBenchmark) -> Figures:
     """Measure, print, and write the figures."""
     prompts = _prompts(config)
-    figures: Figures = {"base": config.base_model.name, "rows": len(prompts), "cores": os.cpu_count(), "batch": {}}
-    for batch in config.batch:
-        figures["batch"][batch] = found = _measure(config, prompts, batch)
-        print(f"batch {batch}: {json.dumps(found)}", flush=True)
+    figures = {"base": config.base_model.name, "cores": os.cpu_count(), "batch": _measure(config, prompts)}
+    print(json.dumps(figures, indent=1))
     if config.json_file:
         config.json_file.parent.mkdir(parents=True, exist_ok=True)
         config.json_file.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
@@ -85,31 +83,34 @@ def _prompts(config: SpeculationBenchmark) -> list[Ids]:
     return made[: config.rows]
 
 
-def _measure(config: SpeculationBenchmark, prompts: list[Ids], batch: int) -> Figures:
+def _measure(config: SpeculationBenchmark, prompts: list[Ids]) -> Figures:
     methods: dict[str, dict[str, Any] | None] = {_NONE: None, **config.speculation}
     engines = {name: ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) for name in methods}
-    turns: dict[str, list[Figures]] = {name: [] for name in methods}
+    turns: dict[int, dict[str, list[Figures]]] = {batch: {name: [] for name in methods} for batch in config.batch}
     try:
         for name, method in methods.items():
-            engines[name].submit(_start, config, method, batch).result()
-            engines[name].submit(_turn, config, prompts).result()  # the prompts are in its cache from now on
-        for number, (name, engine) in itertools.product(range(config.rounds), engines.items()):
-            turns[name].append(engine.submit(_turn, config, prompts).result())
-            print(f"batch {batch} round {number + 1} {name:<12} {turns[name][-1]['tokens_per_s']:8.1f} tokens/s", flush=True)
+            engines[name].submit(_start, config, method).result()
+            engines[name].submit(
+                _turn, config, prompts, max(config.batch)
+            ).result()  # the prompts are in its cache from now on
+        for number, batch, name in itertools.product(range(config.rounds), config.batch, methods):
+            turns[batch][name].append(engines[name].submit(_turn, config, prompts, batch).result())
+            rate = turns[batch][name][-1]["tokens_per_s"]
+            print(f"round {number + 1} batch {batch:<3} {name:<12} {rate:8.1f} tokens/s", flush=True)
     finally:
         for engine in engines.values():
             engine.shutdown()
-    return {name: _figures(turns[name], turns[_NONE]) for name in methods}
+    return {str(batch): {name: _figures(mine[name], mine[_NONE]) for name in methods} for batch, mine in turns.items()}
 
 
 def _figures(mine: list[Figures], plain: list[Figures]) -> Figures:
     ids, expected = mine[0]["ids"], plain[0]["ids"]
-    drafted = mine[-1]["drafted"] - mine[0]["drafted"]
-    accepted = mine[-1]["accepted"] - mine[0]["accepted"]
+    drafted, accepted = (sum(one[name] for one in mine) for name in ("drafted", "accepted"))
     ratios = [one["tokens_per_s"] / other["tokens_per_s"] for one, other in zip(mine, plain, strict=True)]
     return {
         "ratio": round(statistics.median(ratios), 3),
         "ratios": [round(one, 3) for one in ratios],
+        "tokens_per_row": round(sum(map(len, ids)) / len(ids), 1),
         "same_rows": sum(one == other for one, other in zip(ids, expected, strict=True)),
         "rows": len(ids),
         "accepted": round(accepted / drafted, 3) if drafted else None,
@@ -120,7 +121,7 @@ def _figures(mine: list[Figures], plain: list[Figures]) -> Figures:
 _ENGINE: list[Any] = []  # of a contender's process
 
 
-def _start(config: SpeculationBenchmark, speculative_config: dict[str, Any] | None, batch: int) -> None:
+def _start(config: SpeculationBenchmark, speculative_config: dict[str, Any] | None) -> None:
     os.environ |= {"VLLM_ENABLE_V1_MULTIPROCESSING": "0", "VLLM_LOGGING_LEVEL": "ERROR", "VLLM_NO_USAGE_STATS": "1"}
     os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "2")
     from vllm import LLM
@@ -130,7 +131,7 @@ def _start(config: SpeculationBenchmark, speculative_config: dict[str, Any] | No
             model=str(config.base_model),
             dtype=config.dtype,
             max_model_len=config.max_prompt_tokens + config.max_new_tokens,
-            max_num_seqs=batch,
+            max_num_seqs=max(config.batch),
             enable_prefix_caching=True,
             disable_log_stats=False,  # they tell the acceptance
             speculative_config=speculative_config,
@@ -138,22 +139,25 @@ def _start(config: SpeculationBenchmark, speculative_config: dict[str, Any] | No
     )
 
 
-def _turn(config: SpeculationBenchmark, prompts: list[Ids]) -> Figures:
-    """Write every row; `drafted` and `accepted` are tokens since the engine's start."""
+def _turn(config: SpeculationBenchmark, prompts: list[Ids], batch: int) -> Figures:
+    """Write every row."""
     from vllm import SamplingParams
 
     sampling = SamplingParams(max_tokens=config.max_new_tokens, temperature=0.0, detokenize=False)
-    begun = time.monotonic()
-    done = _ENGINE[0].generate([{"prompt_token_ids": list(ids)} for ids in prompts], sampling, use_tqdm=False)
+    before, begun = _speculated(), time.monotonic()
+    ids = []
+    for start in range(0, len(prompts), batch):
+        some = [{"prompt_token_ids": list(one)} for one in prompts[start : start + batch]]
+        ids += [list(one.outputs[0].token_ids) for one in _ENGINE[0].generate(some, sampling, use_tqdm=False)]
     seconds = time.monotonic() - begun
-    ids = [list(one.outputs[0].token_ids) for one in done]
+    drafted, accepted = (after - earlier for after, earlier in zip(_speculated(), before, strict=True))
+    return {"ids": ids, "tokens_per_s": sum(map(len, ids)) / seconds, "drafted": drafted, "accepted": accepted}
+
+
+def _speculated() -> tuple[int, int]:
+    """Tokens that were drafted and accepted since the engine's start."""
     told = {metric.name: metric.value for metric in _ENGINE[0].get_metrics() if hasattr(metric, "value")}
-    return {
-        "ids": ids,
-        "tokens_per_s": sum(map(len, ids)) / seconds,
-        "drafted": told.get("vllm:spec_decode_num_draft_tokens", 0),
-        "accepted": told.get("vllm:spec_decode_num_accepted_tokens", 0),
-    }
+    return told.get("vllm:spec_decode_num_draft_tokens", 0), told.get("vllm:spec_decode_num_accepted_tokens", 0)
 
 
 if __name__ == "__main__":
