@@ -57,7 +57,7 @@ class SpeculationBenchmark(JobConfig):
     max_new_tokens: int = Field(64, ge=2, description="tokens of a text")
     max_prompt_tokens: int = Field(512, ge=64, description="tokens of a prompt")
     chat_template: bool = Field(False, description="for instruction-tuned bases")
-    dtype: str = Field("bfloat16", description="type that the engine computes in")
+    engine_kwargs: dict[str, Any] = Field({"dtype": "bfloat16"}, description="passed on to vLLM's engine, as JSON")
     json_file: Path | None = Field(None, alias="json", description="file for the figures")
 
 
@@ -85,7 +85,9 @@ def _prompts(config: SpeculationBenchmark) -> list[Ids]:
 
 def _measure(config: SpeculationBenchmark, prompts: list[Ids]) -> Figures:
     methods: dict[str, dict[str, Any] | None] = {_NONE: None, **config.speculation}
-    engines = {name: ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) for name in methods}
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["vllm.entrypoints.llm"])  # which takes longer to import than a small engine to start
+    engines = {name: ProcessPoolExecutor(1, mp_context=context) for name in methods}
     turns: dict[int, dict[str, list[Figures]]] = {batch: {name: [] for name in methods} for batch in config.batch}
     try:
         for name, method in methods.items():
@@ -129,12 +131,12 @@ def _start(config: SpeculationBenchmark, speculative_config: dict[str, Any] | No
     _ENGINE.append(
         LLM(
             model=str(config.base_model),
-            dtype=config.dtype,
             max_model_len=config.max_prompt_tokens + config.max_new_tokens,
             max_num_seqs=max(config.batch),
             enable_prefix_caching=True,
             disable_log_stats=False,  # they tell the acceptance
             speculative_config=speculative_config,
+            **config.engine_kwargs,
         )
     )
 
