@@ -139,6 +139,7 @@ class EvaluateJob(JobConfig, ClusterConfig, GenerationConfig, PromptConfig, Trac
             prompt=part(self, PromptConfig),
             generation=part(self, GenerationConfig),
             repeats=self.repeats or (_PROTOCOL_REPEATS if self.protocol else 1),
+            live_adapters=self.live_adapters,
             scoring=part(self, ScoringConfig),
             serialisations=self.serialisations,
         )

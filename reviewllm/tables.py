@@ -173,6 +173,7 @@ EXAMPLES = Table(
 )
 
 _REFERENCED = "null without a text or a reference, and where it cannot read the reference"
+_DRAFTED = "null with one draft alone, without a reference, and where it cannot be read"
 _EVALUATED = "null without a text or a history, and outside of an evaluation"
 
 SCORES = (
@@ -184,6 +185,10 @@ SCORES = (
         pa.float64(),
         f"cosine of sentence embeddings times 100 (the paper's 'BertScore'); {_REFERENCED}",
         nullable=True,
+    ),
+    *(
+        Column(f"oracle_{name}", pa.float64(), f"{name} of the draft with the highest rougeL; {_DRAFTED}", nullable=True)
+        for name in ("rouge1", "rougeL", "meteor", "sbert_cosine")
     ),
     Column("words", pa.int32(), "words of the text; null without a text", nullable=True),
     Column("sentiment", pa.float64(), "how positive it sounds, -100 to 100; null without an English text", nullable=True),
@@ -280,7 +285,12 @@ GENERATIONS = Table(
             "product attributes in the prompt; null as prompt_tokens, and for tasks that show none",
             nullable=True,
         ),
-        Column("completion_tokens", pa.int32(), "tokens generated; null where the row failed", nullable=True),
+        Column(
+            "completion_tokens",
+            pa.int32(),
+            "tokens generated, of all drafts together; null where the row failed",
+            nullable=True,
+        ),
         Column("finish_reason", pa.string(), "stop or length; null where the row failed", nullable=True),
         Column(
             "reference_nll",
@@ -302,7 +312,17 @@ GENERATIONS = Table(
             "asked for (--history-worth)",
             nullable=True,
         ),
-        Column("seed", pa.int64(), "of the row's sampling"),
+        Column("drafts", pa.int32(), "texts that the row was asked for; null where it is one alone", nullable=True),
+        Column(
+            "drafts_passed",
+            pa.int32(),
+            "drafts that passed every check; null as drafts, and where none was looked at",
+            nullable=True,
+        ),
+        Column(
+            "chosen_because", pa.string(), "why the text is this draft; null as drafts, and without a text", nullable=True
+        ),
+        Column("seed", pa.int64(), "of the row's sampling, and of its first draft's"),
         Column("generated_at", TIMESTAMP, "UTC"),
         Column("is_generated", pa.bool_(), "always true: no customer wrote this text"),
         *SCORES,

@@ -98,7 +98,8 @@ def known_speed(data: Place, fingerprint: str, generation: GenerationConfig, pri
     nights = [row for row in read_ledger(data) if row["fingerprint"] == fingerprint and row["rows"] > row["dead_letters"]]
     nights.sort(key=lambda row: (row["run_rows"] >= _TELLING_ROWS, row["night"]))
     if not nights:
-        return Speed(generation.max_new_tokens / 2, price.tokens_per_second, "--tokens-per-second", guessed=True)
+        guess = generation.drafts * generation.max_new_tokens / 2
+        return Speed(guess, price.tokens_per_second, "--tokens-per-second", guessed=True)
     last = nights[-1]
     completion = last["completion_tokens"] / (last["rows"] - last["dead_letters"])
     working = last["run_seconds"] - last["start_seconds"]

@@ -54,6 +54,7 @@ class Lineup(NamedTuple):
     prompt: PromptConfig
     generation: GenerationConfig
     repeats: int
+    live_adapters: bool = True  # whether the engine serves adapters beside the base, and not each merged into it
     scoring: ScoringConfig = AS_THE_PAPER
     serialisations: Sequence[Serialisation] = ()  # each model is asked once in each of them; none: in that of `prompt`
     suffix: str = ""  # of the names of base, adapter and endpoints
@@ -184,6 +185,7 @@ def _variant(asked: Lineup, adapter: Path | None, prompt: PromptConfig, repeat: 
         adapter=adapter,
         prompt=prompt,
         generation=asked.generation,
+        live_adapter=asked.live_adapters,
         repeat=repeat,
         scoring=asked.scoring,
     )

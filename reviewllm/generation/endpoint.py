@@ -15,7 +15,7 @@ from reviewllm.generation.config import GenerationConfig
 from reviewllm.generation.endpoint_client import Answer, BusyError, EndpointClient, request_body
 from reviewllm.generation.endpoint_config import EndpointConfig
 from reviewllm.generation.endpoint_journal import AnswerJournal, Costs, costs, request_key
-from reviewllm.generation.engine import Completion, RefusedError
+from reviewllm.generation.engine import Completion, Draft, RefusedError
 from reviewllm.generation.failures import EMPTY_OUTPUT, ENGINE_FAILED, REFUSED, Failure, unusable
 from reviewllm.generation.rate_limit import RateLimiter
 
@@ -116,7 +116,7 @@ class Endpoint:
     async def _ask(self, body: dict[str, Any], key: str, prompt_tokens: int) -> Answer | Failure:
         """Send a request, again and again where the endpoint could not take it."""
         for attempt in range(1, self._config.max_attempts + 1):
-            await self._limiter.wait(prompt_tokens + self._generation.max_new_tokens)
+            await self._limiter.wait(prompt_tokens + self._generation.max_new_tokens * self._generation.drafts)
             try:
                 answer = await self._client.complete(body)
             except RefusedError as error:
@@ -162,11 +162,21 @@ class Endpoint:
 
 
 def failure_of(answer: Answer) -> Failure | None:
-    """Why an answer is no review; None where it is one."""
-    if answer.finish_reason == "content_filter":
-        return Failure("generate", REFUSED, f"the endpoint's content filter refused: {answer.text[:300]}".rstrip(": "), 1)
-    problem = unusable(Completion(answer.text, [], answer.finish_reason), for_publication=False)
-    if problem and answer.finish_reason == "length":
+    """Why an answer is no review, of several drafts why the first is none; None where it, or any of them, is one."""
+    problems = [_problem(draft) for draft in answer.drafts]
+    return None if None in problems else problems[0]
+
+
+def usable_drafts(answer: Answer) -> list[Draft]:
+    """The texts of an answer that are reviews."""
+    return [draft for draft in answer.drafts if _problem(draft) is None]
+
+
+def _problem(draft: Draft) -> Failure | None:
+    if draft.finish_reason == "content_filter":
+        return Failure("generate", REFUSED, f"the endpoint's content filter refused: {draft.text[:300]}".rstrip(": "), 1)
+    problem = unusable(Completion(draft.text, [], draft.finish_reason), for_publication=False)
+    if problem and draft.finish_reason == "length":
         return Failure(
             "generate",
             EMPTY_OUTPUT,

@@ -12,6 +12,7 @@ import json
 import math
 import re
 import time
+from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple
 
 from pydantic import SecretStr
@@ -19,7 +20,7 @@ from pydantic import SecretStr
 from reviewllm.errors import ConfigError, EngineError, ReviewLLMError
 from reviewllm.generation.config import GenerationConfig
 from reviewllm.generation.endpoint_config import EndpointConfig
-from reviewllm.generation.engine import RefusedError, RowError
+from reviewllm.generation.engine import Draft, RefusedError, RowError
 
 _PATHS = {"chat": "/chat/completions", "completions": "/completions"}
 _NO_MONEY = {"insufficient_quota", "billing_hard_limit_reached", "billing_not_active"}
@@ -30,13 +31,22 @@ _MOST_TOKENS = 100_000_000  # of one request; no model takes so many
 
 
 class Answer(NamedTuple):
-    """What an endpoint wrote; tokens as it bills them, None where it does not tell, and the seconds of the request."""
+    """What an endpoint wrote; tokens as it bills them, None where it does not tell, and the seconds of the request.
+
+    `more` are further drafts, each a text and its finish_reason, where several were asked for.
+    """
 
     text: str
     finish_reason: str
     prompt_tokens: int | None
     completion_tokens: int | None
     seconds: float
+    more: Sequence[Sequence[str]] = ()
+
+    @property
+    def drafts(self) -> list[Draft]:
+        """All of its texts."""
+        return [Draft(self.text, self.finish_reason), *(Draft(*one) for one in self.more)]
 
 
 class BusyError(RowError):
@@ -63,6 +73,7 @@ def request_body(config: EndpointConfig, generation: GenerationConfig, text: str
         "model": config.model,
         **prompt,
         "max_tokens": generation.max_new_tokens,
+        **({"n": generation.drafts} if generation.drafts > 1 else {}),
         **{name: value for name, value in sampling.items() if name not in config.unsupported},
         **config.extra_body,
     }
@@ -111,22 +122,32 @@ class EndpointClient:
             answer = await self.send("post", _PATHS[self._config.api], sent)
         except StatusError as error:
             raise self._meaning(error) from None  # which says all that is in it, but for what a 401 repeats of the key
-        return self._read(answer, time.monotonic() - started)
+        wanted = body.get("n", 1)
+        told = self._read(answer, time.monotonic() - started, wanted)
+        if len(told.drafts) < wanted:
+            raise ConfigError(
+                f"{self._config.url}: the model {self._config.model!r} gives {len(told.drafts)} text(s) to a request for {wanted} "
+                "(n); leave out --drafts, or name an endpoint that writes several"
+            )
+        return told
 
-    def _read(self, answer: str, seconds: float) -> Answer:
+    def _read(self, answer: str, seconds: float, wanted: int) -> Answer:
         try:
             content = json.loads(answer)
-            choice, usage = content["choices"][0], content.get("usage") or {}
-            message = choice["message"] if self._config.api == "chat" else choice
-            text = message["content" if self._config.api == "chat" else "text"] or ""
-            reason = choice["finish_reason"] or "stop"
-            if not text and message.get("refusal"):
-                text, reason = message["refusal"], "content_filter"
-            clean = text.strip().encode(errors="replace").decode()  # half of a surrogate pair is no text
+            usage = content.get("usage") or {}
+            (text, reason), *more = [self._draft(choice) for choice in content["choices"][:wanted]]
             prompt_tokens, completion_tokens = _count(usage.get("prompt_tokens")), _count(usage.get("completion_tokens"))
         except (ValueError, LookupError, TypeError, AttributeError) as error:
             raise BusyError(f"its answer is no completion: {self.shown(answer)!r}") from error
-        return Answer(clean, str(reason), prompt_tokens, completion_tokens, seconds)
+        return Answer(text, reason, prompt_tokens, completion_tokens, seconds, more)
+
+    def _draft(self, choice: Any) -> Draft:
+        message = choice["message"] if self._config.api == "chat" else choice
+        text = message["content" if self._config.api == "chat" else "text"] or ""
+        reason = choice["finish_reason"] or "stop"
+        if not text and message.get("refusal"):
+            text, reason = message["refusal"], "content_filter"
+        return Draft(text.strip().encode(errors="replace").decode(), str(reason))  # half of a surrogate pair is no text
 
     async def send(self, method: Literal["get", "post"], path: str, body: dict[str, Any] | None = None) -> str:
         """The text of the answer to one request.
@@ -175,6 +196,11 @@ class EndpointClient:
             busy = BusyError(str(error))
             busy.retry_after_s = error.retry_after_s
             return busy
+        if error.param == "n":
+            return ConfigError(
+                f"{config.url}: the model {config.model!r} does not take n, several texts in one request: {error}; leave out "
+                "--drafts"
+            )
         if error.param in _SAMPLING and error.param not in config.unsupported:
             return ConfigError(
                 f"{config.url}: the model {config.model!r} does not take {error.param} as it is set: {error}; set it "

@@ -36,7 +36,9 @@ class EndpointConfig(StageConfig):
     max_concurrency: int = Field(8, ge=1, description="requests under way at once")
     requests_per_minute: float | None = Field(None, gt=0, description="requests that are begun in a minute at most")
     tokens_per_minute: float | None = Field(
-        None, gt=0, description="tokens of a minute's requests at most: those of the prompts plus max_new_tokens each"
+        None,
+        gt=0,
+        description="tokens of a minute's requests at most: those of the prompts plus max_new_tokens for each text",
     )
     timeout_s: float = Field(60, gt=0, description="seconds until a request without an answer is given up")
     max_attempts: int = Field(6, ge=1, description="how often a request is sent that the endpoint could not take")

@@ -13,7 +13,7 @@ import pyarrow as pa
 from pydantic import SecretStr
 
 from reviewllm.generation.board import BoardCounts
-from reviewllm.generation.endpoint import Endpoint, EndpointPrompt
+from reviewllm.generation.endpoint import Endpoint, EndpointPrompt, usable_drafts
 from reviewllm.generation.endpoint_client import Answer
 from reviewllm.generation.endpoint_config import EndpointConfig
 from reviewllm.generation.endpoint_journal import Costs
@@ -94,7 +94,8 @@ async def _write_shards(
             variant = spec.variants[task.variant]
             seeds = variant.seeds(prompts["example_id"].to_pylist(), spec.generation)
             results = await _followed(_results(prompts, seeds, endpoint, tokenizer), lambda: show(so_far()))
-            generations = to_stream(generation_rows(prompts, seeds, results, variant))
+            rows = generation_rows(prompts, seeds, results, variant, drafts=spec.generation.drafts)
+            generations = to_stream(rows)
             batch = rendered.select(["variant", "output"])
             scored = score(batch.append_column("generations", pa.array([generations], pa.large_binary())))
             counts = add_shard(counts, scored.to_pylist()[0])
@@ -123,9 +124,11 @@ async def _results(prompts: pa.Table, seeds: list[int], endpoint: Endpoint, toke
 
 
 def _completion(answer: Answer, tokenizer: Any) -> Completion:
-    """An answer as a completion; its ids are those that the base's tokenizer gives the text."""
-    ids = tokenizer.encode(answer.text, add_special_tokens=False)
-    return Completion(answer.text, ids, answer.finish_reason, answer.completion_tokens)
+    """An answer as a completion; its ids are those that the base's tokenizer gives its texts."""
+    ids = [token for draft in answer.drafts for token in tokenizer.encode(draft.text, add_special_tokens=False)]
+    drafts = usable_drafts(answer)
+    text, reason = drafts[0]
+    return Completion(text, ids, reason, answer.completion_tokens, drafts=drafts if answer.more else ())
 
 
 async def _followed(work: Coroutine[Any, Any, Written], look: Callable[[], None]) -> Written:

@@ -33,10 +33,19 @@ class Request(NamedTuple):
     new_user_ids: Sequence[int] = ()
 
 
+class Draft(NamedTuple):
+    """One of several texts that were written for a row, and why it ended (stop or length)."""
+
+    text: str
+    finish_reason: str
+
+
 class Completion(NamedTuple):
     """What was written: the text without its end token, its tokens, and why it ended (stop or length).
 
     `completion_tokens` is how many it took, where that is another number than that of the ids: None says that it is not.
+    `drafts` are the texts that the row's own is still to be chosen from, where it was asked for several; they took the tokens
+    together, and `text` is the first of them until then.
     `reference_log_likelihood` is that of the request's `reference_ids`, `new_user_log_likelihood` the same behind the prompt
     without the history; None where it was not asked for, or cannot be told.
     """
@@ -47,6 +56,7 @@ class Completion(NamedTuple):
     completion_tokens: int | None = None
     reference_log_likelihood: float | None = None
     new_user_log_likelihood: float | None = None
+    drafts: Sequence[Draft] = ()
 
 
 class Progress(NamedTuple):
@@ -90,6 +100,15 @@ class Engine(Protocol):
 
     async def generate(self, request: Request) -> Completion:
         """Write one row.
+
+        Raises:
+            RowError: this row failed.
+            EngineError: the engine died; no row can be written any more.
+        """
+        ...
+
+    async def write_drafts(self, request: Request, count: int) -> list[Completion]:
+        """Write one row so many times, each from a luck of its own, which the request's seed and the draft's place decide.
 
         Raises:
             RowError: this row failed.

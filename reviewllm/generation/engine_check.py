@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import importlib.util
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -26,11 +27,13 @@ def check_engine(
         adapter: one that is to be served beside the base; None where it is merged into it, or there is none.
 
     Raises:
-        ConfigError: vLLM has no such argument, or does not write with such a base or serve adapters beside it.
+        ConfigError: vLLM has no such argument, does not write with such a base or serve adapters beside it, or is to speculate
+            where the texts would not be the same.
     """
     if generation.engine == "rule":
         return
     _check_arguments(generation.engine_kwargs)
+    _check_speculation(generation, adapter)
     config, named = model_config(base), f"{flag} {base}"
     _check_architecture(config, named)
     _check_quantization(config, named)
@@ -50,6 +53,30 @@ def _check_arguments(given: dict[str, Any]) -> None:
             raise ConfigError(
                 f"--engine-kwargs: vLLM's engine has no argument {name!r}{f'; did you mean {near[0]!r}?' if near else ''}"
             )
+
+
+def _check_speculation(generation: GenerationConfig, adapter: Path | None) -> None:
+    """Speculation writes what would be written without it only greedily: sampling, it takes another luck for what it rejects."""
+    speculation = generation.engine_kwargs.get("speculative_config")
+    if not speculation:
+        return
+    told = "--engine-kwargs speculative_config"
+    if not isinstance(speculation, dict):
+        raise ConfigError(f"{told}: expected an object, as {{'method': 'ngram'}}, found {speculation!r}")
+    if generation.temperature:
+        raise ConfigError(
+            f"{told}: with --temperature {generation.temperature:g} a row's text would depend on what else is in the batch, and a "
+            "re-run would write another; leave one of them out (drafts need a temperature)"
+        )
+    if adapter is not None:
+        raise ConfigError(
+            f"{told}: is not served with a live adapter; merge it into the base: a backfill does so without --live-adapter, an "
+            "evaluation with --no-live-adapters"
+        )
+    if speculation.get("method") == "suffix" and importlib.util.find_spec("arctic_inference") is None:
+        raise ConfigError(
+            f"{told}: the method suffix needs the package arctic-inference, which is not installed; see docs/scale.md"
+        )
 
 
 def _check_architecture(config: dict[str, Any], named: str) -> None:

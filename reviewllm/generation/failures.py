@@ -21,6 +21,7 @@ KILLED_ENGINE = "KilledEngine"  # an engine that had nothing else to do died on 
 HUNG_ENGINE = "HungEngine"  # an engine that had nothing else to do gave no token for it, twice
 UNSUPPORTED_CLAIMS = "UnsupportedClaims"  # says too much that the product's data do not (`--max-hallucination`)
 COPIED = "Copied"  # repeats too many words of another user's review (`--max-copied-words`)
+NO_DRAFT_PASSED = "NoDraftPassed"  # none of the row's drafts passes every check (`--if-no-draft-passes dead-letter`)
 NO_SOURCE = "NoSource"  # a baseline of an evaluation found no text to copy
 
 TRANSIENT = frozenset({ENGINE_FAILED, HUNG_ENGINE})  # worth another try in another run; the others end alike

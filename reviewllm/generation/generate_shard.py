@@ -21,8 +21,9 @@ import pyarrow as pa
 
 from reviewllm.errors import EngineError
 from reviewllm.failpoints import reached
+from reviewllm.generation.drafts import as_result
 from reviewllm.generation.engine import Completion, Engine, Progress, RefusedError, Request, RowError
-from reviewllm.generation.failures import ENGINE_FAILED, REFUSED, Failure, unusable
+from reviewllm.generation.failures import ENGINE_FAILED, REFUSED, Failure
 from reviewllm.generation.journal import Journal, Result, journal_name
 from reviewllm.generation.model import Variant
 from reviewllm.generation.rows import generation_rows, unrendered
@@ -106,7 +107,7 @@ class ShardGenerator:
             variant,
             Journal(self._target, journal_name(task["output"]), rows=prompts.num_rows, run=self._spec.run),
         )
-        generations = generation_rows(prompts, seeds, results, variant)
+        generations = generation_rows(prompts, seeds, results, variant, drafts=self._spec.generation.drafts)
         if self._board is not None:
             await self.tell()  # what the last shard took is told before its rows come out
             self._board.finished_shard.remote()
@@ -167,25 +168,26 @@ class ShardGenerator:
         """One row's result; a transient failure is tried again."""
         for attempt in range(1, self._spec.generation.row_attempts + 1):
             try:
-                completion = await self._answer(request)
+                written = await self._answer(request)
             except RefusedError as error:
                 return Failure("generate", REFUSED, str(error), attempt)
             except RowError as error:
                 failure = Failure("generate", ENGINE_FAILED, str(error), attempt)
                 continue
-            problem = unusable(completion, for_publication=self._spec.for_publication)
-            told = completion.reference_log_likelihood, completion.new_user_log_likelihood
-            return Failure("generate", *problem, attempt, *told) if problem else completion
+            return as_result(written, attempt, for_publication=self._spec.for_publication)
         return failure
 
-    async def _answer(self, request: Request) -> Completion:
+    async def _answer(self, request: Request) -> list[Completion]:
+        """What is written for a row: as many texts as it is asked for."""
         if self._spec.answers == "likelihood":
-            return Completion(json.dumps(await self._engine.log_likelihoods(request)), [], "stop")
+            return [Completion(json.dumps(await self._engine.log_likelihoods(request)), [], "stop")]
+        drafts = self._spec.generation.drafts
         if not len(request.reference_ids):
-            return await self._engine.generate(request)
+            return await self._engine.write_drafts(request, drafts)
         # One behind the other: while the text is written its prompt is in the engine's cache, and nothing can push it out.
-        completion, (told, alone) = await asyncio.gather(self._engine.generate(request), self._likelihoods(request))
-        return completion._replace(reference_log_likelihood=told, new_user_log_likelihood=alone)
+        asked = self._engine.write_drafts(request, drafts), self._likelihoods(request)
+        written, (told, alone) = await asyncio.gather(*asked)
+        return [one._replace(reference_log_likelihood=told, new_user_log_likelihood=alone) for one in written]
 
     async def _likelihoods(self, request: Request) -> tuple[float | None, float | None]:
         """Of the real review behind the prompt, and where it is asked for behind a new user's, which may be the same."""

@@ -12,7 +12,7 @@ import json
 from typing import Any
 
 from reviewllm.errors import StorageError
-from reviewllm.generation.engine import Completion
+from reviewllm.generation.engine import Completion, Draft
 from reviewllm.generation.failures import HUNG_ENGINE, KILLED_ENGINE, Failure
 from reviewllm.place import Place
 
@@ -115,4 +115,6 @@ def journal_name(output: str) -> str:
 
 
 def _result(value: dict[str, Any]) -> Result:
-    return Completion(**value) if "text" in value else Failure(**value)
+    if "text" not in value:
+        return Failure(**value)
+    return Completion(**{**value, "drafts": [Draft(*draft) for draft in value.get("drafts", ())]})

@@ -13,6 +13,7 @@ from typing import Any
 from reviewllm import __version__
 from reviewllm.base_model import check_model, local_model_folder
 from reviewllm.config import StageConfig
+from reviewllm.generation.choice import choice_version
 from reviewllm.generation.config import GenerationConfig
 from reviewllm.generation.endpoint_config import EndpointConfig
 from reviewllm.generation.engine_check import check_engine
@@ -128,7 +129,12 @@ def endpoint_variant(
         adapter=None,
         prompt=prompt,
         fingerprint=_sha256(
-            {"endpoint": endpoint.deciding(), "base": model_digest(base), "sampling": sampling, **_rest(prompt, scoring)}
+            {
+                "endpoint": endpoint.deciding(),
+                "base": model_digest(base),
+                "sampling": sampling,
+                **_rest(prompt, scoring, generation),
+            }
         ),
         scoring=scoring.from_root(),
         repeat=repeat,
@@ -168,14 +174,15 @@ def fingerprint(
             "engine": engine_version(generation),
             "max_hallucination": max_hallucination,
             **copied,
-            **_rest(prompt, scoring),
+            **_rest(prompt, scoring, generation),
         }
     )
 
 
-def _rest(prompt: PromptConfig, scoring: ScoringConfig) -> dict[str, Any]:
+def _rest(prompt: PromptConfig, scoring: ScoringConfig, generation: GenerationConfig) -> dict[str, Any]:
     """What decides a row's text and scores beside the model."""
     return {
+        **({"choice": choice_version()} if generation.drafts > 1 else {}),
         "prompt": {**prompt.deciding(), "instruction": prompt.instruction()},
         "prompt_version": PROMPT_VERSION,
         "scorers": scorer_versions(scoring),

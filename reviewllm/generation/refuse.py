@@ -58,7 +58,7 @@ def _failed(scored: pa.Table, errors: Sequence[str | None], error_class: str) ->
         return scored
     reasons = pl.Series(errors, dtype=pl.String)
     refused = reasons.is_not_null()
-    emptied = ("review", "completion_tokens", "finish_reason", *(column.name for column in SCORES))
+    emptied = ("review", "completion_tokens", "finish_reason", "chosen_because", *(column.name for column in SCORES))
     failed = pl.DataFrame(scored).with_columns(
         *(pl.when(~refused).then(pl.col(name)).alias(name) for name in emptied),
         error=pl.when(refused).then(reasons).otherwise("error"),

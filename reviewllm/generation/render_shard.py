@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from statistics import median
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from reviewllm.place import Place
 from reviewllm.prompts.renderer import Prompt, PromptRenderer
 from reviewllm.prompts.tasks import TASKS
 from reviewllm.prompts.tokenizer import Ids, load_tokenizer
+from reviewllm.scoring.words import words
 from reviewllm.tables import EVIDENCE_COLUMNS
 from reviewllm.texts import is_blank
 
@@ -31,7 +33,7 @@ class ShardRenderer:
     (null unless likelihoods are asked for), reference_ids and reference_bytes (the real review as a response, and the UTF-8
     bytes of its text; null unless its likelihood is asked for, and without a prompt or a review), new_user_ids (the prompt
     without the history; null as these, and where it is not asked for), history_kept, attributes_kept, attributes_given, and
-    prompt_error with its prompt_error_class.
+    prompt_error with its prompt_error_class; where rows are asked for several drafts, usual_words too.
     """
 
     def __init__(self, spec: GenerationSpec) -> None:
@@ -69,6 +71,8 @@ class ShardRenderer:
         for name, text in (("prompt_error", str), ("prompt_error_class", _error_class)):
             column = pa.array([text(error) if error else None for error in errors], pa.string())
             rendered = rendered.append_column(name, column)
+        if self._spec.generation.drafts > 1:
+            rendered = rendered.append_column("usual_words", usual_words(examples))
         slim = batch.select(["variant", "output"])
         return slim.append_column("prompts", pa.array([to_stream(rendered)], pa.large_binary()))
 
@@ -128,6 +132,19 @@ def evidence_reviews(examples: pa.Table) -> pa.Array:
     both = frame.select(both=pl.concat_list(texts))["both"]
     lists = pl.select(pl.when(both.list.len() > 0).then(both)).to_series()
     return lists.to_arrow(compat_level=pl.CompatLevel.oldest()).cast(pa.list_(pa.string()))
+
+
+def usual_words(examples: pa.Table) -> pa.Array:
+    """The median words of the reviews in each example's history; null without any.
+
+    A review is counted once for all rows of its user.
+    """
+    histories = examples["history"].combine_chunks()
+    reviews = histories.flatten().field("review").to_pylist()
+    counted = {review: len(words(review)) for review in set(reviews)}
+    counts = iter([counted[review] for review in reviews])
+    lengths = pc.list_value_length(histories).to_pylist()
+    return pa.array([median([next(counts) for _ in range(length)]) if length else None for length in lengths], pa.float64())
 
 
 def _error_class(error: PromptError) -> str:

@@ -10,6 +10,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from reviewllm.generation.choice import Bounds
+from reviewllm.generation.drafts import DRAFT_COLUMNS, add_oracle, choose_drafts, drafts_column
 from reviewllm.generation.engine import Completion
 from reviewllm.generation.failures import Failure
 from reviewllm.generation.journal import Result
@@ -23,13 +25,18 @@ TO_SCORE = ("reference", "title", "attributes", "history_titles", "evidence_revi
 """Columns of an example that its scores need: the real review, what is known of the product, and what others wrote."""
 
 
-def generation_rows(prompts: pa.Table, seeds: Sequence[int], results: Sequence[Result], variant: Variant) -> pa.Table:
+def generation_rows(
+    prompts: pa.Table, seeds: Sequence[int], results: Sequence[Result], variant: Variant, *, drafts: int = 1
+) -> pa.Table:
     """The generations of a shard without scores, every row with every column, and behind them `TO_SCORE` and attributes_given.
+
+    Where rows were asked for several drafts, `DRAFT_COLUMNS` come behind those.
 
     Args:
         prompts: what `ShardRenderer` made of the shard's examples; results and seeds are in its order.
         results: of every row its text, or why it has none, whatever wrote it.
         variant: what wrote them.
+        drafts: texts that each row was asked for.
     """
     ids = prompts["prompt_ids"].combine_chunks()
     done = [result if isinstance(result, Completion) else None for result in results]
@@ -59,6 +66,9 @@ def generation_rows(prompts: pa.Table, seeds: Sequence[int], results: Sequence[R
         "reference_nll": _each(nll, pc.list_value_length(prompts["reference_ids"])),
         "reference_nll_per_byte": _each(nll, prompts["reference_bytes"]),
         "reference_nll_without_history": _each(alone, pc.list_value_length(prompts["reference_ids"])),
+        "drafts": [drafts if drafts > 1 else None] * rows,
+        "drafts_passed": [None] * rows,  # as the next, filled when one is chosen
+        "chosen_because": [None] * rows,
         "seed": list(seeds),
         "generated_at": [datetime.now(UTC)] * rows,
         "is_generated": [True] * rows,
@@ -70,6 +80,9 @@ def generation_rows(prompts: pa.Table, seeds: Sequence[int], results: Sequence[R
     made = pa.Table.from_arrays(arrays, schema=UNSCORED)
     for name in (*TO_SCORE, "attributes_given"):
         made = made.append_column(name, prompts[name])
+    if drafts > 1:
+        for name, column in zip(DRAFT_COLUMNS, (drafts_column(results), prompts["usual_words"]), strict=True):
+            made = made.append_column(name, column)
     return made
 
 
@@ -84,13 +97,15 @@ def score_rows(
     *,
     max_hallucination: float | None = None,
     max_copied_words: int | None = None,
+    least_bad: bool = True,
 ) -> pa.Table:
-    """Score what `generation_rows` gave.
+    """Score what `generation_rows` gave, and choose among drafts first where there are some.
 
     Args:
         scoring: how texts are compared with references.
         max_hallucination: rows above it fail, see `refuse_unsupported`; None: whatever a text claims.
         max_copied_words: rows above it fail, see `refuse_copied`; None: whatever a text copies.
+        least_bad: whether a row none of whose drafts passes the checks gets one all the same, see `choose_drafts`.
 
     Raises:
         SchemaError: a column is missing.
@@ -98,9 +113,14 @@ def score_rows(
     columns = (rows[name].to_pylist() for name in ("title", "attributes", "history_titles"))
     products = [Product(*row) for row in zip(*columns, strict=True)]
     others = rows["evidence_reviews"].to_pylist()
+    if is_drafted := set(DRAFT_COLUMNS) <= set(rows.column_names):
+        bounds = Bounds(max_hallucination, max_copied_words)
+        rows = choose_drafts(rows, products, others, scoring, bounds, least_bad=least_bad)
     scored = add_scores(
         rows.drop_columns(list(TO_SCORE)), rows["reference"].combine_chunks(), products, scoring, others=others
     )
+    if is_drafted:
+        scored = add_oracle(scored, rows, scoring)
     if max_copied_words is not None:
         scored = refuse_copied(scored, max_copied_words)
     return scored if max_hallucination is None else refuse_unsupported(scored, products, max_hallucination)

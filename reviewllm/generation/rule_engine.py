@@ -12,6 +12,8 @@ from reviewllm.generation.engine import Completion, Progress, RefusedError, Requ
 from reviewllm.generation.rule_answers import RULE_ANSWERS, rule_likelihoods
 
 _VERDICTS = {1: "Very disappointing", 2: "Not good", 3: "It is okay", 4: "Good", 5: "Excellent"}
+_SATISFIED = ("I would buy it again.", "It does all that I need.", "My friends like it too.")
+_DISAPPOINTED = ("I sent it back.", "It broke within a week.", "I am sorry for the money.")
 EVERY_ROW = "*"
 
 
@@ -32,20 +34,32 @@ class RuleEngine:
         Raises:
             RowError: the row's fault is `error`, `flaky` (on the first try) or `refuse`.
         """
+        (written,) = await self.write_drafts(request, 1)
+        return written
+
+    async def write_drafts(self, request: Request, count: int) -> list[Completion]:
+        """Write by the rule; eight drafts differ by the sentences that they go on with, and the ninth is the first again.
+
+        Raises:
+            RowError: as `generate`.
+        """
         name = request.example["example_id"]
         fault = self._config.rule_faults.get(name) or self._config.rule_faults.get(EVERY_ROW)
         if self._config.rule_delay_s:
             async with self._places:
                 await asyncio.sleep(self._config.rule_delay_s * (10 if fault == "slow" else 1))
-        words = _answer(request).split(" ")
+        drafts = [_draft(request, place).split(" ") for place in range(count)]
         if fault:
-            words = await self._faulty(name, fault, words)
-        self._tokens += len(words) + 1
+            drafts = [await self._faulty(name, fault, words) for words in drafts]
+        self._tokens += sum(len(words) + 1 for words in drafts)
         self._prompt_tokens += len(request.prompt_ids)
         looping = fault == "loop"
-        return Completion(
-            " ".join(words), [0] * len(words) if looping else [*range(len(words))], "length" if looping else "stop"
-        )
+        return [
+            Completion(
+                " ".join(words), [0] * len(words) if looping else [*range(len(words))], "length" if looping else "stop"
+            )
+            for words in drafts
+        ]
 
     async def load_adapters(self) -> None:
         """A rule has no use for any."""
@@ -86,6 +100,15 @@ class RuleEngine:
 
     def close(self) -> None:
         """Nothing to free."""
+
+
+def _draft(request: Request, place: int) -> str:
+    """The rule's answer, and behind it a sentence for each bit of the draft's place."""
+    if not place:
+        return _answer(request)
+    sentences = _SATISFIED if request.example["rating"] > 3 else _DISAPPOINTED
+    more = [sentence for bit, sentence in enumerate(sentences) if place >> bit & 1]
+    return " ".join([_answer(request), *more])
 
 
 def _answer(request: Request) -> str:

@@ -18,7 +18,7 @@ from reviewllm.tables import GENERATIONS
 
 
 class ShardScorer:
-    """Ray Data actor: adds the scores to a shard's generations, fails rows over the bound, and writes the task's output."""
+    """Ray Data actor: chooses among a shard's drafts, adds its scores, fails rows over the bound, and writes the task's output."""
 
     def __init__(self, spec: GenerationSpec) -> None:
         self._target = Place(spec.target)
@@ -42,6 +42,7 @@ class ShardScorer:
                 spec.variants[0].scoring,
                 max_hallucination=spec.max_hallucination,
                 max_copied_words=spec.max_copied_words,
+                least_bad=spec.generation.if_no_draft_passes == "least-bad",
             )
             if spec.scored
             else without_scores(generations)

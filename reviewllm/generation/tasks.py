@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 import pyarrow as pa
+from pydantic import model_validator
 
 from reviewllm.config import StageConfig
-from reviewllm.errors import SchemaError
+from reviewllm.errors import ConfigError, SchemaError
 from reviewllm.generation.config import GenerationConfig
 from reviewllm.generation.model import Variant
 from reviewllm.place import Place
@@ -61,6 +62,14 @@ class GenerationSpec(StageConfig):
     max_hallucination: float | None = None  # in %; a row above it fails; None: none does
     max_copied_words: int | None = None  # from one review by another; a row above it fails; None: none does
     run: str = ""  # differs from run to run, also from that of a re-run
+
+    @model_validator(mode="after")
+    def _check_drafts(self) -> GenerationSpec:
+        if self.generation.drafts > 1 and not (self.scored and self.answers == "text"):
+            raise ConfigError(
+                f"--drafts {self.generation.drafts}: this job asks for no reviews, and chooses from no answers; leave it out"
+            )
+        return self
 
     def answer_schema(self, category: str) -> str | None:
         """The JSON Schema that the texts of a category must fit; None where they may be any text."""

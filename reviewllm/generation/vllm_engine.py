@@ -122,10 +122,24 @@ class VLLMEngine:
             RowError: vLLM refused the request, or failed on it.
             EngineError: the engine died.
         """
+        (written,) = await self.write_drafts(request, 1)
+        return written
+
+    async def write_drafts(self, request: Request, count: int) -> list[Completion]:
+        """Write one row so many times; the prompt is computed once.
+
+        vLLM (0.32.0, `ParentRequest`) samples draft i of a request from seed + i with a generator of its own, so that a row's
+        drafts differ from each other and follow from its seed alone. The first is the text of a request for one alone.
+
+        Raises:
+            RowError: vLLM refused the request, or failed on it.
+            EngineError: the engine died.
+        """
         from vllm import SamplingParams
         from vllm.sampling_params import RequestOutputKind, StructuredOutputsParams
 
         sampling = SamplingParams(
+            n=count,
             max_tokens=CANARY_TOKENS if request.greedy else self._config.max_new_tokens,
             temperature=0.0 if request.greedy else self._config.temperature,
             top_p=1.0 if request.greedy else self._config.top_p,
@@ -136,7 +150,9 @@ class VLLMEngine:
             structured_outputs=StructuredOutputsParams(json=request.answer_schema) if request.answer_schema else None,
         )
         final = await self._run([int(token) for token in request.prompt_ids], sampling, request.adapter)
-        written = final.outputs[0]
+        return [self._completion(written) for written in final.outputs]
+
+    def _completion(self, written: Any) -> Completion:
         ids = list(written.token_ids)
         ended = bool(ids) and ids[-1] in self._end_tokens  # a template's may be no special token, and would be read as text
         text = self._tokenizer.decode(ids[:-1] if ended else ids, skip_special_tokens=True).strip()

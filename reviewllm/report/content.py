@@ -161,13 +161,17 @@ class Doubt(Part):
 
 
 class Output(Part):
-    """What one model wrote for an example: a review (null where it failed), else an error; `scores` may be null."""
+    """What one model wrote for an example: a review (null where it failed), else an error; `scores` may be null.
+
+    `chosen` says of which drafts the review was chosen and why; null where it was asked for alone, or failed.
+    """
 
     model: str
     with_rating: bool
     review: str | None
     error: str | None
     scores: dict[str, FiniteFloat | None]
+    chosen: str | None = None
     doubts: tuple[Doubt, ...] = ()
 
 

@@ -167,6 +167,7 @@ def _outputs(generations: pl.DataFrame, names: Mapping[Pair, str]) -> dict[str, 
                 review=row["review"],
                 error=row["error"],
                 scores={score: row[score] for score in _SCORE_NAMES},
+                chosen=row["chosen_because"] and f"of {row['drafts']} drafts: {row['chosen_because']}",
             )
             outputs.setdefault(row["example_id"], []).append(output)
     return outputs

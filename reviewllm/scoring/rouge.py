@@ -11,6 +11,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from functools import lru_cache
+from itertools import combinations
 from typing import Any, NamedTuple
 
 from reviewllm.scoring.config import RougeWords
@@ -72,6 +73,19 @@ def rouge(
         _score(*(rouge_tokens(text, stem=stem, words=words) for text in pair))
         for pair in zip(references, texts, strict=True)
     ]
+
+
+def mutual_rouge_l(texts: Sequence[str]) -> list[list[float]]:
+    """ROUGE-L F1 of each text with each other, by words of any script: a symmetric table, with 100 for a text and itself.
+
+    >>> [[round(one, 2) for one in row] for row in mutual_rouge_l(["the cat sat", "the cat ran"])]
+    [[100.0, 66.67], [66.67, 100.0]]
+    """
+    tokens = [rouge_tokens(text, words="unicode") for text in texts]
+    table = [[100.0] * len(texts) for _ in texts]
+    for left, right in combinations(range(len(texts)), 2):
+        table[left][right] = table[right][left] = _score(tokens[left], tokens[right]).rougeL
+    return table
 
 
 def lcs_length(left: Sequence[str], right: Sequence[str]) -> int:

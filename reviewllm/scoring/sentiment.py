@@ -43,6 +43,17 @@ def sentiment(text: str) -> float | None:
     return 100 * float(sum(scores)) / len(scores)
 
 
+def sounds_as_rated(sentiment: float | None, rating: float) -> bool | None:
+    """Whether a text of this sentiment sounds as the stars say; None of other stars than 1, 2, 4 and 5, and of an unread text.
+
+    >>> sounds_as_rated(60.0, 5), sounds_as_rated(60.0, 1), sounds_as_rated(60.0, 3)
+    (True, False, None)
+    """
+    if sentiment is None or NEGATIVE_RATING < rating < POSITIVE_RATING:
+        return None
+    return (sentiment > POSITIVE) == (rating >= POSITIVE_RATING)
+
+
 @lru_cache(maxsize=1)
 def _analyzer() -> Any:
     from vaderSentiment.vaderSentiment import SentimentIntensityAnalyzer

@@ -114,3 +114,15 @@ def test_evaluated_rows_other_refusals() -> None:
         rows_of([generation("a"), generation("b"), generation("a", **OTHER)])
     with pytest.raises(SchemaError, match="there is no row"):
         rows_of([])
+
+
+def test_evaluated_rows_have_an_oracle_where_they_were_asked_for_several_drafts() -> None:
+    scores = {"oracle_rouge1": 60.0, "oracle_rougeL": 55.0, "oracle_sbert_cosine": 70.0, "drafts": 8, **OTHER}
+    failed = generation("b", None, review=None, error="no draft", words=None, sentiment=None, claims=None, drafts=8, **OTHER)
+    unread = generation("c", rouge1=None, rougeL=None, drafts=8, oracle_sbert_cosine=10.0, **OTHER)
+    copied = generation("c", rouge1=None, rougeL=None)  # a baseline, which has no drafts
+    frame = rows_of([generation("a"), generation("b"), copied, generation("a", **scores), failed, unread])
+    frame = frame.sort("model", "example_id")
+    assert frame["oracle_rouge1"].to_list() == [None, None, None, 60.0, 0.0, None]
+    assert frame["oracle_sbert_cosine"].to_list() == [None, None, None, 70.0, 0.0, 10.0]
+    assert frame["unread oracle_rouge1"].to_list() == [None, None, None, False, False, True]

@@ -44,6 +44,12 @@ def text(content: str | None, *, reason: str = "stop", delay_s: float = 0.0, **u
     return Reply(200, {"choices": [choice], "usage": billed}, delay_s=delay_s)
 
 
+def texts(*contents: str) -> Reply:
+    """An answer of several texts."""
+    replies = [text(content).body for content in contents]
+    return Reply(200, {**replies[0], "choices": [reply["choices"][0] for reply in replies]})
+
+
 def error(status: int, message: str = "no", *, headers: dict[str, str] | None = None, **more: Any) -> Reply:
     """An error as OpenAI words it; `more` are code, type and param."""
     return Reply(status, {"error": {"message": message, **more}}, headers or {})

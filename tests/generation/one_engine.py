@@ -105,3 +105,45 @@ async def _load_adapters(base: Path, adapters: Sequence[Path]) -> str:
         return ""
     finally:
         engine.close()
+
+
+class Drafted(NamedTuple):
+    """The ids of each request's drafts, as written all at once and as written one request after the other; and of its one text."""
+
+    at_once: list[list[list[int]]]
+    one_by_one: list[list[list[int]]]
+    alone: list[list[int]]
+
+
+def write_drafts_in_one_engine(base: Path, requests: Sequence[Request], count: int) -> Drafted:
+    """Start an engine that samples, and ask it for drafts."""
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+        return pool.submit(_draft, base, requests, count).result()
+
+
+def _draft(base: Path, requests: Sequence[Request], count: int) -> Drafted:
+    return asyncio.run(_draft_in_engine(base, requests, count))
+
+
+async def _draft_in_engine(base: Path, requests: Sequence[Request], count: int) -> Drafted:
+    from reviewllm.generation.vllm_engine import VLLMEngine
+
+    tokenizer: Any = load_tokenizer(str(base))
+    engine = VLLMEngine(
+        GenerationConfig(
+            max_new_tokens=24, temperature=0.8, drafts=count, engine_kwargs={"dtype": "float32", "enforce_eager": True}
+        ),
+        model=base,
+        tokenizer=tokenizer,
+        max_model_len=512,
+        adapters=[],
+        end_tokens=[tokenizer.eos_token_id],
+    )
+    try:
+        at_once = await asyncio.gather(*(engine.write_drafts(request, count) for request in requests))
+        one_by_one = [await engine.write_drafts(request, count) for request in requests[::-1]][::-1]
+        alone = [await engine.generate(request) for request in requests]
+        first, second = ([[one.token_ids for one in drafts] for drafts in some] for some in (at_once, one_by_one))
+        return Drafted(first, second, [one.token_ids for one in alone])
+    finally:
+        engine.close()

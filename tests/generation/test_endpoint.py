@@ -13,15 +13,16 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-from generation.endpoint_server import KEY, Call, EndpointServer, Reply, error, text
+from generation.endpoint_server import KEY, Call, EndpointServer, Reply, error, text, texts
 from pydantic import SecretStr
 
 from reviewllm.errors import ConfigError, EngineError
 from reviewllm.generation.config import GenerationConfig
-from reviewllm.generation.endpoint import Endpoint, EndpointPrompt
+from reviewllm.generation.endpoint import Endpoint, EndpointPrompt, usable_drafts
 from reviewllm.generation.endpoint_client import Answer
 from reviewllm.generation.endpoint_config import EndpointConfig
 from reviewllm.generation.endpoint_journal import Costs
+from reviewllm.generation.engine import Draft
 from reviewllm.generation.failures import Failure
 
 PROMPTS = ["one", "two", "three"]
@@ -320,3 +321,35 @@ def test_no_key_is_ever_written_or_logged(
     assert files
     assert KEY.encode() not in files
     assert KEY not in shown
+
+
+DRAFTED = GenerationConfig(max_new_tokens=50, temperature=0.8, drafts=3)
+
+
+def test_write_drafts_in_one_request_and_keep_them(server: EndpointServer, tmp_path: Path) -> None:
+    server.rule = lambda call: texts(f"{call.prompt} 1", " ", f"{call.prompt} 3")
+    for _ in range(2):  # asked, and out of the journal
+        (answer,) = write(server, tmp_path, ["one"], generation=DRAFTED).results
+        assert isinstance(answer, Answer)
+        assert usable_drafts(answer) == [Draft("one 1", "stop"), Draft("one 3", "stop")]
+    assert [call.body["n"] for call in server.calls] == [3]
+
+
+def test_write_drafts_none_of_which_is_a_text_fails_the_row(server: EndpointServer, tmp_path: Path) -> None:
+    server.rule = lambda call: texts("", " ", "")
+    assert write(server, tmp_path, ["one"], generation=DRAFTED).texts == ["EmptyOutput"]
+
+
+@pytest.mark.parametrize(
+    ("reply", "message"),
+    [
+        (text("alone"), r"gives 1 text\(s\) to a request for 3 \(n\); leave out --drafts"),
+        (error(400, "n must be 1", param="n"), "does not take n, several texts in one request"),
+    ],
+)
+def test_write_drafts_by_an_endpoint_that_writes_one_is_refused(
+    server: EndpointServer, tmp_path: Path, reply: Reply, message: str
+) -> None:
+    server.rule = lambda call: reply
+    with pytest.raises(ConfigError, match=message):
+        write(server, tmp_path, ["one"], generation=DRAFTED)

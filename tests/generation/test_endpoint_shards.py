@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 from conftest import entry, example
-from generation.endpoint_server import KEY, EndpointServer, error, text
+from generation.endpoint_server import KEY, EndpointServer, error, text, texts
 from pydantic import SecretStr
 
 from reviewllm.errors import BudgetError, EngineError
@@ -43,13 +43,14 @@ def run(
     folder: Path,
     *,
     on_progress: Callable[[RunCounts], None] | None = None,
+    generation: GenerationConfig | None = None,
     **options: Any,
 ) -> EndpointRun:
     """Both shards, with ratings and without them."""
     for number, rows in enumerate(SHARDS):
         write_table(pa.Table.from_pylist(rows, schema=EXAMPLES.schema), folder / "examples" / f"{number}.parquet", EXAMPLES)
     endpoint = EndpointConfig(url=server.url, model="gpt-test", price_per_million_prompt_tokens=1.0, **options)
-    generation = GenerationConfig(max_new_tokens=50)
+    generation = generation or GenerationConfig(max_new_tokens=50)
     spec = GenerationSpec(
         generation=generation,
         model=base,
@@ -159,3 +160,19 @@ def test_shards_that_are_finished_stay_where_the_endpoint_gives_out(
     with pytest.raises(EngineError, match="for want of money"):
         run(server, random_base, tmp_path)
     assert {path.name for path in (tmp_path / "out").iterdir()} == {"0-0.parquet", "0-1.parquet"}
+
+
+def test_shards_of_drafts_have_the_one_that_is_chosen(server: EndpointServer, random_base: Path, tmp_path: Path) -> None:
+    server.rule = lambda call: texts(
+        "", "It is useless.", "It is a fine hose and works.", "A fine hose.", "A fine hose, it works."
+    )
+    run(server, random_base, tmp_path, generation=GenerationConfig(max_new_tokens=50, temperature=1, drafts=5))
+    rows = {(row["example_id"], row["with_rating"]): row for row in read_table(tmp_path / "out", GENERATIONS).to_pylist()}
+    rated, unrated = rows["good", True], rows["good", False]
+    assert (rated["drafts"], rated["drafts_passed"], rated["review"]) == (5, 1, "It is useless.")  # two stars
+    assert rated["completion_tokens"] == 3  # as the endpoint bills them
+    # The user's one review is a word: two drafts are longer than four. Without stars none is held against them.
+    assert (unrated["drafts_passed"], unrated["chosen_because"]) == (2, "the first of two that passed")
+    assert unrated["review"] == "It is useless."
+    assert rows["last", True]["drafts_passed"] == 1
+    assert (rows["last", False]["drafts_passed"], rows["last", False]["review"][:8]) == (4, "It is a ")

@@ -200,3 +200,28 @@ def test_check_engine_windows_in_some_layers(
             check_engine(made, GenerationConfig())
     else:
         check_engine(made, GenerationConfig())
+
+
+NGRAM = {"method": "ngram", "num_speculative_tokens": 4, "prompt_lookup_max": 4}
+
+
+@pytest.mark.parametrize(
+    ("speculation", "options", "message"),
+    [
+        (NGRAM, {"temperature": 0.7}, "with --temperature 0.7 a row's text would depend on what else is in the batch"),
+        (NGRAM, {"adapter": Path("lora")}, "is not served with a live adapter; merge it into the base"),
+        ("ngram", {}, r"expected an object, as {'method': 'ngram'}, found 'ngram'"),
+        ({"method": "suffix"}, {}, "the method suffix needs the package arctic-inference"),
+    ],
+)
+def test_check_engine_refuses_speculation_that_would_write_another_text(
+    speculation: object, options: dict[str, Any], message: str, tmp_path: Path
+) -> None:
+    adapter = options.pop("adapter", None)
+    generation = GenerationConfig(engine_kwargs={"speculative_config": speculation}, **options)
+    with pytest.raises(ConfigError, match=f"--engine-kwargs speculative_config: {message}"):
+        check_engine(base(tmp_path), generation, adapter=adapter)
+
+
+def test_check_engine_takes_greedy_speculation_with_what_is_merged(tmp_path: Path) -> None:
+    check_engine(base(tmp_path), GenerationConfig(engine_kwargs={"speculative_config": NGRAM}))

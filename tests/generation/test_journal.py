@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from reviewllm.generation.engine import Completion
+from reviewllm.generation.engine import Completion, Draft
 from reviewllm.generation.failures import HUNG_ENGINE, KILLED_ENGINE, Failure
 from reviewllm.generation.journal import Journal, Result, journal_name
 from reviewllm.place import Place
@@ -83,3 +83,12 @@ def test_journal_that_cannot_be_read_or_is_of_another_shard_is_no_journal(tmp_pa
 def test_journal_name_is_hidden_beside_its_output() -> None:
     assert journal_name("a/b/shard.parquet") == "a/b/_shard.parquet.journal"
     assert journal_name("shard.parquet") == "_shard.parquet.journal"
+
+
+def test_journal_keeps_the_drafts_of_a_row(tmp_path: Path) -> None:
+    place = Place(str(tmp_path))
+    drafted = DONE._replace(token_ids=[], completion_tokens=5, drafts=[Draft("Fine.", "stop"), Draft("Fi", "length")])
+    journal = Journal(place, "_shard.journal", rows=2, run="run")
+    journal.start([0, 1])
+    journal.give_up({0: drafted}, hung=False)
+    assert Journal(place, "_shard.journal", rows=2, run="run").done == {0: drafted}

@@ -16,6 +16,7 @@ from reviewllm.prompts.config import PromptConfig
 from reviewllm.scoring.config import ScoringConfig
 
 PROMPT, GENERATION = PromptConfig(max_prompt_tokens=512), GenerationConfig()
+DRAFTED = GenerationConfig(temperature=0.7, drafts=8)
 
 
 def test_fingerprint_changes_with_whatever_decides_the_text(random_base: Path, tmp_path: Path) -> None:
@@ -25,6 +26,9 @@ def test_fingerprint_changes_with_whatever_decides_the_text(random_base: Path, t
         fingerprint(random_base, None, PROMPT, GENERATION),
         fingerprint(random_base, None, PROMPT, GENERATION.model_copy(update={"temperature": 0.7})),
         fingerprint(random_base, None, PROMPT, GENERATION.model_copy(update={"sampling_seed": 1})),
+        fingerprint(random_base, None, PROMPT, GENERATION.model_copy(update={"temperature": 0.7, "drafts": 2})),
+        fingerprint(random_base, None, PROMPT, DRAFTED),
+        fingerprint(random_base, None, PROMPT, DRAFTED.model_copy(update={"if_no_draft_passes": "dead-letter"})),
         fingerprint(random_base, None, PROMPT, GENERATION.model_copy(update={"engine": "rule"})),
         fingerprint(random_base, None, PROMPT, GENERATION.model_copy(update={"engine_kwargs": {"quantization": "fp8"}})),
         fingerprint(random_base, None, PROMPT.model_copy(update={"rating": False}), GENERATION),
@@ -47,6 +51,18 @@ def test_fingerprint_ignores_resources_and_where_the_instruction_lies(random_bas
     more = GENERATION.model_copy(update={"num_engines": 64, "shards_in_flight": 9})
     same = PROMPT.model_copy(update={"instruction_file": file})
     assert fingerprint(random_base, None, PROMPT, GENERATION) == fingerprint(random_base, None, same, more)
+
+
+def test_fingerprint_of_drafts_changes_with_what_chooses_among_them_and_no_other_does(
+    random_base: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = [fingerprint(random_base, None, PROMPT, one) for one in (GENERATION, DRAFTED)]
+    monkeypatch.setattr("reviewllm.generation.choice.MOST_LENGTH_FACTOR", 3.0)
+    after = [fingerprint(random_base, None, PROMPT, one) for one in (GENERATION, DRAFTED)]
+    assert [old == new for old, new in zip(before, after, strict=True)] == [True, False]
+    deciding = {"engine", "max_new_tokens", "temperature", "top_p", "sampling_seed", "engine_kwargs"}
+    assert set(GENERATION.sampling()) == deciding  # as before there were drafts
+    assert set(DRAFTED.sampling()) == deciding | {"drafts", "if_no_draft_passes"}
 
 
 def test_make_variant_of_what_the_engine_cannot_write_with_is_refused(random_base: Path, tmp_path: Path) -> None:
@@ -87,6 +103,7 @@ def test_endpoint_variant_changes_with_whatever_decides_the_text(random_base: Pa
         made(extra_body={"top_k": 5}),
         made(unsupported=["seed"]),
         made(GENERATION.model_copy(update={"temperature": 0.7})),
+        made(DRAFTED),
         made(prompt=PROMPT.model_copy(update={"rating": False})),
         made(prompt=PROMPT.model_copy(update={"prompt_form": "dialogue"})),
         fingerprint(random_base, None, PROMPT, GENERATION),

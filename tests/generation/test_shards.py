@@ -13,12 +13,12 @@ import pyarrow as pa
 import pytest
 from conftest import entry, example
 
-from reviewllm.errors import SchemaError
+from reviewllm.errors import ConfigError, SchemaError
 from reviewllm.generation.config import GenerationConfig
 from reviewllm.generation.engine import Request
 from reviewllm.generation.generate_shard import ShardGenerator
 from reviewllm.generation.model import make_variant
-from reviewllm.generation.render_shard import ShardRenderer
+from reviewllm.generation.render_shard import ShardRenderer, usual_words
 from reviewllm.generation.rule_engine import RuleEngine
 from reviewllm.generation.score_shard import ShardScorer
 from reviewllm.generation.tasks import GenerationSpec, Piece, Task, from_stream, task_table
@@ -312,3 +312,82 @@ def test_shard_that_is_no_examples_table_is_named(random_base: Path, tmp_path: P
     renderer = ShardRenderer(spec_of(random_base, tmp_path))
     with pytest.raises(SchemaError, match=r"lacks the column\(s\) title"):
         renderer(task_table([Task([Piece("out/shard.parquet")], 0, "x.parquet")]))
+
+
+DRAFTS = {"drafts": 8, "temperature": 0.8}
+
+
+def test_shard_of_drafts_rows_say_which_was_chosen_and_why(random_base: Path, tmp_path: Path) -> None:
+    rows = [
+        {**ROWS[0], "history": [entry(1, review="word " * 5)]},  # 20 words are not too many
+        *ROWS[1:],
+        example(example_id="short", rating=5.0, history=[entry(1, review="word " * 50)]),  # 13 words are not too few
+        example(example_id="invents", attributes='{"color": "red"}', rating=5.0),
+        example(example_id="wrote nothing"),
+    ]
+    faults = {"told to fail": "error", "invents": "invent", "wrote nothing": "empty"}
+    good, failed, long, short, invents, nothing = generate(random_base, tmp_path, rows, WHOLE, rule_faults=faults, **DRAFTS)
+    assert [row["drafts"] for row in (good, failed, long, short, invents, nothing)] == [8] * 6
+    assert good["drafts_passed"] == 8
+    assert good["chosen_because"] == "nearest to the others of 8 that passed"
+    assert good["review"].startswith("Excellent: Garden hose.")
+    assert good["completion_tokens"] == 8 * 3 + 4 * (5 + 6 + 5)  # each sentence is in four of them
+    assert good["oracle_rouge1"] == good["oracle_rougeL"] == pytest.approx(100)  # the first is the real review
+    assert good["rougeL"] < 100
+    told = [(row["error_class"], row["drafts_passed"], row["chosen_because"]) for row in (failed, long, nothing)]
+    assert told == [(name, None, None) for name in ("EngineFailed", "PromptTooLong", "EmptyOutput")]
+    assert nothing["error"] == "none of 8 drafts is a text; of the first: the model wrote nothing"
+    assert short["drafts_passed"] == 4  # those with two sentences more, and with three
+    assert (invents["drafts_passed"], invents["chosen_because"]) == (0, "least bad: fails claims")
+
+
+def test_shard_of_drafts_none_of_which_passes_is_a_dead_letter_where_it_is_to_be(random_base: Path, tmp_path: Path) -> None:
+    rows = [example(example_id="invents", attributes='{"color": "red"}'), example(example_id="fine", rating=5.0)]
+    (invents, fine) = generate(
+        random_base, tmp_path, rows, WHOLE, rule_faults={"invents": "invent"}, if_no_draft_passes="dead-letter", **DRAFTS
+    )
+    assert (invents["review"], invents["completion_tokens"], invents["words"]) == (None, None, None)
+    assert (invents["error_stage"], invents["error_class"], invents["attempts"]) == ("score", "NoDraftPassed", 1)
+    assert invents["error"] == "none of 8 drafts passes every check; they fail: 8 claims"
+    assert (invents["drafts"], invents["drafts_passed"], invents["chosen_because"]) == (8, 0, None)
+    assert fine["error"] is None
+
+
+def test_shard_without_drafts_has_the_rule_engines_first(random_base: Path, tmp_path: Path) -> None:
+    (row,) = generate(random_base, tmp_path, ROWS[:1], WHOLE)
+    assert (row["review"], row["drafts"], row["drafts_passed"], row["chosen_because"]) == (
+        "Excellent: Garden hose.",
+        None,
+        None,
+        None,
+    )
+    assert row["oracle_rouge1"] is None
+
+
+def test_usual_words_are_the_median_of_the_history() -> None:
+    histories = [
+        [entry(1, review="one two"), entry(2, review="one"), entry(3, review="")],
+        [],
+        [entry(1, review="a b c")] * 2,
+    ]
+    rows = [example(history=history) for history in histories]
+    assert usual_words(pa.Table.from_pylist(rows, schema=EXAMPLES.schema)).to_pylist() == [1.0, None, 3.0]
+
+
+@pytest.mark.parametrize("other", [{"scored": False}, {"answers": "likelihood"}])
+def test_spec_of_texts_that_are_no_reviews_takes_no_drafts(random_base: Path, tmp_path: Path, other: dict[str, Any]) -> None:
+    spec = spec_of(random_base, tmp_path, **DRAFTS)
+    with pytest.raises(ConfigError, match="--drafts 8: this job asks for no reviews"):
+        GenerationSpec(**{**dict(spec), **other})
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"drafts": 2}, r"--drafts 2: written greedily \(--temperature 0\) all drafts are the same"),
+        ({"if_no_draft_passes": "dead-letter"}, "--if-no-draft-passes dead-letter: a row's only text is not checked"),
+    ],
+)
+def test_config_of_drafts_that_cannot_differ_or_are_none_is_refused(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        GenerationConfig(**options)

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import pytest
 from conftest import WORDS, entry, example
-from generation.one_engine import Asked, Told, ask_one_engine, load_in_one_engine
+from generation.one_engine import Asked, Told, ask_one_engine, load_in_one_engine, write_drafts_in_one_engine
 from peft import get_peft_model
 from safetensors.torch import load_file, save_file
 from small_bases import WINDOW, save_small_base, small_base
@@ -162,6 +162,21 @@ def test_vllm_is_asked_whether_it_serves_every_layer_of_an_adapter(tmp_path: Pat
     assert told.startswith(
         f"adapter {other}: vLLM would leave out 1 of its layers (model.layers.7.mlp.down_proj); merged into"
     )
+
+
+def test_vllm_writes_drafts_that_differ_and_follow_from_the_rows_seed(tmp_path: Path) -> None:
+    size = TinyBaseConfig(base_vocabulary=300, base_hidden=64, base_layers=2, base_steps=0)
+    base = make_tiny_base([WORDS], tmp_path / "base", size, context=512)
+    prompts = [
+        load_tokenizer(str(base)).encode(text) for text in ("A fine rake.", "A fine rake, and a long hose beside it.")
+    ]
+    requests = [Request({}, ids, seed, None) for ids in prompts for seed in (7, 2**31 - 1)]
+    told = write_drafts_in_one_engine(base, requests, 8)
+    assert told.at_once == told.one_by_one
+    assert [drafts[0] for drafts in told.at_once] == told.alone
+    for drafts in told.at_once:
+        assert len({tuple(ids) for ids in drafts}) == 8
+    assert not {tuple(ids) for ids in told.at_once[0]} & {tuple(ids) for ids in told.at_once[1]}  # of one prompt
 
 
 def test_as_transformers_cohere_sees_a_token_less_than_vllm_lets_it(tmp_path: Path) -> None:

@@ -550,6 +550,45 @@ def test_backfill_texts_in_the_words_of_others_are_dead_letters(prepared: Flow, 
         backfill.main(backfill_job(prepared, **options, **shown))
 
 
+def test_backfill_of_drafts_publishes_the_chosen_and_tells_of_rows_without_one(
+    prepared: Flow, in_process: None, tmp_path: Path
+) -> None:
+    night = dt.date(2026, 1, 6)
+    names = read_table(prepared.out / "examples" / "backfill", EXAMPLES)["example_id"].to_pylist()[:2]
+    job = backfill_job(
+        prepared,
+        data=tmp_path,
+        date=night,
+        rule_faults=dict.fromkeys(names, "invent"),
+        limit=30,
+        shard_rows=10,
+        max_hallucination=20,
+        temperature=0.8,
+        drafts=4,
+        if_no_draft_passes="dead-letter",
+        max_failed_fraction=0.5,
+    )
+    manifest = backfill.main(job)
+    assert manifest is not None
+    letters = pl.DataFrame(read_table(tmp_path / "dead_letters", DEAD_LETTERS))
+    assert set(names) <= set(letters["example_id"])
+    assert set(letters["error_class"]) == {"NoDraftPassed"}
+    assert letters["message"].str.contains("none of 4 drafts passes every check").all()
+    written = generations_of(tmp_path, night)
+    assert len(written) + len(letters) == 30
+    assert set(written["drafts"]) == {4}
+    assert written["drafts_passed"].min() > 0
+    assert written["chosen_because"].null_count() == written["oracle_rouge1"].drop_nulls().len() == 0
+    assert backfill.verify(backfill.VerifyJob(data=tmp_path, date=night)) == manifest
+    assert backfill.main(job) == manifest  # the same drafts would fail again, so no other run tries
+    again = backfill.replay(job)
+    assert again is not None
+    assert (again.written, again.failed) == (manifest.written, manifest.failed)
+    mended = backfill.replay(job.model_copy(update={"if_no_draft_passes": "least-bad", "allow_mixed": True}))
+    assert mended is not None
+    assert mended.failed == 2  # the bound still holds for the least bad
+
+
 def test_backfill_every_row_failing_stops_early_and_publishes_nothing(
     prepared: Flow, ray_cluster: None, tmp_path: Path
 ) -> None:

@@ -277,7 +277,8 @@ def test_render_page_shows_the_spread_over_repeats(report):
 
 def test_render_page_of_an_example_shows_newest_history_failures_and_empty_texts(report):
     history = tuple(Entry(title=f"Thing {number}", rating=4.5, review="Fine.") for number in (3, 4))
-    outputs = (output("tiny", None, review=None), output("tiny + adapter", 0.0, review=" "))
+    chosen = output("other", 1.0).model_copy(update={"chosen": "of 8 drafts: the only one that passed"})
+    outputs = (output("tiny", None, review=None), output("tiny + adapter", 0.0, review=" "), chosen)
     example = shown("e", *outputs, reviews_of_user=7, history=history)
     text = _words(render_page(EMPTY.model_copy(update={"examples": (example, shown("new"))})))
 
@@ -286,6 +287,7 @@ def test_render_page_of_an_example_shows_newest_history_failures_and_empty_texts
     assert "by others" not in text
     assert "Failed, counted as 0: too long" in text
     assert "An empty text." in text
+    assert text.count("Chosen of") == text.count("Chosen of 8 drafts: the only one that passed.") == 1
     assert "A new user: there is none." in text
     assert "No model has answered this example." in text
 

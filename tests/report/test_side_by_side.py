@@ -80,6 +80,17 @@ def test_evaluated_examples_show_why_a_text_failed(tmp_path):
     assert set(found.outputs[0].scores.values()) == {None}
 
 
+def test_evaluated_examples_show_why_a_draft_was_chosen(tmp_path):
+    _keep(tmp_path, example("a"))
+    rows = [
+        generation("a", drafts=8, chosen_because="nearest to the others of 5 that passed"),
+        generation("a", adapter=ADAPTED[1]),
+    ]
+    (found,) = _shown(tmp_path, *rows)
+
+    assert [one.chosen for one in found.outputs] == ["of 8 drafts: nearest to the others of 5 that passed", None]
+
+
 def test_evaluated_examples_leave_out_what_was_not_evaluated(tmp_path):
     _keep(tmp_path, example("a"), example("b", purchased_at=day(0)))
 

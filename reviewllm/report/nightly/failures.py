@@ -22,6 +22,7 @@ MEANINGS = {
     failures.GARBAGE_OUTPUT: "the text is mostly characters that are no text",
     failures.UNSUPPORTED_CLAIMS: "the text claims more than the product's data support (--max-hallucination)",
     failures.COPIED: "the text repeats another customer's words (--max-copied-words)",
+    failures.NO_DRAFT_PASSED: "none of the row's drafts passed every check (--if-no-draft-passes dead-letter)",
     failures.REFUSED: "the engine does not take the request",
     failures.ENGINE_FAILED: "the engine took the row and failed on it, as often as it was asked",
     failures.KILLED_ENGINE: "an engine that had nothing else to do died on the row, twice",
