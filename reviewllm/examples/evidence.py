@@ -1,8 +1,8 @@
 """What others wrote before a purchase: reviews of its item, and reviews of its category by users who bought alike.
 
 Every review that may be shown has a few numbers in memory (50 bytes, with neighbours 90, and twice that while they are sorted) and
-its text in a file of its part that is mapped, so memory does not grow with texts, and an item with a hundred thousand reviews, or
-a million buyers, costs each purchase no more than one with a dozen: of each item and number of stars the newest few before the
+its text in a file of its part that is mapped, so memory does not grow with texts. An item with a hundred thousand reviews, or a
+million buyers, costs each purchase no more than one with a dozen: of each item and number of stars the newest few before the
 purchase are looked at, found by binary search.
 """
 
