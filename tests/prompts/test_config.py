@@ -19,7 +19,7 @@ def test_deciding_of_the_task_review_is_what_it_was_before_there_were_others() -
 def test_deciding_has_all_that_decides_the_task_attributes() -> None:
     config = PromptConfig(task="attributes", serialisation="html", chat_template=True)
     assert set(config.deciding()) == set(PromptConfig.model_fields) - {
-        *("instruction_file", "prompt_form", "history_selection")
+        *("instruction_file", "prompt_form", "history_selection", "user_facts")
     }
 
 
@@ -40,6 +40,19 @@ def test_deciding_has_the_selection_where_it_is_another_than_the_latest() -> Non
     assert similar.deciding() == similar.model_copy(update={"history_block": 9}).deciding()  # it drops single entries
     of_no_reviews = PromptConfig(task="extract", history_selection="similar")
     assert of_no_reviews.deciding() == PromptConfig(task="extract").deciding()
+
+
+def test_deciding_has_the_facts_of_users_where_they_are_shown() -> None:
+    assert PromptConfig(user_facts=True).deciding() == {**PromptConfig().deciding(), "user_facts": True}
+    of_no_reviews = PromptConfig(task="extract", user_facts=True)
+    assert of_no_reviews.deciding() == PromptConfig(task="extract").deciding()
+    assert not of_no_reviews.has_user_facts
+
+
+def test_dialogues_with_facts_of_users_do_not_go_on() -> None:
+    """So training takes the paper's defaults: room for two samples in a pass, and no runs of one user."""
+    talks, told = PromptConfig(prompt_form="dialogue"), PromptConfig(prompt_form="dialogue", user_facts=True)
+    assert (talks.goes_on, told.goes_on, PromptConfig().goes_on) == (True, False, False)
 
 
 def test_dialogues_select_no_history() -> None:
