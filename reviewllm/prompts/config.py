@@ -132,6 +132,11 @@ class PromptConfig(StageConfig):
         return self.user_facts and TASKS[self.task].dialogue is not None
 
     @property
+    def goes_on(self) -> bool:
+        """Whether a prompt with its review is how the user's next one begins, so that one pass trains all of a user's reviews."""
+        return self.is_dialogue and not self.has_user_facts
+
+    @property
     def is_dialogue(self) -> bool:
         """Whether prompts are dialogues."""
         return self.form == "dialogue"

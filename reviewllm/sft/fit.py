@@ -93,7 +93,7 @@ def prepare_run(*, examples: Path, run: str, sft: SFTConfig, training: TrainingC
         InputError: some examples are of another split.
         TrainingError: none of them can be trained on.
     """
-    sft = with_defaults(sft, max_prompt_tokens=prompt.max_prompt_tokens, dialogue=prompt.is_dialogue)
+    sft = with_defaults(sft, max_prompt_tokens=prompt.max_prompt_tokens, dialogue=prompt.goes_on)
     shards = example_files(examples, "train")
     base = local_model_folder(sft.base_model)
     refuse_quantized(base)

@@ -338,7 +338,8 @@ def test_evaluate_the_real_reviews_are_likelier_to_the_adapter_than_to_its_base(
     assert told["reference_nll"].null_count() == told["reference_nll_per_byte"].null_count() == 0
     assert rows.filter(pl.col("example_id") == "too long")["reference_nll"].null_count() == 3  # it has no prompt
     assert told["reference_nll_without_history"].null_count() == 0
-    assert told.filter(pl.col("reference_nll_without_history") != pl.col("reference_nll")).height == len(told)
+    changed = told.filter(pl.col("history_kept") > 0)
+    assert (changed["reference_nll_without_history"] != changed["reference_nll"]).mean() > 0.9
     everybody = pl.DataFrame(read_table(evaluated.out / "metrics" / "generations" / "0", GENERATIONS))
     assert everybody.filter(pl.col("model") != str(evaluated.base))["reference_nll"].null_count() == len(everybody) - len(
         rows

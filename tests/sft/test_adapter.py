@@ -162,6 +162,8 @@ def test_check_fits_other_task_serialisation_or_template_is_refused(
         ),
         ({}, dialogue, "was trained with --prompt-form paper, not with dialogue"),
         ({}, PromptConfig(history_selection="similar"), "was trained with --history-selection latest, not with similar"),
+        ({}, PromptConfig(user_facts=True), "was trained without what sets the user apart; leave out --user-facts"),
+        ({"user_facts": True}, PromptConfig(), "was trained with what sets the user apart; set --user-facts"),
         ({"history_selection": "spread"}, PromptConfig(), "was trained with --history-selection spread, not with latest"),
         (talks, PromptConfig(), "was trained with --prompt-form dialogue, not with paper"),
         (
