@@ -32,6 +32,7 @@ from reviewllm.generation.model import make_variant
 from reviewllm.generation.render_shard import ShardRenderer
 from reviewllm.generation.rows import generation_rows, score_rows
 from reviewllm.generation.tasks import GenerationSpec, Piece, Task, from_stream, task_table
+from reviewllm.generation.vllm_source import computes_on_cpu
 from reviewllm.prompts.config import PromptConfig
 from reviewllm.table_files import table_files
 from reviewllm.tables import EXAMPLES
@@ -91,7 +92,13 @@ def _engine(config: DraftsBenchmark) -> Any:
     from vllm import LLM
 
     length = config.max_prompt_tokens + config.max_new_tokens
-    return LLM(model=str(config.base_model), max_model_len=length, enable_prefix_caching=True, **config.engine_kwargs)
+    return LLM(
+        model=str(config.base_model),
+        max_model_len=length,
+        enable_prefix_caching=True,
+        enable_chunked_prefill=not computes_on_cpu(),  # as the job: see `VLLMEngine`
+        **config.engine_kwargs,
+    )
 
 
 def _turn(engine: Any, spec: GenerationSpec, config: DraftsBenchmark) -> Figures:

@@ -39,6 +39,7 @@ def check_engine(
     _check_quantization(config, named)
     _check_windows(config, named)
     if not generation.gpus_per_engine and vllm_source.computes_on_cpu():
+        _check_sampling_on_cpu(generation)
         _check_cpu(config, named)
         _check_head_size(config, named)
     if adapter is not None:
@@ -76,6 +77,14 @@ def _check_speculation(generation: GenerationConfig, adapter: Path | None) -> No
     if speculation.get("method") == "suffix" and importlib.util.find_spec("arctic_inference") is None:
         raise ConfigError(
             f"{told}: the method suffix needs the package arctic-inference, which is not installed; see docs/scale.md"
+        )
+
+
+def _check_sampling_on_cpu(generation: GenerationConfig) -> None:
+    if generation.temperature and generation.engine_kwargs.get("enable_chunked_prefill"):
+        raise ConfigError(
+            f"--engine-kwargs enable_chunked_prefill: with --temperature {generation.temperature:g} vLLM on CPUs dies of a prompt "
+            "that it computes in parts, as each row samples from its own seed; leave it out"
         )
 
 

@@ -77,6 +77,10 @@ class VLLMEngine:
             # prompt beside another request, since it takes them for those of one token each (0.32.0, `add_lora_logits`).
             arguments["lora_target_modules"] = _adapted_modules(adapters)
             arguments["worker_extension_cls"] = EXTENSION
+        if config.temperature and computes_on_cpu():
+            # vLLM draws a token behind a part of a prompt too, throws it away and takes the seeded generator's draw back, which a
+            # CPU's cannot (0.32.0, `_bookkeeping_sync`): the engine dies. So prompts are computed whole.
+            arguments["enable_chunked_prefill"] = False
         if constrained:
             arguments["structured_outputs_config"] = _COMPACT_JSON
         try:

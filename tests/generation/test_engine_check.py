@@ -202,6 +202,17 @@ def test_check_engine_windows_in_some_layers(
         check_engine(made, GenerationConfig())
 
 
+@ON_CPU
+def test_check_engine_refuses_prompts_in_parts_where_rows_sample_on_a_cpu(tmp_path: Path) -> None:
+    parts = {"enable_chunked_prefill": True}
+    with pytest.raises(
+        ConfigError, match=r"--engine-kwargs enable_chunked_prefill: with --temperature 0\.7 vLLM on CPUs dies"
+    ):
+        check_engine(base(tmp_path), GenerationConfig(engine_kwargs=parts, temperature=0.7))
+    check_engine(base(tmp_path), GenerationConfig(engine_kwargs=parts))
+    check_engine(base(tmp_path), GenerationConfig(engine_kwargs=parts, temperature=0.7, gpus_per_engine=1))
+
+
 NGRAM = {"method": "ngram", "num_speculative_tokens": 4, "prompt_lookup_max": 4}
 
 

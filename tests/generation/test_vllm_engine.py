@@ -167,9 +167,11 @@ def test_vllm_is_asked_whether_it_serves_every_layer_of_an_adapter(tmp_path: Pat
 def test_vllm_writes_drafts_that_differ_and_follow_from_the_rows_seed(tmp_path: Path) -> None:
     size = TinyBaseConfig(base_vocabulary=300, base_hidden=64, base_layers=2, base_steps=0)
     base = make_tiny_base([WORDS], tmp_path / "base", size, context=512)
-    prompts = [
-        load_tokenizer(str(base)).encode(text) for text in ("A fine rake.", "A fine rake, and a long hose beside it.")
-    ]
+    tokenizer = load_tokenizer(str(base))
+    prompts = [tokenizer.encode("A fine rake."), tokenizer.encode("A fine rake, and a long hose beside it.")]
+    prompts += [
+        tokenizer.encode(f"{number} fine rakes. " * 200)[:480] for number in range(6)
+    ]  # more than vLLM computes in a step
     requests = [Request({}, ids, seed, None) for ids in prompts for seed in (7, 2**31 - 1)]
     told = write_drafts_in_one_engine(base, requests, 8)
     assert told.at_once == told.one_by_one
