@@ -197,6 +197,19 @@ SCORES = (
         "style_cosine", pa.float64(), f"closeness to the user's own way of writing, 0 to 100; {_EVALUATED}", nullable=True
     ),
     Column(
+        "user_dissonance",
+        pa.float64(),
+        f"deviation from the user's own reviews over that of real ones, which have about 1; {_EVALUATED}",
+        nullable=True,
+    ),
+    Column(
+        "item_dissonance",
+        pa.float64(),
+        "deviation from reviews of the item by others over that of real ones, which have about 1; null without a text or such "
+        "reviews in the example, and outside of an evaluation",
+        nullable=True,
+    ),
+    Column(
         "copied_words", pa.int32(), f"longest run of words shared with a review of the history; {_EVALUATED}", nullable=True
     ),
     Column(

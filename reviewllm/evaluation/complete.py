@@ -13,6 +13,7 @@ from reviewllm.attributes.serialise import value_text
 from reviewllm.evaluation.baselines import Reviews
 from reviewllm.evaluation.judge import stratified
 from reviewllm.evaluation.measures import Measures
+from reviewllm.scoring.dissonance import Written, item_dissonance, user_dissonance
 from reviewllm.scoring.facts import read_known
 from reviewllm.scoring.sbert import has_pieces, sbert_cosine, sbert_reads
 from reviewllm.scoring.scorer import Product, add_history_scores, with_column
@@ -41,7 +42,7 @@ def complete_scores(
         ReviewLLMError: a model that measures fails.
     """
     parts = [read_table([file], GENERATIONS) for file in files]
-    known = pl.DataFrame(examples.select(["example_id", "title", "attributes", "history"]))
+    known = pl.DataFrame(examples.select(["example_id", "title", "attributes", "history", "item_evidence"]))
     entries = pl.element().struct
     texts = dict(known.select("example_id", pl.col("history").list.eval(entries.field("review"))).rows())
     products = {row["example_id"]: product_of(row) for row in known.iter_rows(named=True)}
@@ -49,12 +50,37 @@ def complete_scores(
     names = together["example_id"].to_pylist()
     trained = reviews.trained["review"].to_list() if len(reviews.trained) else None
     scored = add_history_scores(together, [texts.get(name) or [] for name in names], trained)
+    scored = _add_dissonances(scored, known, embedding)
     nothing = Product("", None, [])
     scored = _add_measures(scored, [products.get(name, nothing) for name in names], measures, embedding)
     start = 0
     for file, part in zip(files, parts, strict=True):
         write_table(scored.slice(start, part.num_rows), file, GENERATIONS)
         start += part.num_rows
+
+
+def _add_dissonances(scored: pa.Table, known: pl.DataFrame, embedding: Path | None) -> pa.Table:
+    """Fill user_dissonance and item_dissonance; reads example_id, history and item_evidence of the examples."""
+    rows = {row["example_id"]: row for row in known.iter_rows(named=True)}
+    columns = [scored[name].to_pylist() for name in ("example_id", "review", "rating")]
+    there = [(number, *row) for number, row in enumerate(zip(*columns, strict=True)) if row[1] is not None]
+    texts = [Written(review, rating) for _, _, review, rating in there]
+    groups = {
+        column: [written(rows[name][column] if name in rows else None) for _, name, _, _ in there]
+        for column in ("history", "item_evidence")
+    }
+    found = {
+        "user_dissonance": user_dissonance(texts, groups["history"]),
+        "item_dissonance": item_dissonance(texts, groups["item_evidence"], embedding),
+    }
+    for name, values in found.items():
+        scored = with_column(scored, name, _spread(values, [number for number, *_ in there], scored.num_rows))
+    return scored
+
+
+def written(entries: Sequence[Mapping[str, Any]] | None) -> list[Written]:
+    """The reviews of a history or of evidence with their stars; none for None."""
+    return [Written(one["review"], one["rating"]) for one in entries or []]
 
 
 def relevance(texts: Sequence[str], products: Sequence[Product], embedding: Path | None = None) -> list[float | None]:

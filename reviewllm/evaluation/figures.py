@@ -155,6 +155,24 @@ REFERENCE_FREE = (
         pl.col("style_cosine"),
     ),
     Figure(
+        "user_dissonance",
+        "off the user's habits",
+        "neither",
+        "how far length, tone and style are from the user's reviews, over how far real reviews are from the others of their user; "
+        "real reviews have about 1",
+        pl.col("user_dissonance"),
+        digits=2,
+    ),
+    Figure(
+        "item_dissonance",
+        "off the item's reviews",
+        "neither",
+        "how far tone and meaning are from earlier reviews of the item, over how far these are from each other; real reviews have "
+        "about 1",
+        pl.col("item_dissonance"),
+        digits=2,
+    ),
+    Figure(
         "copied_words",
         "copied",
         "neither",

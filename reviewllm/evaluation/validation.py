@@ -11,9 +11,11 @@ from pydantic import BaseModel, ConfigDict, FiniteFloat
 
 from reviewllm.evaluation.auc import auc
 from reviewllm.evaluation.baselines import Reviews
+from reviewllm.evaluation.complete import written
 from reviewllm.evaluation.corruption import Detection, Likelihood, detect
 from reviewllm.evaluation.figures import TABLE
 from reviewllm.scoring.config import AS_THE_PAPER, ScoringConfig
+from reviewllm.scoring.dissonance import Written, item_dissonance, user_dissonance
 from reviewllm.scoring.scorer import reference_scores
 from reviewllm.scoring.sentiment import NEGATIVE_RATING, POSITIVE, POSITIVE_RATING, sentiment
 from reviewllm.scoring.style import style_cosine
@@ -49,6 +51,10 @@ class Validation(BaseModel):
     users: int
     """Users whose last review was compared with their own and with another user's history."""
     style_auc: FiniteFloat | None
+    user_dissonance_auc: FiniteFloat | None
+    """Lower beside the user's own history than beside another user's."""
+    item_dissonance_auc: FiniteFloat | None
+    """Of real reviews of items that others reviewed before: lower beside these than beside reviews of another item."""
     pairs: int
     """Evaluated purchases whose real review was compared with a review of the same item and with one of another item.
 
@@ -74,7 +80,7 @@ def validate(
     """Measure the figures on real reviews.
 
     Args:
-        examples: EXAMPLES that are evaluated: reference, history, item_id, user_id.
+        examples: EXAMPLES that are evaluated: reference, rating, history, item_evidence, item_id, user_id.
         reviews: reviews by others, for pairs of the same and of different items.
         stars: any real reviews with `review` and `rating`; of more than 5,000 a sample is taken.
         log_likelihood: of a reference model; None leaves it out.
@@ -86,6 +92,7 @@ def validate(
         {
             **_sentiment(stars, draw),
             **_style(examples),
+            **_dissonances(examples, scoring),
             **_items(examples, reviews.items, scoring, draw),
             "detections": detect(examples, log_likelihood=log_likelihood, embedding=scoring.embedding, seed=seed),
         }
@@ -120,9 +127,27 @@ def _style(examples: pl.DataFrame) -> dict[str, object]:
     texts = known["reference"].to_list()
     own = style_cosine(texts, histories)
     others = style_cosine(texts, [*histories[1:], *histories[:1]])
-    both = [pair for pair in zip(own, others, strict=True) if None not in pair]
-    wins = [(mine > other) + 0.5 * (mine == other) for mine, other in both if mine is not None and other is not None]
-    return {"users": len(both), "style_auc": float(np.mean(wins)) if len(wins) >= _FEWEST else None}
+    told = sum(None not in pair for pair in zip(own, others, strict=True))
+    return {"users": told, "style_auc": _wins(own, others)}
+
+
+def _dissonances(examples: pl.DataFrame, scoring: ScoringConfig) -> dict[str, object]:
+    """Whether a review is nearer to its own user's and its own item's reviews than to the next ones'."""
+    found: dict[str, object] = {}
+    for name, column, key in (("user", "history", "user_id"), ("item", "item_evidence", "item_id")):
+        rows = examples.filter(pl.col(column).list.len() > 0).unique(key, keep="first", maintain_order=True)[:_MOST_PAIRS]
+        texts = [Written(*row) for row in rows.select("reference", "rating").rows()]
+        groups = [written(entries) for entries in rows[column].to_list()]
+        twice, both = texts + texts, [*groups, *groups[1:], *groups[:1]]
+        figures = user_dissonance(twice, both) if name == "user" else item_dissonance(twice, both, scoring.embedding)
+        found[f"{name}_dissonance_auc"] = _wins(figures[len(texts) :], figures[: len(texts)])
+    return found
+
+
+def _wins(higher: Sequence[float | None], lower: Sequence[float | None]) -> float | None:
+    """In how many pairs the first is higher, level ones by half; None with too few of them."""
+    both = [(one, other) for one, other in zip(higher, lower, strict=True) if one is not None and other is not None]
+    return float(np.mean([(one > other) + 0.5 * (one == other) for one, other in both])) if len(both) >= _FEWEST else None
 
 
 def _items(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import polars as pl
 from conftest import entry, example
@@ -38,6 +40,38 @@ def test_validate_items_by_construction() -> None:
     assert (found.pairs, found.rouge1_auc, found.sbert_cosine_auc) == (24, 1.0, 1.0)
     assert found.sentiment_spearman is None
     assert found.style_auc is None
+
+
+def test_validate_dissonances_by_construction() -> None:
+    def said(*texts: str, item: str) -> list[dict[str, Any]]:
+        return [{**entry(1, review=text, rating=5.0), "user_id": "o", "item_id": item} for text in texts]
+
+    loud, calm = ["GREAT!!! WOW!!!", "GREAT!! SO GOOD!!!"], ["it is fine, I think", "it is all right, I think so"]
+    hose, lamp = (
+        ["It waters my lawn well", "Waters the whole lawn"],
+        ["A bright lamp for my desk", "Bright light on the desk"],
+    )
+    manners = {"loud": (loud, "GREAT!!! FUN!!!", hose), "calm": (calm, "it is good, I think", lamp)}
+    asked = [
+        example(
+            user_id=f"{name}{n}",
+            item_id=f"{name}{n}",
+            reference=reference,
+            history=[entry(1, review=text, rating=5.0) for text in history],
+            rating=5.0,
+            item_evidence=said(*about, item=f"{name}{n}"),
+        )
+        for n in range(12)
+        for name, (history, reference, about) in manners.items()
+    ]
+    found = validate(examples(*asked), reviews(), pl.DataFrame({"review": ["ok"], "rating": [3.0]}))
+    assert found.user_dissonance_auc == 1.0
+    about_items = [{**row, "reference": row["item_evidence"][0]["review"]} for row in asked]
+    found = validate(examples(*about_items), reviews(), pl.DataFrame({"review": ["ok"], "rating": [3.0]}))
+    assert found.item_dissonance_auc == 1.0
+    bare = [{**row, "history": [], "item_evidence": None} for row in asked]
+    found = validate(examples(*bare), reviews(), pl.DataFrame({"review": ["ok"], "rating": [3.0]}))
+    assert found.user_dissonance_auc is found.item_dissonance_auc is None
 
 
 def test_auc_by_hand() -> None:
