@@ -91,11 +91,11 @@ class PromptRenderer:
         )
         item_marked = self._frame.instruction_tokens < len(self._frame.head)
         self._evidence = EvidenceSections(config, self._encoder, item_marked=item_marked)
-        self.end = self._frame.end
+        self._head, self.end = self._frame.head, self._frame.end
 
     def _of_markers(self) -> Frame:
         structure, marker = self._encoder.structure, ITEM_MARKER if self._dialogue else ""
-        head, instruction_tokens = self._beginning(self._encoder.bos, "", marker)
+        head, instruction_tokens = self._head_of(self._encoder.bos, "", marker)
         return Frame(
             head=head,
             tail=structure(RESPONSE_MARKER if self._dialogue else ""),
@@ -110,7 +110,7 @@ class PromptRenderer:
         opening = template.before.rstrip(" ")  # a space there belongs to the word that follows, for tokenizers
         parts = [template.after, (template.following or "").rstrip(" ")]
         tail, following = self._encoder.as_they_stand(parts, special=True)
-        head, instruction_tokens = self._beginning(self._encoder.opening(opening), template.before[len(opening) :], "")
+        head, instruction_tokens = self._head_of(self._encoder.opening(opening), template.before[len(opening) :], "")
         return Frame(
             head=head,
             tail=tail,
@@ -120,7 +120,7 @@ class PromptRenderer:
             instruction_tokens=instruction_tokens,
         )
 
-    def _beginning(self, start: Ids, before: str, item_marker: str) -> tuple[Ids, int]:
+    def _head_of(self, start: Ids, before: str, item_marker: str) -> tuple[Ids, int]:
         """What stands before the history, the instruction first, and how much of that is not after reviews that come first."""
         config, structure = self.config, self._encoder.structure
         if self._dialogue and config.chat_template:

@@ -128,7 +128,7 @@ def test_render_special_tokens_are_those_of_the_template_alone(chat: Chat) -> No
 
 
 def test_render_begins_with_the_tokens_that_the_base_has_learned_the_template_by(chat: Chat) -> None:
-    head = PromptRenderer(chat.tokenizer, CONFIG)._frame.head
+    head = PromptRenderer(chat.tokenizer, CONFIG)._head
     message = f"### Instruction:\n{INSTRUCTION}\n### Input:\nItems that the user purchased before:"
     text = chat.before + message + chat.after
     assert head == chat.tokenizer.encode(text, add_special_tokens=False)[: len(head)]
@@ -154,7 +154,7 @@ def test_render_response_follows_the_template_as_its_turns_do(chat: Chat) -> Non
 def test_render_history_is_a_prefix_and_the_budget_holds(chat: Chat) -> None:
     entries = [entry(number, review=f"Number {number}.") for number in range(5)]
     shorter, longer = (rendered(chat, example(history=entries[:size])) for size in (3, 5))
-    target = len(rendered(chat, example())) - len(PromptRenderer(chat.tokenizer, CONFIG)._frame.head)
+    target = len(rendered(chat, example())) - len(PromptRenderer(chat.tokenizer, CONFIG)._head)
     assert longer[: len(shorter) - target] == shorter[:-target]
     tight = rendered(chat, example(history=entries * 20), max_prompt_tokens=700)
     assert 500 < len(tight) <= 700

@@ -224,7 +224,7 @@ def test_render_prompts_of_later_nights_begin_as_those_of_earlier_ones(tokenizer
     """Whatever item is asked for: the history of the night before, and more."""
     renderer = PromptRenderer(tokenizer, config(max_prompt_tokens=1400))
     bought = purchases(7, 40)
-    target = len(rendered(renderer, example(title=title)).token_ids) - len(renderer._frame.head)
+    target = len(rendered(renderer, example(title=title)).token_ids) - len(renderer._head)
     shown = [rendered(renderer, example(history=bought[:night], title=title)).token_ids[:-target] for night in range(40)]
     again = sum(later[: len(earlier)] == earlier for earlier, later in itertools.pairwise(shown))
     assert again >= 28  # on the other nights a new block begins

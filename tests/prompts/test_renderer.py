@@ -61,7 +61,7 @@ def test_render_history_is_a_prefix_of_the_users_later_prompts(tokenizer: Any) -
     renderer = PromptRenderer(tokenizer, PromptConfig(max_prompt_tokens=2048))
     entries = [entry(number, review=f"Number {number}.") for number in range(6)]
     prompts = [rendered(renderer, example(history=entries[:size])).token_ids for size in range(7)]
-    target = len(rendered(renderer, example()).token_ids) - len(renderer._frame.head)
+    target = len(rendered(renderer, example()).token_ids) - len(renderer._head)
     for shorter, longer in itertools.pairwise(prompts):
         assert longer[: len(shorter) - target] == shorter[:-target]
 

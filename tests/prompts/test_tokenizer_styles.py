@@ -158,7 +158,7 @@ def test_render_history_is_a_prefix_of_the_users_later_prompts(style: Style) -> 
     renderer = PromptRenderer(style.tokenizer, PromptConfig(max_prompt_tokens=4096))
     entries = [entry(number, title=f"Item {number} é", review=f"{HOSTILE[number]} {number}") for number in range(9)]
     prompts = prompt_ids(style, [example(history=entries[:size]) for size in range(10)])
-    target = len(prompts[0]) - len(renderer._frame.head)
+    target = len(prompts[0]) - len(renderer._head)
     for shorter, longer in itertools.pairwise(prompts):
         assert longer[: len(shorter) - target] == shorter[:-target]
         assert longer[-target:] == shorter[-target:]
