@@ -36,12 +36,14 @@ from benchmarks.proof_table import Measured, Rate, measured, rates_table, read_r
 from jobs import evaluate, prepare, report, train
 from jobs.entry import run
 from reviewllm.base_model import local_model_folder
-from reviewllm.config import JobConfig, ModelWhere
+from reviewllm.config import JobConfig, ModelWhere, StageConfig
 from reviewllm.errors import ConfigError, InputError
 from reviewllm.evaluation.staging import alone
 from reviewllm.files import write_text
-from reviewllm.prompts.config import PromptForm
+from reviewllm.prompts.config import EvidencePlace, PromptConfig, PromptForm
+from reviewllm.prompts.selection import Selection
 from reviewllm.prompts.tokenizer import load_tokenizer
+from reviewllm.tables import EvidenceKind
 
 DatasetName = Literal["musical-2014", "amazon-2023"]
 STANDARD_BASE = "out/bases/smollm2-135m"
@@ -70,13 +72,26 @@ _DATASETS = {
 }
 
 
+class ArmOptions(StageConfig):
+    """Another way to write, by what of it differs from the standard way."""
+
+    prompt_form: PromptForm = "paper"
+    evidence: EvidenceKind = "none"
+    evidence_place: EvidencePlace = "after-history"
+    history_selection: Selection = "latest"
+    user_facts: bool = False
+    drafts: int = 1
+    temperature: float = 0.0
+    adapter_of: str | None = Field(None, description="arm whose adapter writes; empty: the standard way's; none: its own")
+
+
 class Arm(NamedTuple):
-    """A way to train that is measured; its run folder is `<data set>-<name>`, that of the standard way `<data set>`."""
+    """A way to train and write that is measured; its run folder is `<data set>-<name>`, that of the standard way `<data set>`."""
 
     name: str
     title: str
-    form: PromptForm
     rate: float
+    options: ArmOptions = ArmOptions()
 
 
 _OURS = ("base", "adapter")
@@ -108,6 +123,11 @@ class ProofJob(JobConfig):
     samples_per_step: int = Field(8, ge=_WORKERS, multiple_of=_WORKERS, description="samples of an optimizer step")
     ablation: bool = Field(True, description="train and measure an adapter without ratings too")
     dialogue: bool = Field(True, description="train and measure the dialogue form too")
+    arms: dict[str, ArmOptions] = Field(
+        {},
+        description='further ways to measure, name to options as JSON: {"evidence": {"evidence": "item"}, "drafts": '
+        '{"drafts": 8, "temperature": 0.8, "adapter_of": ""}}',
+    )
     dialogue_steps: int = Field(13, ge=1, description="optimizer steps in the dialogue form: as many as take as long")
     dialogue_samples_per_step: int = Field(
         24, ge=_WORKERS, multiple_of=_WORKERS, description="samples of one: with more, more of a user's share a pass"
@@ -143,6 +163,13 @@ def _check(config: ProofJob) -> None:
     if config.base_model == STANDARD_BASE and not Path(STANDARD_BASE).exists():
         raise ConfigError(f"--base-model {STANDARD_BASE}: is not there; make it with: make base")
     local_model_folder(config.base_model)
+    own = {"", *(arm.name for arm in _trained(config))}
+    for arm in _further(config):
+        if arm.options.adapter_of is not None and arm.options.adapter_of not in own:
+            raise ConfigError(
+                f"--arms {arm.name}: adapter_of {arm.options.adapter_of!r} is no way with an adapter of its own; those are: "
+                f"{', '.join(sorted(own - {''})) or 'none'}, and the standard way as an empty text"
+            )
     for name in config.dataset:
         folder = config.data / _DATASETS[name].folder
         if not folder.is_dir():
@@ -160,12 +187,12 @@ def _prove(config: ProofJob) -> str:
 def _choose(config: ProofJob) -> str:
     taken = run_steps(plan_choice(config), config.base_model, config.out / "steps")
     found = {
-        f"{_DATASETS[name].title}, {arm.form} form": {
+        f"{_DATASETS[name].title}, {arm.name or 'paper form'}": {
             rate: Rate(taken[_choice(name, arm, rate)].seconds or 0, read_rates(_rate_folder(config, name, arm, rate)))
             for rate in _choose_rates(config, arm)
         }
         for name in config.dataset
-        for arm in _forms(config)
+        for arm in _trained(config)
     }
     text = rates_table(found)
     write_text(text, config.out / "choose.md")
@@ -173,19 +200,27 @@ def _choose(config: ProofJob) -> str:
 
 
 def _standard(config: ProofJob) -> Arm:
-    return Arm("", f"adapter at {config.learning_rate:g}", "paper", config.learning_rate)
+    return Arm("", f"adapter at {config.learning_rate:g}", config.learning_rate)
 
 
-def _forms(config: ProofJob) -> list[Arm]:
-    """One arm for each form of the prompts."""
-    dialogue = Arm("dialogue", f"dialogue form, adapter at {config.learning_rate:g}", "dialogue", config.learning_rate)
-    return [_standard(config), *([dialogue] if config.dialogue else [])]
+def _further(config: ProofJob) -> list[Arm]:
+    """The dialogue form, and the ways that are asked for."""
+    asked = {**({"dialogue": ArmOptions(prompt_form="dialogue")} if config.dialogue else {}), **config.arms}
+    return [
+        Arm(name, f"{name}, adapter at {config.learning_rate:g}", config.learning_rate, options)
+        for name, options in asked.items()
+    ]
 
 
 def _arms(config: ProofJob, name: str) -> list[Arm]:
     """What is measured on a data set beside the standard way."""
-    paper = Arm("paper", f"adapter at {PAPER_RATE:g}, the paper's", "paper", PAPER_RATE)
-    return [*_forms(config)[1:], *([paper] if name == config.paper_dataset else [])]
+    paper = Arm("paper", f"adapter at {PAPER_RATE:g}, the paper's", PAPER_RATE)
+    return [*_further(config), *([paper] if name == config.paper_dataset else [])]
+
+
+def _trained(config: ProofJob) -> list[Arm]:
+    """The ways that have an adapter of their own."""
+    return [_standard(config), *(arm for arm in _further(config) if arm.options.adapter_of is None)]
 
 
 def _folder(config: ProofJob, name: str, arm: Arm) -> Path:
@@ -201,7 +236,9 @@ def plan(config: ProofJob) -> list[Step]:
         steps += [train_step(config, name, standard, rating=rating) for rating in _ratings(config)]
         steps += [evaluate_step(config, name), report_step(config, name)]
         for arm in _arms(config, name):
-            steps += [prepare_step(config, name, arm), train_step(config, name, arm), arm_step(config, name, arm)]
+            steps.append(prepare_step(config, name, arm))
+            steps += [train_step(config, name, arm)] if arm.options.adapter_of is None else []
+            steps.append(arm_step(config, name, arm))
     return steps
 
 
@@ -214,7 +251,7 @@ def plan_choice(config: ProofJob) -> list[Step]:
     """Short runs at every learning rate, on training users alone."""
     steps = []
     for name in config.dataset:
-        for arm in _forms(config):
+        for arm in _trained(config):
             prepared = prepare_step(config, name, arm)
             steps.append(prepared)
             for rate in _choose_rates(config, arm):
@@ -226,11 +263,11 @@ def plan_choice(config: ProofJob) -> list[Step]:
 
 
 def _choose_rates(config: ProofJob, arm: Arm) -> list[float]:
-    return [*([PAPER_RATE] if arm.form == "paper" else []), *config.choose_rates]
+    return [*([] if arm.name else [PAPER_RATE]), *config.choose_rates]
 
 
 def _choice(name: str, arm: Arm, rate: float) -> str:
-    return f"{name}/choose-{arm.form}-{rate:g}"
+    return f"{name}/choose-{arm.name or 'paper-form'}-{rate:g}"
 
 
 def _rate_folder(config: ProofJob, name: str, arm: Arm, rate: float) -> Path:
@@ -247,6 +284,7 @@ def prepare_step(config: ProofJob, name: str, arm: Arm) -> Step:
         items=files if drawn.with_items else [],
         out=folder,
         targets="all",
+        evidence="both",
         more_than_reviews=4,
         train_per_category=1,
         simple_per_category=min(drawn.simple, most),
@@ -258,7 +296,7 @@ def prepare_step(config: ProofJob, name: str, arm: Arm) -> Step:
 
 def train_step(config: ProofJob, name: str, arm: Arm, *, rating: bool = True) -> Step:
     """An adapter of an arm."""
-    steps = config.dialogue_steps if arm.form == "dialogue" else config.steps
+    steps = config.dialogue_steps if arm.options.prompt_form == "dialogue" else config.steps
     options = {**_sft(config, arm, steps), "rating": rating}
     suffix = "" if rating else "-no-rating"
     prepared = prepare_step(config, name, arm)
@@ -285,9 +323,15 @@ def evaluate_step(config: ProofJob, name: str) -> Step:
 def arm_step(config: ProofJob, name: str, arm: Arm) -> Step:
     """An arm's adapter alone."""
     folder = _folder(config, name, arm)
-    after = [f"{folder.name}/{one}" for one in ("prepare", "train")]
+    after = [f"{folder.name}/prepare", f"{_adapter_folder(config, name, arm).name}/train"]
     job = _evaluation(config, name, arm, ["adapter"])
     return Step(f"{folder.name}/evaluate", evaluate.evaluate, job, folder, makes=_METRICS, after=after)
+
+
+def _adapter_folder(config: ProofJob, name: str, arm: Arm) -> Path:
+    """The run folder of the adapter that an arm writes with."""
+    other = arm.options.adapter_of
+    return _folder(config, name, arm if other is None else arm._replace(name=other))
 
 
 def report_step(config: ProofJob, name: str) -> Step:
@@ -302,7 +346,10 @@ def _evaluation(config: ProofJob, name: str, arm: Arm, models: list[str]) -> eva
         base_model=config.base_model,
         out=_folder(config, name, arm),
         models=models,
+        adapter=_adapter_folder(config, name, arm) / "adapter",
         adapter_name=arm.title,
+        drafts=arm.options.drafts,
+        temperature=arm.options.temperature,
         live_adapters=arm.rate == PAPER_RATE,  # so few steps at it change weights by less than bfloat16 tells apart
         max_new_tokens=config.max_new_tokens,
         engine_kwargs={
@@ -314,15 +361,18 @@ def _evaluation(config: ProofJob, name: str, arm: Arm, models: list[str]) -> eva
 
 
 def _prompt(config: ProofJob, arm: Arm) -> dict[str, Any]:
-    """Prompts in the base's own chat template where it has one: the base is to do its best too."""
+    """Prompts in the base's own chat template where it has one: the base is to do its best too. Evidence has room of its own."""
     tokenizer = load_tokenizer(str(local_model_folder(config.base_model)))
     template = bool(getattr(tokenizer, "chat_template", None))
-    return {"max_prompt_tokens": config.max_prompt_tokens, "chat_template": template, "prompt_form": arm.form}
+    options = arm.options.model_dump(exclude={"drafts", "temperature", "adapter_of"})
+    room = 0 if arm.options.evidence == "none" else PromptConfig.model_fields["max_evidence_tokens"].default
+    return {"max_prompt_tokens": config.max_prompt_tokens + room, "chat_template": template, **options}
 
 
 def _sft(config: ProofJob, arm: Arm, steps: int) -> dict[str, Any]:
     schedule = {} if arm.rate == PAPER_RATE else {"lr_scheduler_type": "linear", "warmup_steps": steps // 10}
-    samples = config.dialogue_samples_per_step if arm.form == "dialogue" else config.samples_per_step
+    is_dialogue = arm.options.prompt_form == "dialogue"
+    samples = config.dialogue_samples_per_step if is_dialogue else config.samples_per_step
     return {
         "learning_rate": arm.rate,
         "max_steps": steps,

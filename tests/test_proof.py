@@ -78,6 +78,27 @@ def test_plan_without_ablation_and_dialogue_is_one_adapter_for_each_data_set(pro
     assert steps[2].after == ["musical-2014/prepare", "musical-2014/train"]
 
 
+def test_plan_of_further_arms_trains_those_with_an_adapter_of_their_own(proof: ProofJob) -> None:
+    arms = {
+        "evidence": {"evidence": "item"},
+        "drafts": {"drafts": 8, "temperature": 0.8, "adapter_of": "evidence", "evidence": "item"},
+    }
+    config = ProofJob.model_validate({**proof.model_dump(), "arms": arms, "dataset": ["musical-2014"]})
+    steps = {step.name: step for step in plan(config)}
+    assert [name for name in steps if "evidence" in name or "drafts" in name] == [
+        *(f"musical-2014-evidence/{step}" for step in ("prepare", "train", "evaluate")),
+        *(f"musical-2014-drafts/{step}" for step in ("prepare", "evaluate")),
+    ]
+    trained, written = steps["musical-2014-evidence/train"].config, steps["musical-2014-drafts/evaluate"]
+    assert (trained.evidence, trained.max_prompt_tokens) == ("item", proof.max_prompt_tokens + 384)
+    assert written.config.adapter == trained.adapter_folder()
+    assert written.after == ["musical-2014-drafts/prepare", "musical-2014-evidence/train"]
+    assert (written.config.drafts, written.config.temperature) == (8, 0.8)
+    strange = ProofJob.model_validate({**proof.model_dump(), "arms": {"drafts": {"adapter_of": "nothing"}}})
+    with pytest.raises(ConfigError, match="--arms drafts: adapter_of 'nothing' is no way with an adapter"):
+        main(strange)
+
+
 def test_plan_chooses_by_users_held_out_of_training(proof: ProofJob) -> None:
     trained = [step.config for step in plan_choice(proof) if isinstance(step.config, train.TrainJob)]
     rates = {form: [one.learning_rate for one in trained if one.prompt_form == form] for form in ("paper", "dialogue")}
