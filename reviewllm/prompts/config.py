@@ -133,8 +133,11 @@ class PromptConfig(StageConfig):
 
     @property
     def goes_on(self) -> bool:
-        """Whether a prompt with its review is how the user's next one begins, so that one pass trains all of a user's reviews."""
-        return self.is_dialogue and not self.has_user_facts
+        """Whether a prompt with its review is how the user's next one begins, so that one pass trains all of a user's reviews.
+
+        What stands before the new item alone, or changes with it, is not in the next prompt.
+        """
+        return self.is_dialogue and not self.has_user_facts and self.evidence == "none"
 
     @property
     def is_dialogue(self) -> bool:

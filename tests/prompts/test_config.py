@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from jobs.train import TrainJob
@@ -91,3 +93,16 @@ def test_serialisations_are_a_list_of_the_task_attributes() -> None:
 def test_evidence_that_cannot_be_shown_is_refused(options: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         PromptConfig(**options)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("options", "goes_on"),
+    [
+        ({}, False),
+        ({"prompt_form": "dialogue"}, True),
+        ({"prompt_form": "dialogue", "user_facts": True}, False),
+        ({"prompt_form": "dialogue", "evidence": "item"}, False),
+    ],
+)
+def test_dialogues_go_on_where_nothing_stands_before_the_new_item_alone(options: dict[str, Any], goes_on: bool) -> None:
+    assert PromptConfig.model_validate(options).goes_on is goes_on
