@@ -139,7 +139,7 @@ class EndpointClient:
             prompt_tokens, completion_tokens = _count(usage.get("prompt_tokens")), _count(usage.get("completion_tokens"))
         except (ValueError, LookupError, TypeError, AttributeError) as error:
             raise BusyError(f"its answer is no completion: {self.shown(answer)!r}") from error
-        return Answer(text, reason, prompt_tokens, completion_tokens, seconds, more)
+        return Answer(text, reason, prompt_tokens, completion_tokens, seconds, tuple(more))
 
     def _draft(self, choice: Any) -> Draft:
         message = choice["message"] if self._config.api == "chat" else choice

@@ -114,7 +114,8 @@ class AnswerJournal:
     def _parse(self, number: int, line: bytes) -> tuple[str, Answer]:
         try:
             fields = json.loads(line)
-            return fields.pop("key"), Answer(**fields)
+            more = tuple(tuple(draft) for draft in fields.pop("more", ()))
+            return fields.pop("key"), Answer(**fields, more=more)
         except (ValueError, LookupError, TypeError, AttributeError) as error:
             raise StorageError(
                 f"{self._path}, line {number}: is no answer of an endpoint; remove the line, and it is asked for again"

@@ -48,6 +48,16 @@ def test_journal_keeps_answers_as_they_are(tmp_path: Path) -> None:
     assert [set(json.loads(line)) for line in path.read_bytes().splitlines()] == [{"key", *Answer._fields}] * 2
 
 
+def test_journal_keeps_drafts_and_reads_answers_without(tmp_path: Path) -> None:
+    drafted = ANSWER._replace(more=(("Another.", "stop"), ("A third", "length")))
+    path = tmp_path / "gpt.jsonl"
+    journal = AnswerJournal(path)
+    journal.add("a", drafted)
+    journal.close()
+    path.write_text(path.read_text() + json.dumps({"key": "b", **ANSWER._asdict()} | {"more": []}) + "\n")
+    assert known(path) == {"a": drafted, "b": ANSWER}
+
+
 @pytest.mark.parametrize("lost", [1, 2, 40])
 def test_journal_a_torn_last_line_is_ignored_and_overwritten(tmp_path: Path, lost: int) -> None:
     path = tmp_path / "gpt.jsonl"
