@@ -10,7 +10,7 @@ from reviewllm.evaluation.figures import FIGURES
 from reviewllm.report.content import FigureTable, ScoreRow
 from reviewllm.report.score_tables import NO_VALUE, row_label
 
-_TITLE = "Likelihood of the real reviews: negative log-likelihood in nats; * marks the best"
+_TITLE = "Likelihood of the real reviews: negative log-likelihood in nats"
 _NONE: dict[Kind, str] = {
     "endpoint": "an endpoint tells no likelihood of a text that it has not written",
     "baseline": "texts copied by rule come of no model",
@@ -35,7 +35,8 @@ def likelihood_text(tables: Sequence[FigureTable], kinds: Mapping[str, Kind]) ->
         "  ".join([line[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(line[1:], widths[1:], strict=True))])
         for line in lines
     ]
-    return "\n".join([_TITLE, *text, *(f"  {note}" for note in untold(tables, kinds))])
+    title = f"{_TITLE}; * marks the best" if labels else _TITLE
+    return "\n".join([title, *text, *(f"  {note}" for note in untold(tables, kinds))])
 
 
 def untold(tables: Sequence[FigureTable], kinds: Mapping[str, Kind]) -> list[str]:
