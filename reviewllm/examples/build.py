@@ -81,52 +81,72 @@ def build_examples(
             tell(number + 1, 2 * len(files))
         splits, quotas = assign_splits(pl.concat(candidates), config)
         evidence.close(splits)
-        check = LeakageCheck(
+        aside = out.with_name(f".{out.name}.{uuid.uuid4().hex[:8]}.tmp")
+        writer = _Writer(aside, splits, evidence, config)
+        try:
+            for number, file in enumerate(files):
+                placed = _placed(file, number, config)
+                writer.add(purchases.label_items(placed, labels, file_categories=file_categories), number)
+                tell(len(files) + number + 1, 2 * len(files))
+            counts = writer.close(quotas)
+            if not sum(counts.examples.values()):
+                raise InputError(
+                    f"{interactions}: none of {counts.purchases} purchases can become an example: no user has more than "
+                    f"{config.more_than_reviews} and fewer than {config.fewer_than_reviews} reviews and no purchase lacks one; "
+                    "try --targets all, other bounds, or --hide-fraction 0.1"
+                )
+            replace_folder(aside, out)
+        finally:
+            shutil.rmtree(aside, ignore_errors=True)
+    return counts
+
+
+class _Writer:
+    """Writes the examples of one part of the interactions after the other, checks them, and counts."""
+
+    def __init__(self, folder: Path, splits: pl.DataFrame, evidence: EvidenceColumns, config: ExamplesConfig) -> None:
+        self._folder, self._splits, self._evidence, self._config = folder, splits, evidence, config
+        self._check = LeakageCheck(
             evaluated=splits.filter(pl.col("split") != "train")["user_id"],
             backfill_history=config.history,
             same_time=config.same_time,
         )
-        lacks = Lacks()
-        aside = out.with_name(f".{out.name}.{uuid.uuid4().hex[:8]}.tmp")
-        try:
-            counts = dict.fromkeys(SPLITS, 0)
-            totals = {"purchases": 0, "hidden": 0}
-            shards = dict.fromkeys(SPLITS, 0)
-            for number, file in enumerate(files):
-                part = purchases.label_items(_placed(file, number, config), labels, file_categories=file_categories)
-                totals["purchases"] += len(part)
-                totals["hidden"] += int(part["hidden"].sum())
-                check.start_part(part)
-                targets = evidence.choose(select_targets(part, splits, config), number)
-                targets = _with_whole_histories(targets, config)
-                lacks.add_part(part)
-                lacks.add_targets(targets)
-                lacks.add_evidence(targets)
-                for split, table in _examples(part, targets, evidence, config):
-                    check.add(table)
-                    _write_shard(table, aside / split, shards[split])
-                    shards[split] += 1
-                    counts[split] += table.num_rows
-                tell(len(files) + number + 1, 2 * len(files))
-            if not sum(counts.values()):
-                raise InputError(
-                    f"{interactions}: none of {totals['purchases']} purchases can become an example: no user has more than "
-                    f"{config.more_than_reviews} and fewer than {config.fewer_than_reviews} reviews and no purchase lacks one; "
-                    "try --targets all, other bounds, or --hide-fraction 0.1"
-                )
-            check.close()
-            replace_folder(aside, out)
-        finally:
-            shutil.rmtree(aside, ignore_errors=True)
-    return ExamplesCounts(
-        totals["purchases"],
-        totals["hidden"],
-        counts,
-        quotas,
-        check.repeated_wording,
-        lacks.lines(),
-        lacks.without_evidence(),
-    )
+        self._lacks = Lacks()
+        self._purchases = self._hidden = 0
+        self._rows, self._shards = dict.fromkeys(SPLITS, 0), dict.fromkeys(SPLITS, 0)
+
+    def add(self, part: pl.DataFrame, number: int) -> None:
+        """Write the examples of a part, of `purchases.label_items`."""
+        self._purchases += len(part)
+        self._hidden += int(part["hidden"].sum())
+        self._check.start_part(part)
+        targets = self._evidence.choose(select_targets(part, self._splits, self._config), number)
+        targets = _with_whole_histories(targets, self._config)
+        self._lacks.add_part(part)
+        self._lacks.add_targets(targets)
+        self._lacks.add_evidence(targets)
+        for split, table in _examples(part, targets, self._evidence, self._config):
+            self._check.add(table)
+            _write_shard(table, self._folder / split, self._shards[split])
+            self._shards[split] += 1
+            self._rows[split] += table.num_rows
+
+    def close(self, quotas: list[Quota]) -> ExamplesCounts:
+        """All parts are there: what was written.
+
+        Raises:
+            LeakageError: an example shows what it must not.
+        """
+        self._check.close()
+        return ExamplesCounts(
+            self._purchases,
+            self._hidden,
+            self._rows,
+            quotas,
+            self._check.repeated_wording,
+            self._lacks.lines(),
+            self._lacks.without_evidence(),
+        )
 
 
 def _placed(file: Path, number: int, config: ExamplesConfig) -> pl.DataFrame:
