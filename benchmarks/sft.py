@@ -272,6 +272,7 @@ def write_sample_file(samples: Sequence[Sample], file: Path) -> None:
         "user_id": [sample.user_id for sample in samples],
         "validation": [False] * len(samples),
         "prompt_tokens": [sample.prompt_tokens for sample in samples],
+        "evidence_tokens": [sample.evidence_tokens for sample in samples],
         "token_ids": [sample.token_ids for sample in samples],
     }
     with pa.OSFile(str(file), "wb") as sink, pa.ipc.new_file(sink, SAMPLES) as writer:
