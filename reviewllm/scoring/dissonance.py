@@ -103,6 +103,7 @@ def _deviations(traits: _Traits, texts: NDArray[np.int64], group: NDArray[np.int
     theirs = traits.directions[group]
     dots = _dense(traits.directions[texts] @ theirs.T)  # [texts, group]
     among = _dense(theirs @ theirs.T)  # [group, group]
+    has_direction = np.asarray(abs(traits.directions[texts]).sum(axis=1)).ravel() > 0
     found = np.full((len(texts), traits.numbers.shape[1] + 1), np.nan)
     for row, text in enumerate(texts):
         others = np.flatnonzero(group != text)
@@ -112,7 +113,7 @@ def _deviations(traits: _Traits, texts: NDArray[np.int64], group: NDArray[np.int
             if len(told):
                 found[row, trait] = abs(traits.numbers[text, trait] - told.mean())
         length = np.sqrt(among[np.ix_(others, others)].sum())
-        if len(others) and length > 0 and traits.directions[[text]].sum() != 0:
+        if length > 0 and has_direction[row]:
             found[row, -1] = 1 - dots[row, others].sum() / length
     return found
 
